@@ -1,0 +1,50 @@
+"""`cldtrans <command>`: a list of command modules, nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from cldtrans import __version__
+from cldtrans.errors import CldtransError
+
+COMMANDS = {
+    "lags": "who leads whom in one recording, by how many milliseconds, with 95 % intervals",
+    "doctor": "check GPU, FFT, adjoint, disk and data source of this machine",
+    "estimate": "jobs, hours, bytes and days that a config will cost",
+    "miniature": "write the miniature PhysioNet bucket",
+    "download": "fetch and verify one dataset",
+    "preprocess": "turn one batch of recordings into shards",
+    "index": "merge a dataset's parts into one index",
+    "split": "divide a dataset's subjects into train, validation and test",
+    "train-stage1": "pretrain without labels",
+    "train-stage2": "fit one head a task on a pretrained model",
+    "features": "pooled features of every window from one checkpoint",
+    "fewshot": "score one dataset, method, label budget and seed",
+    "focal-lead": "score focal-lead localization of one dataset, method and seed",
+    "identifiability": "score lag recovery on one simulated world",
+    "robustness": "score a fitted model on degraded input",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; 2 and a single line on standard error when the user has to act."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(prog="cldtrans", description="Causal-lagged dynamics of biosignals.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        subparser = commands.add_parser(name, help=summary, description=summary)
+        if name == chosen:  # only the module that runs is imported: start-up is most of a short job
+            module = importlib.import_module(f"cldtrans.commands.{name.replace('-', '_')}")
+            module.add_args(subparser)
+            subparser.set_defaults(run=module.run)
+    args = parser.parse_args(argv)
+    try:
+        args.run(args)
+    except CldtransError as error:
+        print(f"cldtrans {args.command}: {error}", file=sys.stderr)
+        return 2
+    return 0
