@@ -1,0 +1,305 @@
+"""The experiment's settings: strict models, and messages that say what was probably meant.
+
+Values live in ``config/*.yaml`` alone; the models here hold types, bounds and meaning. What runs is chosen by
+lists (an overlay replaces a list but merges a mapping).
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cldtrans.errors import ConfigError
+
+Budget = Literal["0", "0.01", "0.1", "1.0"]
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A mapping in the config: unknown keys are errors, and so are values of another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceConfig(Section):
+    """Where recordings come from. Never part of a fingerprint: only the bytes are."""
+
+    url: str  # s3://bucket[/prefix] or a folder with the same keys
+    endpoint: str | None  # another S3 service's address; null: Amazon's
+    miniature: Literal["tiny", "demo", "standard"] | None  # write the embedded miniature there first
+    allow_absent: bool  # a dataset missing at the source is a line in the report instead of an error
+
+
+class DatasetConfig(Section):
+    """How one corpus becomes shards (``config/datasets/<name>.yaml``)."""
+
+    window_s: PositiveFloat
+    stride_s: PositiveFloat
+    rate_hz: PositiveFloat
+    band_hz: tuple[float, float]
+    scale: Literal["recording", "window"]
+    dtype: Literal["float32", "float16"]
+    shards: PositiveInt  # files of windows: part of the content
+    batches: PositiveInt  # preprocessing jobs: never part of the content
+    onset_windows: int = Field(ge=0)  # extra windows a seizure, the first beginning at its onset
+    subjects: PositiveInt | None  # first N subjects only
+    records: PositiveInt | None  # first N recordings only
+    glob: list[str] | None  # keep recordings whose key matches one of these
+
+    @model_validator(mode="after")
+    def _divides(self) -> DatasetConfig:
+        if self.shards % self.batches:
+            raise ValueError(
+                f"shards ({self.shards}) must be a multiple of batches ({self.batches}), because each job makes "
+                f"whole shards; set shards to {self.batches * -(-self.shards // self.batches)}"
+            )
+        if not 0 < self.band_hz[0] < self.band_hz[1] < self.rate_hz / 2:
+            raise ValueError(
+                f"band_hz {list(self.band_hz)} must rise and stay below half of rate_hz ({self.rate_hz / 2:g} Hz)"
+            )
+        return self
+
+
+class ModelConfig(Section):
+    """The network; an ablation is an overlay on this section."""
+
+    width: PositiveInt  # D of the latent motifs
+    codebook_size: PositiveInt
+
+
+class LoopConfig(Section):
+    """The training loop; limited by steps, never by the clock."""
+
+    steps: PositiveInt
+    batch_size: PositiveInt  # windows a step over all ranks
+
+
+class Stage1Config(Section):
+    """Pretraining without labels."""
+
+    datasets: list[str] = Field(min_length=1)
+
+
+class Stage2Config(Section):
+    """Task heads and fine-tuning on a pretrained model."""
+
+    datasets: list[str] = Field(min_length=1)
+    finetune_steps: int = Field(ge=0)
+
+
+class VariantConfig(Section):
+    """What one model variant changes: overlays on `model` and `stage1`."""
+
+    model: dict[str, Any]
+    stage1: dict[str, Any]
+
+
+class MethodConfig(Section):
+    """A method by its factories, as ``module:factory``; at least one of them."""
+
+    classifier: str | None = None
+    readout: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_factory(self) -> MethodConfig:
+        for factory in (self.classifier, self.readout):
+            if factory is not None and factory.count(":") != 1:
+                raise ValueError(f"{factory!r} should read 'package.module:factory'")
+        return self
+
+
+class ZeroshotConfig(Section):
+    """Focal-lead localization on recorded seizures."""
+
+    annotations: str | None  # csv: case,file,seizure,channels,source,rater
+
+
+class PlantedConfig(Section):
+    """Focal-lead localization of a discharge with known lead, added to real interictal EEG."""
+
+    snr_db: list[float] = Field(min_length=1)
+    trials: PositiveInt
+
+
+class IdentifiabilityConfig(Section):
+    """Simulated worlds by name; which of them run is chosen in `experiments`."""
+
+    tau_max_s: PositiveFloat
+    worlds: dict[str, dict[str, Any]]
+
+
+class RobustnessConfig(Section):
+    """Degradations of the test input."""
+
+    noise_db: list[float]
+    dropped_channels: list[Fraction]
+
+
+class ExperimentBlock(Section):
+    """A block of result files: every combination of its lists. `target` is the rule that asks for it."""
+
+    target: Literal["zeroshot", "fewshot", "identifiability", "ablations", "robustness", "baselines"]
+    experiment: Literal["fewshot", "zeroshot", "planted", "identifiability", "robustness"]
+    datasets: list[str] = Field(min_length=1)
+    methods: list[str] = Field(min_length=1)
+    budgets: list[Budget] = Field(min_length=1)
+    seeds: list[int] = Field(min_length=1)
+
+
+class Config(Section):
+    """One run of the pipeline."""
+
+    run: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    raw: str  # folder of raw recordings
+    threads: PositiveInt  # of a training or evaluation job; part of a CPU result's bits
+    source: SourceConfig
+    datasets: list[str] = Field(min_length=1)
+    preprocess: dict[str, DatasetConfig]
+    variants: dict[str, VariantConfig]
+    model: ModelConfig
+    loop: LoopConfig
+    stage1: Stage1Config
+    stage2: Stage2Config
+    methods: dict[str, MethodConfig]
+    zeroshot: ZeroshotConfig
+    planted: PlantedConfig
+    identifiability: IdentifiabilityConfig
+    robustness: RobustnessConfig
+    experiments: list[ExperimentBlock] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _known_names(self) -> Config:
+        def known(name: str, names: Any, where: str) -> None:
+            if name not in names:
+                raise ValueError(f"{where}: unknown name {name!r}{suggestion(name, names)}")
+
+        for name in self.datasets:
+            known(name, self.preprocess, "datasets")
+        for name in self.stage1.datasets:
+            known(name, self.datasets, "stage1.datasets")
+        for name in self.stage2.datasets:
+            known(name, self.datasets, "stage2.datasets")
+        for block in self.experiments:
+            worlds = block.experiment == "identifiability"
+            for name in block.datasets:
+                known(name, self.identifiability.worlds if worlds else self.datasets, "experiments.datasets")
+            for name in block.methods:
+                known(name, self.methods, "experiments.methods")
+        return self
+
+
+def suggestion(name: str, names: Any) -> str:
+    """'; did you mean ...?' or the list of what exists."""
+    close = difflib.get_close_matches(str(name), [str(n) for n in names], n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(map(str, names)))}"
+
+
+def parse(settings: dict[str, Any], origin: str = "config") -> Config:
+    """Check a resolved mapping.
+
+    Raises
+    ------
+    ConfigError
+        One line for all problems: the key's path, what is wrong, and what was probably meant.
+    """
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(f"{origin}: " + "; ".join(_explain(item) for item in error.errors())) from None
+
+
+def _explain(item: Any) -> str:
+    path = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {path!r}{suggestion(item['loc'][-1], _fields_at(item['loc'][:-1]))}"
+    if item["type"] == "missing":
+        return f"missing key {path!r}"
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{path}: {message}" if path else message
+
+
+def _fields_at(loc: tuple[Any, ...]) -> list[str]:
+    """Field names of the section at a path of keys."""
+    model: Any = Config
+    for part in loc:
+        annotation = (
+            model.model_fields[part].annotation if _is_section(model) and part in model.model_fields else None
+        )
+        if annotation is None:
+            arguments = [a for a in getattr(model, "__args__", ()) if _is_section(a)]
+            model = arguments[0] if arguments else model
+        else:
+            model = annotation
+        arguments = [a for a in getattr(model, "__args__", ()) if _is_section(a)]
+        if not _is_section(model) and isinstance(part, int) and arguments:
+            model = arguments[0]
+    return list(model.model_fields) if _is_section(model) else []
+
+
+def _is_section(model: Any) -> bool:
+    return isinstance(model, type) and issubclass(model, BaseModel)
+
+
+def load(path: str | Path) -> Config:
+    """The resolved config that the workflow wrote to ``results/<run>/config.json``."""
+    path = Path(path)
+    try:
+        settings = json.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; the workflow writes it before the first job") from None
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}: not JSON ({error}); delete it and run the workflow again") from None
+    return parse(settings, origin=str(path))
+
+
+def resolve(paths: list[str | Path]) -> Config:
+    """Merge YAML files as the workflow does (mappings merge, lists and values are replaced) and check the result."""
+    import yaml
+
+    merged: dict[str, Any] = {}
+    for path in map(Path, paths):
+        try:
+            overlay = yaml.safe_load(path.read_text())
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}") from None
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(overlay, dict):
+            raise ConfigError(f"{path}: expected a mapping of settings, found {type(overlay).__name__}")
+        merged = deep_merge(merged, overlay)
+    return parse(merged, origin=", ".join(map(str, paths)))
+
+
+def deep_merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `overlay` on top: mappings merge, everything else is replaced."""
+    merged = dict(base)
+    for key, value in overlay.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = deep_merge(merged[key], value) if both else value
+    return merged
+
+
+def variant(config: Config, name: str) -> tuple[ModelConfig, Stage1Config]:
+    """Model and stage-1 settings of one variant."""
+    if name not in config.variants:
+        raise ConfigError(f"unknown variant {name!r}{suggestion(name, config.variants)}")
+    overlay = config.variants[name]
+    settings = config.model_dump(mode="json")
+    settings["model"] = deep_merge(settings["model"], overlay.model)
+    settings["stage1"] = deep_merge(settings["stage1"], overlay.stage1)
+    changed = parse(settings, origin=f"variant {name}")
+    return changed.model, changed.stage1
+
+
+def fingerprint(*parts: Any) -> str:
+    """sha256 of settings in canonical JSON: independent of key order and of where the data came from."""
+    plain = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
