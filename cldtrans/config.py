@@ -57,12 +57,13 @@ class DatasetConfig(Section):
     def _divides(self) -> DatasetConfig:
         if self.shards % self.batches:
             raise ValueError(
-                f"shards ({self.shards}) must be a multiple of batches ({self.batches}), because each job makes "
-                f"whole shards; set shards to {self.batches * -(-self.shards // self.batches)}"
+                f"shards ({self.shards}) must be a multiple of batches ({self.batches}), because each job "
+                f"makes whole shards; set shards to {self.batches * -(-self.shards // self.batches)}"
             )
         if not 0 < self.band_hz[0] < self.band_hz[1] < self.rate_hz / 2:
             raise ValueError(
-                f"band_hz {list(self.band_hz)} must rise and stay below half of rate_hz ({self.rate_hz / 2:g} Hz)"
+                f"band_hz {list(self.band_hz)} must rise and stay below half of rate_hz "
+                f"({self.rate_hz / 2:g} Hz)"
             )
         return self
 
@@ -79,6 +80,19 @@ class LoopConfig(Section):
 
     steps: PositiveInt
     batch_size: PositiveInt  # windows a step over all ranks
+    micro_batch: PositiveInt  # windows in memory at once on one rank; the rest is accumulated
+    learning_rate: PositiveFloat  # peak, after warm-up; falls to zero as a cosine
+    warmup_steps: int = Field(ge=0)
+    weight_decay: float = Field(ge=0)  # of matrices only: biases, norms and scalars have none
+    clip_norm: PositiveFloat  # bound on the gradient's norm
+    ema_decay: float = Field(ge=0, lt=1)  # of averaged weights, which are then validated and kept; 0: none
+    precision: Literal["float32", "bf16"]  # bf16: autocast; FFT, likelihood and ODE stay float32
+    checkpoint_every: PositiveInt  # steps
+    validate_every: PositiveInt  # steps
+    patience: PositiveInt  # validations without a better one before an early stop
+    divergence_factor: float = Field(gt=1)  # a loss this many times its running median counts as divergence
+    compile: bool  # torch.compile the model
+    num_workers: int = Field(ge=0)  # threads that gather batches ahead
 
 
 class Stage1Config(Section):
@@ -90,6 +104,8 @@ class Stage1Config(Section):
 class Stage2Config(Section):
     """Task heads and fine-tuning on a pretrained model."""
 
+    variants: list[str]  # which variants get a model with task heads, and for which seeds
+    seeds: list[int]
     datasets: list[str] = Field(min_length=1)
     finetune_steps: int = Field(ge=0)
 
@@ -192,7 +208,9 @@ class Config(Section):
             for name in block.datasets:
                 known(name, self.identifiability.worlds if worlds else self.datasets, "experiments.datasets")
             for name in block.methods:
-                known(name, self.methods, "experiments.methods")
+                known(name, {**self.methods, **self.variants}, "experiments.methods")
+        for name in set(self.methods) & set(self.variants):
+            raise ValueError(f"methods: {name!r} is already the name of a variant")
         return self
 
 
@@ -230,17 +248,10 @@ def _fields_at(loc: tuple[Any, ...]) -> list[str]:
     """Field names of the section at a path of keys."""
     model: Any = Config
     for part in loc:
-        annotation = (
-            model.model_fields[part].annotation if _is_section(model) and part in model.model_fields else None
-        )
-        if annotation is None:
-            arguments = [a for a in getattr(model, "__args__", ()) if _is_section(a)]
-            model = arguments[0] if arguments else model
-        else:
-            model = annotation
-        arguments = [a for a in getattr(model, "__args__", ()) if _is_section(a)]
-        if not _is_section(model) and isinstance(part, int) and arguments:
-            model = arguments[0]
+        if _is_section(model):
+            model = model.model_fields[part].annotation
+        else:  # a mapping's key or a list's position: on to what it holds
+            model = model.__args__[-1]
     return list(model.model_fields) if _is_section(model) else []
 
 
@@ -261,7 +272,7 @@ def load(path: str | Path) -> Config:
 
 
 def resolve(paths: list[str | Path]) -> Config:
-    """Merge YAML files as the workflow does (mappings merge, lists and values are replaced) and check the result."""
+    """Merge YAML files as the workflow does (mappings merge, all else is replaced) and check the result."""
     import yaml
 
     merged: dict[str, Any] = {}

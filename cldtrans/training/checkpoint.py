@@ -1,0 +1,197 @@
+"""Rolling checkpoints: safetensors and JSON in a folder that appears whole or not at all.
+
+    <work_dir>/step-0000001200/
+        model.safetensors ...   one file a group of tensors
+        state.json              everything else
+        SHA256SUMS              of the files above
+
+A folder is written under a temporary name, flushed and renamed, so a kill leaves the previous ones intact;
+the sums tell a truncated or corrupted one, which is then left out with a warning. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from torch import Tensor
+
+from cldtrans.errors import CldtransError
+
+KEEP = 2
+SUMS = "SHA256SUMS"
+log = logging.getLogger(__name__)
+
+Groups = dict[str, dict[str, Tensor]]
+
+
+class CheckpointError(CldtransError):
+    """A checkpoint that must not be used for this run."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State after `step` steps: named groups of CPU tensors, and whatever JSON holds."""
+
+    step: int
+    groups: Groups
+    state: dict[str, Any]
+
+
+class CheckpointFolder:
+    """The last `KEEP` checkpoints of one run, in `folder`.
+
+    Parameters
+    ----------
+    folder : scratch folder of this run alone; must be seen by all ranks. Not a declared output of a rule:
+        those are deleted before a retry.
+    config_sha256 : of the settings; a checkpoint of other settings is refused
+    """
+
+    def __init__(self, folder: Path, config_sha256: str):
+        self.folder, self.config_sha256 = Path(folder), config_sha256
+        self._lock: IO[str] | None = None
+
+    def lock(self) -> None:
+        """Claim the folder until `unlock` or the process's death; for the one rank that writes.
+
+        A killed workflow may leave its training process alive: two of them must not write here.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle = (self.folder / "lock").open("a+")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            owner = handle.read().strip() or "unknown"
+            handle.close()
+            raise CheckpointError(
+                f"{self.folder}: another training process ({owner}) is at work here; wait for it or end it"
+            ) from None
+        except OSError as error:  # a file system without locks
+            log.warning("%s: cannot be locked (%s); make sure that only one run uses it", self.folder, error)
+        handle.truncate(0)
+        handle.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
+        handle.flush()
+        self._lock = handle
+        for stale in self.folder.glob(".part-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+
+    def unlock(self) -> None:
+        """Give the folder free."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def save(self, step: int, groups: Groups, state: dict[str, Any]) -> None:
+        """Write one checkpoint and drop those older than the last `KEEP`."""
+        from safetensors.torch import save_file
+
+        target = self._path(step)
+        part = self.folder / f".part-{step}-{os.getpid()}"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for name, tensors in groups.items():
+            save_file(tensors, part / f"{name}.safetensors")
+        record = {"step": step, "config_sha256": self.config_sha256, "groups": sorted(groups), **state}
+        (part / "state.json").write_text(json.dumps(record, allow_nan=False))
+        files = sorted(path for path in part.iterdir())
+        (part / SUMS).write_text("".join(f"{_sha256(path)}  {path.name}\n" for path in files))
+        for path in (*files, part / SUMS, part):
+            _flush(path)
+        if target.exists():  # a step done again after a rollback
+            shutil.rmtree(target)
+        part.rename(target)
+        _flush(self.folder)
+        for old in self.steps()[:-KEEP]:
+            shutil.rmtree(self._path(old))
+
+    def steps(self) -> list[int]:
+        """Steps that have a checkpoint, ascending."""
+        return sorted(int(path.name.removeprefix("step-")) for path in self.folder.glob("step-*"))
+
+    def latest(self) -> Checkpoint | None:
+        """The newest intact checkpoint; damaged ones are removed with a warning. None: there is none.
+
+        Raises
+        ------
+        CheckpointError
+            If it belongs to a run with other settings.
+        """
+        for step in reversed(self.steps()):
+            problem = self._problem(step)
+            if problem is None:
+                return self.read(step)
+            log.warning("%s is damaged (%s); using the one before it", self._path(step), problem)
+            shutil.rmtree(self._path(step))
+        return None
+
+    def read(self, step: int) -> Checkpoint:
+        """Load the checkpoint of one step, which `latest` found intact."""
+        from safetensors.torch import load_file
+
+        path = self._path(step)
+        state = json.loads((path / "state.json").read_text())
+        if state["config_sha256"] != self.config_sha256:
+            raise CheckpointError(
+                f"{path} was made with other settings (config {state['config_sha256'][:12]}, this run has "
+                f"{self.config_sha256[:12]}); restore the config to resume it, or delete {self.folder} to start over"
+            )
+        return Checkpoint(
+            step, {name: load_file(path / f"{name}.safetensors") for name in state["groups"]}, state
+        )
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:010d}"
+
+    def _problem(self, step: int) -> str | None:
+        """Why a checkpoint cannot be trusted, None when it can."""
+        path = self._path(step)
+        try:
+            lines = (path / SUMS).read_text().splitlines()
+            sums = {line[66:]: line[:64] for line in lines}
+            if "state.json" not in sums:
+                return f"{SUMS} is incomplete"
+            wrong = [name for name, digest in sums.items() if _sha256(path / name) != digest]
+            groups = json.loads((path / "state.json").read_text())["groups"] if not wrong else []
+            missing = [name for name in groups if f"{name}.safetensors" not in sums]
+        except (OSError, ValueError) as error:
+            return str(error)
+        return f"wrong checksum or missing: {', '.join(wrong + missing)}" if wrong or missing else None
+
+
+class CheckpointMemory:
+    """The same for short runs that need not survive their process: the last checkpoint, in memory."""
+
+    def __init__(self) -> None:
+        self._last: Checkpoint | None = None
+
+    def save(self, step: int, groups: Groups, state: dict[str, Any]) -> None:
+        """Keep one checkpoint; its JSON part is copied by a round trip."""
+        self._last = Checkpoint(step, groups, json.loads(json.dumps(state, allow_nan=False)))
+
+    def latest(self) -> Checkpoint | None:
+        """The last one saved."""
+        return self._last
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    """Make a file's or folder's content survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

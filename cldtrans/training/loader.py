@@ -1,0 +1,178 @@
+"""Batches of windows from memory-mapped shards, gathered ahead of the training step by threads.
+
+Threads, not processes: gathering is a copy of mapped pages, which releases the interpreter lock; nothing is
+forked, so no memory map is shared across processes and no batch is sent through a pipe.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cldtrans.training.sampler import MixedSampler, rank_share
+
+PREFETCH_PER_WORKER = 2
+
+
+class Corpus(Protocol):
+    """What batches can be drawn from: shards, or a simulator that makes window `row` from its number."""
+
+    name: str
+    modality: str
+    rate_hz: float
+
+    def __len__(self) -> int: ...
+
+    def load(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Arrays of the windows `rows` [B]: at least `x` float [B, C, T] and `mask` bool [B, C].
+
+        `rng` is the same on every rank (one a step): use it for what all windows share, such as a subset of
+        channels. What belongs to one window must follow from its row, or batches would depend on the ranks.
+        """
+        ...
+
+
+@dataclass
+class Batch:
+    """Windows of one corpus, or a micro-batch of them."""
+
+    step: int
+    seed: int  # differs by run, step and rank
+    corpus: str
+    modality: str
+    rate_hz: float
+    data: dict[str, Tensor] = field(repr=False)
+
+    @property
+    def x(self) -> Tensor:
+        """Windows, float [B, C, T]."""
+        return self.data["x"]
+
+    @property
+    def mask(self) -> Tensor:
+        """Valid channels, bool [B, C]."""
+        return self.data["mask"]
+
+    def __len__(self) -> int:
+        return len(self.data["x"])
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Batch:
+        """The batch on `device`, its floating-point arrays as `dtype`."""
+        moved = {
+            key: value.to(device, dtype if value.is_floating_point() else None, non_blocking=True)
+            for key, value in self.data.items()
+        }
+        return Batch(self.step, self.seed, self.corpus, self.modality, self.rate_hz, moved)
+
+    def split(self, size: int) -> Iterator[Batch]:
+        """Micro-batches of at most `size` windows, in order."""
+        for start in range(0, len(self), size):
+            part = {key: value[start : start + size] for key, value in self.data.items()}
+            yield Batch(self.step, self.seed, self.corpus, self.modality, self.rate_hz, part)
+
+
+class ShardCorpus:
+    """Some windows of one dataset's shards.
+
+    Parameters
+    ----------
+    name : of the dataset, for logs
+    shards : a `cldtrans.data.shards.ShardSet`
+    rows : positions in `shards.index` to draw from (int [N])
+    labels : add `y` from `shards.labels`
+    choose_channels : rng, C -> sorted channel numbers to keep in this step's batch (all when None)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shards: Any,
+        rows: np.ndarray,
+        labels: bool = False,
+        choose_channels: Callable[[np.random.Generator, int], np.ndarray] | None = None,
+    ):
+        self.name, self.shards, self.rows = name, shards, np.asarray(rows, dtype=np.int64)
+        self.modality, self.rate_hz = str(shards.modality), float(shards.rate_hz)
+        self.labels, self.choose_channels = labels, choose_channels
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def load(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Gather `x`, `mask` and, where asked for, `y`."""
+        chosen = self.rows[rows]
+        arrays = {"x": self.shards.windows(chosen), "mask": self.shards.mask(chosen)}
+        if self.labels:
+            arrays["y"] = self.shards.labels(chosen)
+        if self.choose_channels is not None:
+            channels = self.choose_channels(rng, arrays["x"].shape[1])
+            arrays["x"], arrays["mask"] = arrays["x"][:, channels], arrays["mask"][:, channels]
+        return arrays
+
+
+class Loader:
+    """This rank's share of the global batches from a given step on, in order, for ever.
+
+    Parameters
+    ----------
+    corpora, sampler : as many corpora as the sampler has sizes
+    rank, world_size : which share of each global batch is loaded
+    workers : threads that gather ahead; 0 gathers on demand
+    pin : copy to page-locked memory, for transfers to a GPU
+    """
+
+    def __init__(
+        self,
+        corpora: Sequence[Corpus],
+        sampler: MixedSampler,
+        rank: int = 0,
+        world_size: int = 1,
+        workers: int = 1,
+        pin: bool = False,
+    ):
+        self.corpora, self.sampler = list(corpora), sampler
+        self.rank, self.world_size = rank, world_size
+        self.workers, self.pin = workers, pin
+
+    def batches(self, start_step: int) -> Iterator[Batch]:
+        """Batches of the steps `start_step, start_step + 1, ...`; close the iterator to stop the threads."""
+        step, pending = start_step, deque[Future[Batch]]()
+        if self.workers == 0:
+            while True:
+                yield self._load(*self._draw(step))
+                step += 1
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="loader")
+        try:
+            while True:
+                while len(pending) < self.workers * PREFETCH_PER_WORKER:
+                    pending.append(pool.submit(self._load, *self._draw(step)))
+                    step += 1
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _draw(self, step: int) -> tuple[int, int, np.ndarray]:
+        """Drawn in the calling thread: the sampler keeps the current epoch's order and is not locked."""
+        draw = self.sampler.draw(step)
+        return step, draw.corpus, rank_share(draw.rows, self.rank, self.world_size)
+
+    def _load(self, step: int, number: int, rows: np.ndarray) -> Batch:
+        corpus = self.corpora[number]
+        arrays = corpus.load(rows, np.random.default_rng([self.sampler.seed, 2, step]))
+        data = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in arrays.items()}
+        if self.pin:
+            data = {key: value.pin_memory() for key, value in data.items()}
+        seed = step_seed(self.sampler.seed, step, self.rank)
+        return Batch(step, seed, corpus.name, corpus.modality, corpus.rate_hz, data)
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """Seed of everything random in one step on one rank: known from the step alone, hence exact resume."""
+    return int(np.random.SeedSequence([seed, 3, step, rank]).generate_state(1, np.uint32)[0])
