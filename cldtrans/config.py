@@ -19,6 +19,7 @@ from cldtrans.errors import ConfigError
 Budget = Literal["0", "0.01", "0.1", "1.0"]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -72,7 +73,20 @@ class ModelConfig(Section):
     """The network; an ablation is an overlay on this section."""
 
     width: PositiveInt  # D of the latent motifs
-    codebook_size: PositiveInt
+    codebook_size: PositiveInt  # K of each codebook
+    shared_codebook: bool  # one codebook for EEG and ECG, or one each
+    blocks: PositiveInt  # token-mixing blocks of the encoder
+    ode_width: PositiveInt  # of a channel's state in the graph ODE
+    pair_width: PositiveInt  # of the network that refines the lag features of a pair of channels
+    knots: PositiveInt  # times at which the adjacency changes
+    sources: PositiveInt  # largest number of incoming edges a channel keeps in the adjacency
+    tau_max_s: dict[Literal["eeg", "ecg"], PositiveFloat]  # end of the lag grid
+    solver: Literal["rk4", "dopri5"]
+    adjoint: bool  # memory independent of the number of solver steps, at about twice the time
+    tolerance: PositiveFloat  # of dopri5, relative and absolute
+    quantize: bool  # false (no-vq): the decoder and the ODE see unquantised latents
+    lag: Literal["continuous", "integer", "none"]  # integer: whole samples; none: no lag inference, tau = 0
+    dynamics: Literal["ode", "none"]  # none (no-ode): a map of each token by itself
 
 
 class LoopConfig(Section):
@@ -95,10 +109,22 @@ class LoopConfig(Section):
     num_workers: int = Field(ge=0)  # threads that gather batches ahead
 
 
+# Terms of the stage-1 loss: reconstruction (2), codes, likelihood, edges, lags, state and its prediction of hidden
+# tokens; edge and lag compare with the truth of simulated worlds.
+Term = Literal[
+    "waveform", "spectrum", "commitment", "ldsem", "sparsity", "smoothness", "energy", "fill", "edge", "lag"
+]
+
+
 class Stage1Config(Section):
     """Pretraining without labels."""
 
     datasets: list[str] = Field(min_length=1)
+    validation_windows: PositiveInt  # at most so many, from held-out subjects of each corpus
+    max_channels: PositiveInt | None  # a random subset of channels a batch: cheaper, and it teaches transfer
+    simulator_fraction: Fraction  # share of steps on simulated worlds with known lags; 0: real windows alone
+    mask_fraction: Fraction  # of tokens hidden from the dynamics, which have to fill them in
+    weights: dict[Term, NonNegativeFloat]  # of the loss's terms
 
 
 class Stage2Config(Section):
@@ -247,11 +273,8 @@ def _explain(item: Any) -> str:
 def _fields_at(loc: tuple[Any, ...]) -> list[str]:
     """Field names of the section at a path of keys."""
     model: Any = Config
-    for part in loc:
-        if _is_section(model):
-            model = model.model_fields[part].annotation
-        else:  # a mapping's key or a list's position: on to what it holds
-            model = model.__args__[-1]
+    for part in loc:  # a section's field, or a mapping's key or list's position: on to what it holds
+        model = model.model_fields[part].annotation if _is_section(model) else model.__args__[-1]
     return list(model.model_fields) if _is_section(model) else []
 
 
