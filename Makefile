@@ -1,0 +1,52 @@
+# make demo: the whole pipeline on an embedded miniature of the datasets.   make test: every test.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test sample standard tiny lint clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+CORES ?= 2
+MIRROR ?=
+export CLDTRANS_MIRROR := $(abspath $(MIRROR))
+# One thread a numeric library: jobs run side by side instead, and results do not depend on the machine.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/ready ## create .venv with everything pinned
+
+.venv/ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	# The CPU build of torch first and alone: other installers' resolvers would pick a GPU build.
+	$(BIN)/python -m pip install --quiet $(if $(ROCM_WHEEL_INDEX),--index-url $(ROCM_WHEEL_INDEX) torch,"$$(grep ^torch== constraints.txt)")
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: setup ## the whole pipeline on the embedded miniature, about 5 minutes on 2 cores
+	$(BIN)/python workflow/launch.py config/demo.yaml --cores $(CORES)
+
+tiny: setup ## the same DAG in its smallest form, about a minute
+	$(BIN)/python workflow/launch.py config/tiny.yaml --cores $(CORES)
+
+sample: setup ## real recordings from a local mirror: make sample MIRROR=path
+	@test -n "$(MIRROR)" || { echo "make sample needs MIRROR=<folder laid out like the bucket>" >&2; exit 2; }
+	@test -d "$(MIRROR)" || { echo "make sample: no folder $(MIRROR)" >&2; exit 2; }
+	$(BIN)/python workflow/launch.py config/sample.yaml --cores $(CORES)
+
+standard: setup ## the checkpoint on which model figures are judged, at most 45 minutes on 2 cores
+	$(BIN)/python workflow/launch.py config/standard.yaml --cores $(CORES)
+
+test: setup lint ## every test, slow and real-data ones included
+	$(BIN)/python -m pytest
+
+lint: setup ## style, types, workflow
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile rules
+	for config in config/*.yaml; do $(BIN)/snakemake --configfile $$config --lint || exit 1; done
+
+clean: ## remove results and prepared data of the demo and test runs (never data/raw)
+	rm -rf results/demo results/tiny data/demo data/tiny logs/demo logs/tiny

@@ -1,0 +1,70 @@
+# The experiment, from PhysioNet's bytes to the paper: a table of contents.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config/config.yaml"
+configfile: "config/datasets/chbmit.yaml"
+configfile: "config/datasets/eegmmidb.yaml"
+configfile: "config/datasets/mimic_ecg.yaml"
+configfile: "config/datasets/ptbxl.yaml"
+configfile: "config/datasets/siena.yaml"
+configfile: "config/datasets/sleepedf.yaml"
+
+
+include: "rules/common.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+wildcard_constraints:
+    run=exactly(SETTINGS.run),
+    dataset=r"[a-z0-9_-]+",
+    variant=one_of(SETTINGS.variants),
+    budget=r"0|0\.01|0\.1|1\.0",
+    seed=r"\d+",
+    batch=r"\d{5}",
+
+
+localrules:
+    all,
+    smoke,
+    download,
+    preprocess,
+    stage1,
+    stage2,
+    zeroshot,
+    fewshot,
+    identifiability,
+    ablations,
+    robustness,
+    baselines,
+    figures,
+    paper,
+    write_config,
+
+
+rule all:
+    """Everything that the config plans."""
+    default_target: True
+    input:
+        stage2_checkpoints(),
+        results_of(),
+        tables(),
+        figure_files(),
+        paper_files(),
+
+
+include: "rules/download.smk"
+include: "rules/preprocess.smk"
+include: "rules/pretrain.smk"
+include: "rules/finetune.smk"
+include: "rules/zeroshot.smk"
+include: "rules/identifiability.smk"
+include: "rules/baselines.smk"
+include: "rules/ablations.smk"
+include: "rules/robustness.smk"
+include: "rules/figures.smk"
+include: "rules/paper.smk"

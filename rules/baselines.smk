@@ -1,0 +1,34 @@
+rule score_fewshot_baseline:
+    """Train a baseline with a budget of labels and score it on held-out subjects."""
+    input:
+        config=ancient("results/{run}/config.json"),
+        index="data/{run}/shards/{dataset}/index.parquet",
+        split="data/{run}/splits/{dataset}/seed-{seed}.csv",
+        source=source("evaluation/predict.py", "evaluation/metrics.py", "evaluation/intervals.py"),
+        method=method_source,
+    output:
+        "results/{run}/fewshot/{dataset}/{method}/budget-{budget}/seed-{seed}.json",
+    log:
+        "logs/{run}/score_fewshot_baseline/{dataset}/{method}/budget-{budget}/seed-{seed}.log",
+    wildcard_constraints:
+        method=one_of(SETTINGS.methods),
+    conda:
+        CONDA
+    threads: SETTINGS.threads
+    resources:
+        gpu=0,
+        mem_mb=attempt_scaled(8000),
+        runtime=attempt_scaled(480),
+    params:
+        settings=method_settings,
+    shell:
+        "python -m cldtrans fewshot --config {input.config} --dataset {wildcards.dataset}"
+        " --method {wildcards.method} --budget {wildcards.budget} --seed {wildcards.seed}"
+        " --shards data/{wildcards.run}/shards/{wildcards.dataset} --split {input.split}"
+        " --threads {threads} --output {output} > {log} 2>&1"
+
+
+rule baselines:
+    """Scores of every method that is not ours."""
+    input:
+        results_of("baselines"),

@@ -1,0 +1,59 @@
+rule write_config:
+    """The resolved settings of this run, which every job reads."""
+    output:
+        "results/{run}/config.json",
+    log:
+        "logs/{run}/write_config.log",
+    conda:
+        CONDA
+    params:
+        settings=SETTINGS.model_dump(mode="json"),
+    script:
+        "../workflow/scripts/write_config.py"
+
+
+rule write_miniature:
+    """The embedded miniature of the PhysioNet bucket, with known truth."""
+    input:
+        source=source("commands/miniature.py"),
+    output:
+        "data/{run}/mirror/MINIATURE.json",
+    log:
+        "logs/{run}/write_miniature.log",
+    conda:
+        CONDA
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        scale=SETTINGS.source.miniature,
+    shell:
+        "python -m cldtrans miniature data/{wildcards.run}/mirror --scale {params.scale} > {log} 2>&1"
+
+
+rule download_dataset:
+    """Fetch one dataset and verify every file; resumes where it stopped."""
+    input:
+        config=ancient("results/{run}/config.json"),
+        miniature=miniature,
+    output:
+        "data/{run}/download/{dataset}.json",
+    log:
+        "logs/{run}/download_dataset/{dataset}.log",
+    conda:
+        CONDA
+    resources:
+        mem_mb=4000,
+        runtime=2880,
+        transfer=1,
+    params:
+        settings=dataset_settings,
+    shell:
+        "python -m cldtrans download --config {input.config} --dataset {wildcards.dataset}"
+        " --output {output} > {log} 2>&1"
+
+
+rule download:
+    """All raw recordings, verified."""
+    input:
+        [f"data/{RUN}/download/{dataset}.json" for dataset in SETTINGS.datasets],

@@ -1,0 +1,107 @@
+rule make_tables:
+    """Every result file as tidy tables: mean over seeds with 95 % interval, chance, n, reasons."""
+    input:
+        results=results_of(),
+        metas=[f"data/{RUN}/shards/{dataset}/meta.json" for dataset in SETTINGS.datasets],
+        quarantines=[f"data/{RUN}/shards/{dataset}/quarantine.csv" for dataset in SETTINGS.datasets],
+        stamps=[f"data/{RUN}/download/{dataset}.json" for dataset in SETTINGS.datasets],
+        histories=[str(Path(file).with_name("training.json")) for file in stage1_checkpoints()],
+        source=source("evaluation/summary.py"),
+    output:
+        csv=[
+            report(
+                f"results/{RUN}/tables/{name}.csv",
+                category="Tables",
+                labels={"table": name},
+                caption=f"../workflow/report/table_{name}.rst",
+            )
+            for name in TABLES
+        ],
+        text=[f"results/{RUN}/tables/{name}.{ext}" for name in TABLES for ext in ("md", "tex")],
+    log:
+        f"logs/{RUN}/make_tables.log",
+    conda:
+        CONDA
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../workflow/scripts/make_tables.py"
+
+
+rule plot_scores:
+    """One figure drawn from finished tables alone."""
+    input:
+        table="results/{run}/tables/{figure}.csv",
+    output:
+        png=report(
+            "results/{run}/figures/{figure}.png",
+            category="Figures",
+            labels={"figure": "{figure}"},
+            caption="../workflow/report/figure_{figure}.rst",
+        ),
+        pdf="results/{run}/figures/{figure}.pdf",
+    log:
+        "logs/{run}/plot_scores/{figure}.log",
+    wildcard_constraints:
+        figure="fewshot|planted|identifiability|robustness",
+    conda:
+        CONDA
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    script:
+        "../workflow/scripts/plot_{wildcards.figure}.py"
+
+
+rule plot_training:
+    """Loss terms, codebook perplexity and validation of every pretraining."""
+    input:
+        histories=[str(Path(file).with_name("training.json")) for file in stage1_checkpoints()],
+    output:
+        png=report(
+            "results/{run}/figures/training.png",
+            category="Figures",
+            labels={"figure": "training"},
+            caption="../workflow/report/figure_training.rst",
+        ),
+        pdf="results/{run}/figures/training.pdf",
+    log:
+        "logs/{run}/plot_training.log",
+    conda:
+        CONDA
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    script:
+        "../workflow/scripts/plot_training.py"
+
+
+rule plot_lags:
+    """Lags, edges and motifs that the pretrained model reads in one window of each corpus."""
+    input:
+        weights=stage1_checkpoints()[:1],
+        indices=indices(),
+    output:
+        png=report(
+            "results/{run}/figures/lags.png",
+            category="Figures",
+            labels={"figure": "lags"},
+            caption="../workflow/report/figure_lags.rst",
+        ),
+        pdf="results/{run}/figures/lags.pdf",
+    log:
+        "logs/{run}/plot_lags.log",
+    conda:
+        CONDA
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    script:
+        "../workflow/scripts/plot_lags.py"
+
+
+rule figures:
+    """Every figure."""
+    input:
+        figure_files(),

@@ -1,0 +1,102 @@
+rule train_stage2:
+    """Fit one head a task, with all training labels, on a pretrained model."""
+    input:
+        config=ancient("results/{run}/config.json"),
+        weights="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors",
+        indices=[f"data/{RUN}/shards/{dataset}/index.parquet" for dataset in SETTINGS.stage2.datasets],
+        features=[
+            f"results/{RUN}/features/{dataset}/{{variant}}/seed-{{seed}}.npz"
+            for dataset in SETTINGS.stage2.datasets
+        ],
+        splits=[f"data/{RUN}/splits/{dataset}/seed-{{seed}}.csv" for dataset in SETTINGS.stage2.datasets],
+        source=source("training/stage2.py", "models/heads.py"),
+    output:
+        weights="results/{run}/checkpoints/stage2/{variant}/seed-{seed}/model.safetensors",
+        model="results/{run}/checkpoints/stage2/{variant}/seed-{seed}/config.json",
+        history="results/{run}/checkpoints/stage2/{variant}/seed-{seed}/training.json",
+    log:
+        "logs/{run}/train_stage2/{variant}/seed-{seed}.log",
+    conda:
+        CONDA
+    threads: SETTINGS.threads
+    resources:
+        gpu=0,
+        mem_mb=attempt_scaled(16000),
+        runtime=attempt_scaled(480),
+    params:
+        settings=section("stage2"),
+    shell:
+        "python -m cldtrans train-stage2 --config {input.config} --variant {wildcards.variant}"
+        " --seed {wildcards.seed} --shards data/{wildcards.run}/shards --splits data/{wildcards.run}/splits"
+        " --features results/{wildcards.run}/features"
+        " --checkpoint results/{wildcards.run}/checkpoints/stage1/{wildcards.variant}/seed-{wildcards.seed}"
+        " --output results/{wildcards.run}/checkpoints/stage2/{wildcards.variant}/seed-{wildcards.seed}"
+        " --threads {threads} > {log} 2>&1"
+
+
+rule extract_features:
+    """Pooled features of every window from one pretrained model, shared by all of its evaluations."""
+    input:
+        config=ancient("results/{run}/config.json"),
+        weights="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors",
+        index="data/{run}/shards/{dataset}/index.parquet",
+        source=source("evaluation/features.py"),
+    output:
+        "results/{run}/features/{dataset}/{variant}/seed-{seed}.npz",
+    log:
+        "logs/{run}/extract_features/{dataset}/{variant}/seed-{seed}.log",
+    conda:
+        CONDA
+    threads: SETTINGS.threads
+    resources:
+        gpu=0,
+        mem_mb=attempt_scaled(8000),
+        runtime=attempt_scaled(240),
+    shell:
+        "python -m cldtrans features --config {input.config} --dataset {wildcards.dataset}"
+        " --variant {wildcards.variant} --seed {wildcards.seed}"
+        " --checkpoint results/{wildcards.run}/checkpoints/stage1/{wildcards.variant}/seed-{wildcards.seed}"
+        " --shards data/{wildcards.run}/shards/{wildcards.dataset} --output {output}"
+        " --threads {threads} > {log} 2>&1"
+
+
+rule score_fewshot:
+    """Adapt a pretrained model with a budget of labels and score it on held-out subjects."""
+    input:
+        config=ancient("results/{run}/config.json"),
+        index="data/{run}/shards/{dataset}/index.parquet",
+        split="data/{run}/splits/{dataset}/seed-{seed}.csv",
+        weights="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors",
+        features="results/{run}/features/{dataset}/{variant}/seed-{seed}.npz",
+        source=source("evaluation/predict.py", "evaluation/metrics.py", "evaluation/intervals.py"),
+    output:
+        "results/{run}/fewshot/{dataset}/{variant}/budget-{budget}/seed-{seed}.json",
+    log:
+        "logs/{run}/score_fewshot/{dataset}/{variant}/budget-{budget}/seed-{seed}.log",
+    conda:
+        CONDA
+    threads: SETTINGS.threads
+    resources:
+        gpu=0,
+        mem_mb=attempt_scaled(8000),
+        runtime=attempt_scaled(240),
+    params:
+        settings=section("stage2"),
+    shell:
+        "python -m cldtrans fewshot --config {input.config} --dataset {wildcards.dataset}"
+        " --method {wildcards.variant} --budget {wildcards.budget} --seed {wildcards.seed}"
+        " --shards data/{wildcards.run}/shards/{wildcards.dataset} --split {input.split}"
+        " --checkpoint results/{wildcards.run}/checkpoints/stage1/{wildcards.variant}/seed-{wildcards.seed}"
+        " --features {input.features} --threads {threads} --output {output} > {log} 2>&1"
+
+
+rule stage2:
+    """Models with task heads."""
+    input:
+        stage2_checkpoints(),
+
+
+rule fewshot:
+    """Few-shot scores of our own model."""
+    input:
+        results_of("fewshot"),

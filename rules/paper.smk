@@ -1,0 +1,39 @@
+rule write_paper:
+    """Draft of the paper with this run's numbers; no number in it is typed by hand."""
+    input:
+        tables=[f"results/{RUN}/tables/{name}.csv" for name in TABLES],
+        figures=figure_files(),
+        config=ancient("results/{run}/config.json"),
+        template=f"{workflow.basedir}/workflow/report/paper.md.jinja",
+    output:
+        md="results/{run}/paper/paper.md",
+        tex="results/{run}/paper/paper.tex",
+    log:
+        "logs/{run}/write_paper.log",
+    conda:
+        CONDA
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    script:
+        "../workflow/scripts/write_paper.py"
+
+
+rule paper:
+    """The draft."""
+    input:
+        paper_files(),
+
+
+rule smoke:
+    """Bring-up of a fresh node in minutes: check it, then a sliver of every dataset through one step of everything."""
+    input:
+        config=f"results/{RUN}/config.json",
+    log:
+        f"logs/{RUN}/smoke.log",
+    conda:
+        CONDA
+    threads: workflow.cores or 1
+    shell:
+        "(python -m cldtrans doctor --config {input.config}"
+        " && python -m snakemake all --configfile config/smoke.yaml --cores {threads} --nolock) 2>&1 | tee {log}"

@@ -1,0 +1,68 @@
+rule preprocess_batch:
+    """Filter, resample and cut one batch of recordings into shards."""
+    input:
+        config=ancient("results/{run}/config.json"),
+        stamp="data/{run}/download/{dataset}.json",
+        source=source("data/preprocess.py", "data/edf.py", "data/wfdb_reader.py"),
+    output:
+        "data/{run}/shards/{dataset}/parts/batch-{batch}.json",
+    log:
+        "logs/{run}/preprocess_batch/{dataset}/batch-{batch}.log",
+    conda:
+        CONDA
+    resources:
+        mem_mb=attempt_scaled(4000),
+        runtime=attempt_scaled(240),
+    params:
+        settings=dataset_settings,
+    shell:
+        "python -m cldtrans preprocess --config {input.config} --dataset {wildcards.dataset}"
+        " --batch {wildcards.batch} --stamp {input.stamp}"
+        " --output-dir data/{wildcards.run}/shards/{wildcards.dataset} > {log} 2>&1"
+
+
+rule index_shards:
+    """One index of a dataset's windows, and the list of what could not be used."""
+    input:
+        config=ancient("results/{run}/config.json"),
+        batches=batch_files,
+    output:
+        index="data/{run}/shards/{dataset}/index.parquet",
+        meta="data/{run}/shards/{dataset}/meta.json",
+        quarantine="data/{run}/shards/{dataset}/quarantine.csv",
+    log:
+        "logs/{run}/index_shards/{dataset}.log",
+    conda:
+        CONDA
+    resources:
+        mem_mb=attempt_scaled(8000),
+        runtime=attempt_scaled(60),
+    shell:
+        "python -m cldtrans index --config {input.config} --dataset {wildcards.dataset}"
+        " --output-dir data/{wildcards.run}/shards/{wildcards.dataset} > {log} 2>&1"
+
+
+rule split_dataset:
+    """Divide subjects into train, validation and test; every method uses the same division."""
+    input:
+        config=ancient("results/{run}/config.json"),
+        index="data/{run}/shards/{dataset}/index.parquet",
+        source=source("data/splits.py"),
+    output:
+        "data/{run}/splits/{dataset}/seed-{seed}.csv",
+    log:
+        "logs/{run}/split_dataset/{dataset}/seed-{seed}.log",
+    conda:
+        CONDA
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    shell:
+        "python -m cldtrans split --config {input.config} --dataset {wildcards.dataset} --seed {wildcards.seed}"
+        " --shards data/{wildcards.run}/shards/{wildcards.dataset} --output {output} > {log} 2>&1"
+
+
+rule preprocess:
+    """Shards of every dataset."""
+    input:
+        indices(),

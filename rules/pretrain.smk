@@ -1,0 +1,41 @@
+rule train_stage1:
+    """Pretrain one variant without labels."""
+    input:
+        config=ancient("results/{run}/config.json"),
+        indices=stage1_indices,
+        source=source(
+            "models/motifs.py",
+            "models/lag_inference.py",
+            "models/graph_ode.py",
+            "models/cldtrans.py",
+            "lag/operator.py",
+            "training/stage1.py",
+        ),
+    output:
+        weights="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors",
+        model="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/config.json",
+        history="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/training.json",
+    log:
+        "logs/{run}/train_stage1/{variant}/seed-{seed}.log",
+    conda:
+        CONDA
+    threads: SETTINGS.threads
+    resources:
+        gpu=0,
+        procs=1,
+        mem_mb=attempt_scaled(16000),
+        runtime=attempt_scaled(1440),
+    params:
+        settings=variant_settings,
+    shell:
+        "python -m cldtrans train-stage1 --config {input.config} --variant {wildcards.variant}"
+        " --seed {wildcards.seed} --shards data/{wildcards.run}/shards"
+        " --work-dir data/{wildcards.run}/work/stage1/{wildcards.variant}/seed-{wildcards.seed}"
+        " --output results/{wildcards.run}/checkpoints/stage1/{wildcards.variant}/seed-{wildcards.seed}"
+        " --threads {threads} --procs {resources.procs} > {log} 2>&1"
+
+
+rule stage1:
+    """Every pretrained model that the plan needs."""
+    input:
+        stage1_checkpoints(),

@@ -1,0 +1,36 @@
+rule score_focal_lead:
+    """Localize the leading channel, without labels, on recorded (zeroshot) or planted discharges."""
+    input:
+        config=ancient("results/{run}/config.json"),
+        index="data/{run}/shards/{dataset}/index.parquet",
+        weights=checkpoint_file,
+        annotations=annotation_file,
+        source=source("evaluation/focal_lead.py", "evaluation/planted.py"),
+    output:
+        "results/{run}/{experiment}/{dataset}/{method}/budget-0/seed-{seed}.json",
+    log:
+        "logs/{run}/score_focal_lead/{experiment}/{dataset}/{method}/seed-{seed}.log",
+    wildcard_constraints:
+        experiment="zeroshot|planted",
+    conda:
+        CONDA
+    threads: SETTINGS.threads
+    resources:
+        gpu=0,
+        mem_mb=attempt_scaled(8000),
+        runtime=attempt_scaled(240),
+    params:
+        settings=section("zeroshot", "planted"),
+        method=method_settings,
+        checkpoint=checkpoint_option,
+    shell:
+        "python -m cldtrans focal-lead --config {input.config} --experiment {wildcards.experiment}"
+        " --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed}"
+        " --shards data/{wildcards.run}/shards/{wildcards.dataset} {params.checkpoint}"
+        " --threads {threads} --output {output} > {log} 2>&1"
+
+
+rule zeroshot:
+    """Focal-lead localization by our own model."""
+    input:
+        results_of("zeroshot"),
