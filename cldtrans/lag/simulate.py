@@ -60,7 +60,7 @@ def simulate_ldsem(
     pole_radius: float = 0.9,
     pole_range_hz: tuple[float, float] = (3.0, 28.0),
     coupling: Literal["linear", "tanh"] = "linear",
-    weight_range: tuple[float, float] = (0.3, 0.6),
+    weight_range: tuple[float, float] = (0.2, 0.6),
     channel_scale_range: tuple[float, float] = (1.0, 1.0),
     measurement_noise: float = 0.0,
     zero_lag_mixing: float = 0.0,
