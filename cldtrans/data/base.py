@@ -1,0 +1,206 @@
+"""The interface of a dataset: which recordings there are, how to read one, what is known of its windows.
+
+Paths: `root` is the folder of raw recordings (``cfg.raw``); `path` in the table of recordings is relative to
+it; a *key* is a file's name within the dataset's own folder, as in its ``SHA256SUMS.txt``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from cldtrans.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One recording in physical units.
+
+    Attributes
+    ----------
+    data : [C, T] float32, microvolt (EEG) or millivolt (ECG), rows in the order of `Dataset.channels`; NaN
+        where nothing was recorded.
+    rate_hz : as recorded.
+    mask : [C] bool, False where the recording lacks the channel (its row is zero and never used).
+    """
+
+    data: np.ndarray
+    rate_hz: float
+    mask: np.ndarray
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the labels mean: a class index (binary, multiclass) or one 0/1 a class (multilabel)."""
+
+    name: str
+    kind: Literal["binary", "multiclass", "multilabel"]
+    classes: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Label columns of the index; -1 stands for unlabelled."""
+        if self.kind == "multilabel":
+            return tuple(f"label_{name}" for name in self.classes)
+        return ("label",)
+
+    @property
+    def dtype(self) -> str:
+        """Integer type of the label columns."""
+        return "int8" if self.kind == "multilabel" else "int16"
+
+
+class Dataset(ABC):
+    """One corpus. Reading never downloads, and nothing is known about the corpus that is not in its files."""
+
+    name: ClassVar[str]  # module name
+    slug: ClassVar[str]  # PhysioNet's name
+    version: ClassVar[str]
+    doi: ClassVar[str]
+    licence: ClassVar[str]
+    modality: ClassVar[Literal["eeg", "ecg"]]
+    channels: ClassVar[tuple[str, ...]]
+    task: ClassVar[Task | None] = None
+    extra_columns: ClassVar[tuple[str, ...]] = ()  # columns of recordings() that the index repeats
+    has_events: ClassVar[bool] = False  # whether `events` may answer anything
+
+    def folder(self, root: Path) -> Path:
+        """Where the dataset's files lie."""
+        return Path(root) / self.slug / self.version
+
+    @abstractmethod
+    def recordings(self, root: Path) -> pd.DataFrame:
+        """One row a recording, ordered by path: recording (unique), subject, path, fold (0: none), and more.
+
+        Reads lists and tables, never signals. `subject` is the person: everything is split by it.
+        """
+
+    @abstractmethod
+    def read(self, root: Path, row: Any) -> Signal:
+        """Signals of one row of `recordings`; DataError puts the recording into quarantine."""
+
+    def label_windows(
+        self, root: Path, row: Any, start_s: np.ndarray, window_s: float
+    ) -> dict[str, np.ndarray]:
+        """Labels of the windows that begin at `start_s` [n]: one array [n] for every column of `task`.
+
+        A further key `keep` (bool) may say which windows to use at all, e.g. scored sleep epochs.
+        """
+        return {}
+
+    def events(self, root: Path, row: Any) -> list[tuple[float, float]]:
+        """Seizures of a recording: (onset, end) in seconds from its start."""
+        return []
+
+    def split(self, subjects: pd.DataFrame, seed: int) -> pd.Series:
+        """Subject -> "train", "val" or "test". Default: seeded folds of subjects that share out the classes.
+
+        Parameters
+        ----------
+        subjects : indexed by subject; columns n (windows), fold, and `n_<class>` (windows of each class).
+        """
+        from cldtrans.data.splits import subject_folds
+
+        return subject_folds(subjects, seed)
+
+    # What a download needs; keys as in SHA256SUMS.txt.
+
+    def wanted(self, key: str) -> bool:
+        """Whether the pipeline uses the file."""
+        return True
+
+    def subject_of(self, key: str) -> str | None:
+        """Who the file belongs to; None for a list or table, which is always needed."""
+        record = self.record_of(key)
+        return None if record is None else PurePosixPath(record).parts[0]
+
+    def record_of(self, key: str) -> str | None:
+        """What the files of one recording have in common; None for a list or table."""
+        return key if key.endswith(".edf") else None
+
+    # For implementations.
+
+    def edf_files(self, root: Path, pattern: str) -> list[Path]:
+        """EDF files in the dataset's folder, ordered by path."""
+        folder = self.folder(root)
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; run the download of {self.name} first")
+        return sorted(folder.glob(pattern), key=lambda path: path.as_posix())
+
+    def locate(self, root: Path, path: str) -> Path:
+        """Absolute place of a `path`; names from tables are untrusted and may not leave the folder."""
+        parts = PurePosixPath(path).parts
+        if path.startswith("/") or ".." in parts or "\\" in path:
+            raise DataError(f"{path}: a path outside the dataset's folder; it is not followed")
+        return Path(root) / path
+
+
+def read_table(path: Path, columns: Sequence[str], dtypes: dict[str, Any] | None = None) -> pd.DataFrame:
+    """Read a csv's columns; a missing one is named."""
+    import pandas as pd
+
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; run the download first")
+    try:
+        header = pd.read_csv(path, nrows=0, skipinitialspace=True)
+        names = {str(name).strip().lower(): name for name in header.columns}
+        missing = [name for name in columns if name.lower() not in names]
+        if missing:
+            raise DataError(
+                f"{path}: missing column {', '.join(map(repr, missing))}; found {', '.join(map(str, names))}"
+            )
+        found = {names[name.lower()]: name for name in columns}
+        types = {source: (dtypes or {}).get(name, "str") for source, name in found.items()}
+        table = pd.read_csv(path, usecols=list(found), dtype=types, skipinitialspace=True)
+    except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as a table: {' '.join(str(error).split())}") from None
+    return table.rename(columns=found)[list(columns)]
+
+
+def recording_table(rows: dict[str, Any]) -> pd.DataFrame:
+    """A table of recordings ordered by path, with fold 0 unless given; repeated names are refused."""
+    import pandas as pd
+
+    table = pd.DataFrame(rows)
+    for column in ("recording", "subject", "path"):
+        table[column] = table[column].astype("str")
+    if "fold" not in table:
+        table["fold"] = 0
+    if not table["path"].is_monotonic_increasing:
+        table = table.sort_values("path", kind="stable", ignore_index=True)
+    repeated = table["recording"].duplicated()
+    if repeated.any():
+        raise DataError(f"recording {table.loc[repeated, 'recording'].iloc[0]!r} occurs twice in the tables")
+    return table
+
+
+def select_recordings(
+    table: pd.DataFrame,
+    folder: str,
+    subjects: int | None,
+    records: int | None,
+    glob: Collection[str] | None,
+) -> pd.DataFrame:
+    """The configured subset, in this order: patterns, first N subjects, first N recordings (by path).
+
+    Patterns are matched against the key (`folder`, the dataset's ``slug/version``, taken off), with or without
+    an extension.
+    """
+    if glob is not None:
+        keys = table["path"].str.removeprefix(f"{folder}/")
+        kept = [any(fnmatchcase(key, p) or fnmatchcase(f"{key}.hea", p) for p in glob) for key in keys]
+        table = table[np.array(kept, dtype=bool)]
+    if subjects is not None:
+        table = table[table["subject"].isin(table["subject"].unique()[:subjects])]
+    if records is not None:
+        table = table.iloc[:records]
+    return table.reset_index(drop=True)

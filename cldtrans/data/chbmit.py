@@ -1,0 +1,164 @@
+"""CHB-MIT Scalp EEG Database 1.0.0: seizures of 22 children and young adults.
+
+Source: https://physionet.org/content/chbmit/1.0.0/, doi 10.13026/C2K01R, Open Data Commons Attribution 1.0.
+Montage: bipolar, 256 Hz; here the 18 channels of the double banana. Files differ within a case: dummy
+channels named `-`, `T8-P8` twice, ECG and VNS, and a few files (chb12) against a common reference, from which
+bipolar channels are derived; what cannot be formed is masked.
+Labels: seizure or not, from the onset and end times in `<case>-summary.txt`, which writes `Seizure Start Time:`
+where a file has one seizure and `Seizure 1 Start Time:` elsewhere. A window is a seizure's if it holds at least
+half of the window's length or half of the seizure, so that every seizure has a window.
+Split: by person. Case chb21 is the girl of chb01, 1.5 years later: one subject.
+PhysioNet's RECORDS-WITH-SEIZURES names chb07_18 where the seizure is in chb07_19: the summaries are right.
+chb24's summary has no clock times and lists only files with seizures.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cldtrans.data.base import Dataset, Signal, Task, recording_table
+from cldtrans.data.montage import DOUBLE_BANANA, apply_recipe, bipolar_recipe
+from cldtrans.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SEIZURE = Task("seizure", "binary", ("background", "seizure"))
+_FILE = re.compile(r"File Name:\s*(\S+)", re.IGNORECASE)
+_COUNT = re.compile(r"Number of Seizures in File:\s*(\d+)", re.IGNORECASE)
+_TIME = re.compile(r"Seizure\s*\d*\s*(Start|End)\s*Time\s*:\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
+_SAME_PERSON = {"chb21": "chb01"}
+
+
+class ChbMit(Dataset):
+    """Seizures of children, bipolar."""
+
+    name = "chbmit"
+    slug = "chbmit"
+    version = "1.0.0"
+    doi = "10.13026/C2K01R"
+    licence = "ODC-By 1.0"
+    modality = "eeg"
+    channels = tuple(DOUBLE_BANANA)
+    task = SEIZURE
+    extra_columns = ("case",)
+    has_events = True
+
+    def recordings(self, root: Path) -> pd.DataFrame:
+        """One row an EDF file, with its case."""
+        files = self.edf_files(root, "chb*/chb*.edf")
+        cases = [path.parent.name for path in files]
+        return recording_table(
+            {
+                "recording": [path.stem for path in files],
+                "subject": [_SAME_PERSON.get(case, case) for case in cases],
+                "path": [path.relative_to(root).as_posix() for path in files],
+                "case": cases,
+            }
+        )
+
+    def read(self, root: Path, row: Any) -> Signal:
+        """The 18 bipolar channels, microvolt."""
+        return read_double_banana(self.locate(root, row.path))
+
+    def events(self, root: Path, row: Any) -> list[tuple[float, float]]:
+        """Seizures from the case's summary."""
+        summary = self.folder(root) / row.case / f"{row.case}-summary.txt"
+        name = PurePosixPath(row.path).name
+        found = read_summary(str(summary))
+        if name in found:
+            return found[name]
+        key = f"{row.case}/{name}"
+        listed = self.folder(root) / "RECORDS-WITH-SEIZURES"
+        if listed.is_file() and key in listed.read_text().split():
+            raise DataError(f"{key}: listed as having seizures, but {summary.name} does not say when")
+        return []
+
+    def label_windows(
+        self, root: Path, row: Any, start_s: np.ndarray, window_s: float
+    ) -> dict[str, np.ndarray]:
+        """1 for a seizure's windows."""
+        return {"label": seizure_labels(self.events(root, row), start_s, window_s)}
+
+    def subject_of(self, key: str) -> str | None:
+        """The case, with chb21 as chb01; the summary always comes along with the lists."""
+        record = self.record_of(key)
+        if record is None:
+            return None
+        case = PurePosixPath(record).parts[0]
+        return _SAME_PERSON.get(case, case)
+
+    def wanted(self, key: str) -> bool:
+        """Recordings, summaries and lists; not the binary `.seizures` files, which repeat the summaries."""
+        return key.endswith((".edf", "-summary.txt")) or "/" not in key
+
+
+@lru_cache(maxsize=64)
+def read_summary(path: str) -> dict[str, list[tuple[float, float]]]:
+    """File name -> seizures (onset, end) in seconds, from `<case>-summary.txt`."""
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); seizures of this case are unknown"
+        ) from None
+    return parse_summary(text, path)
+
+
+def parse_summary(text: str, origin: str = "summary") -> dict[str, list[tuple[float, float]]]:
+    """As `read_summary`, from text; DataError where a file's times and count disagree."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    blocks = re.split(r"(?=File Name:)", text, flags=re.IGNORECASE)
+    for block in blocks:
+        name = _FILE.search(block)
+        if name is None:
+            continue
+        times = _TIME.findall(block)
+        onsets = [float(value) for which, value in times if which.lower() == "start"]
+        ends = [float(value) for which, value in times if which.lower() == "end"]
+        count = _COUNT.search(block)
+        if len(onsets) != len(ends) or (count and int(count.group(1)) != len(onsets)):
+            raise DataError(
+                f"{origin}: {name.group(1)}: {count.group(1) if count else 'no number of'} seizures announced, "
+                f"{len(onsets)} start and {len(ends)} end times found"
+            )
+        if any(end <= onset for onset, end in zip(onsets, ends, strict=True)):
+            raise DataError(f"{origin}: {name.group(1)}: a seizure ends before it begins")
+        found.setdefault(name.group(1), []).extend(zip(onsets, ends, strict=True))
+    return found
+
+
+def seizure_labels(events: list[tuple[float, float]], start_s: np.ndarray, window_s: float) -> np.ndarray:
+    """[n] int16: 1 where a window holds half of its own length, or half of a whole seizure."""
+    label = np.zeros(len(start_s), dtype=np.int16)
+    for onset, end in events:
+        overlap = np.minimum(start_s + window_s, end) - np.maximum(start_s, onset)
+        label[overlap >= 0.5 * min(window_s, end - onset)] = 1
+    return label
+
+
+def read_double_banana(path: Path) -> Signal:
+    """The 18 bipolar channels of an EDF file in microvolt, by name; DataError where none can be formed."""
+    from cldtrans.data.edf import read_edf
+
+    recording = read_edf(path)
+    recipe = bipolar_recipe(recording.labels, DOUBLE_BANANA)
+    used = sorted({k for i, j, _ in recipe if i >= 0 for k in (i, j) if k is not None})
+    if not used:
+        raise DataError(
+            f"{path.name}: none of the 18 bipolar channels can be formed from {', '.join(recording.labels)}"
+        )
+    place = {channel: position for position, channel in enumerate(used)}
+    data = recording.microvolts(used)
+    moved = [(place.get(i, -1), None if j is None else place[j], sign) for i, j, sign in recipe]
+    mask = np.array([i >= 0 for i, _, _ in recipe])
+    if all(mask) and [i for i, _, _ in moved] == list(range(len(data))) and all(
+        j is None and sign > 0 for _, j, sign in moved
+    ):
+        return Signal(data, float(recording.rate_hz[used[0]]), mask)  # already in place: no second copy
+    return Signal(apply_recipe(data, moved), float(recording.rate_hz[used[0]]), mask)

@@ -1,0 +1,127 @@
+"""PTB-XL 1.0.3: 21 799 clinical 12-lead ECGs of 10 s from 18 869 patients.
+
+Source: https://physionet.org/content/ptb-xl/1.0.3/, doi 10.13026/kfzx-aw45, CC BY 4.0.
+Leads: I, II, III, aVR, aVL, aVF, V1-V6 at 500 Hz (`records500`; the 100 Hz copies are not used).
+Labels: five diagnostic superclasses, several at once. As in the official benchmark (Strodthoff et al. 2021,
+doi 10.1109/JBHI.2020.3022989) every diagnostic statement of a record counts, whatever its likelihood, and a
+record without any has no superclass label (-1).
+Split: `strat_fold` 1-8 training, 9 validation, 10 test; folds respect patients.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cldtrans.data.base import Dataset, Signal, Task, read_table, recording_table
+from cldtrans.data.ecg_leads import LEADS, read_twelve_leads
+from cldtrans.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
+SPLIT_OF_FOLD = {**{fold: "train" for fold in range(1, 9)}, 9: "val", 10: "test"}
+
+
+class PtbXl(Dataset):
+    """Twelve-lead ECGs with diagnostic superclasses."""
+
+    name = "ptbxl"
+    slug = "ptb-xl"
+    version = "1.0.3"
+    doi = "10.13026/kfzx-aw45"
+    licence = "CC BY 4.0"
+    modality = "ecg"
+    channels = LEADS
+    task = Task("superclass", "multilabel", SUPERCLASSES)
+
+    def recordings(self, root: Path) -> pd.DataFrame:
+        """One row an ECG, with its label columns."""
+        folder = self.folder(root)
+        columns = ["ecg_id", "patient_id", "scp_codes", "strat_fold", "filename_hr"]
+        table = read_table(folder / "ptbxl_database.csv", columns)
+        superclass = read_superclasses(folder / "scp_statements.csv")
+        labels = superclass_labels(table["scp_codes"].tolist(), superclass, folder / "ptbxl_database.csv")
+        try:
+            fold = table["strat_fold"].astype(float).astype(int)
+            patient = table["patient_id"].astype(float).astype(int)
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{folder / 'ptbxl_database.csv'}: patient_id or strat_fold: {error}") from None
+        return recording_table(
+            {
+                "recording": table["ecg_id"],
+                "subject": patient.astype("str"),
+                "path": f"{self.slug}/{self.version}/" + table["filename_hr"],
+                "fold": fold,
+                **{column: labels[:, k] for k, column in enumerate(self.task.columns)},
+            }
+        )
+
+    def read(self, root: Path, row: Any) -> Signal:
+        """Twelve leads, millivolt."""
+        return read_twelve_leads(self.locate(root, row.path))
+
+    def label_windows(
+        self, root: Path, row: Any, start_s: np.ndarray, window_s: float
+    ) -> dict[str, np.ndarray]:
+        """The record's superclasses."""
+        return {
+            column: np.full(len(start_s), getattr(row, column), dtype=np.int8) for column in self.task.columns
+        }
+
+    def split(self, subjects: pd.DataFrame, seed: int) -> pd.Series:
+        """The official folds, whatever the seed."""
+        unknown = sorted(set(subjects["fold"]) - set(SPLIT_OF_FOLD))
+        if unknown:
+            raise DataError(f"ptbxl: strat_fold {unknown} is none of 1-10; the table is not PTB-XL's")
+        return subjects["fold"].map(SPLIT_OF_FOLD)
+
+    def wanted(self, key: str) -> bool:
+        """The 500 Hz records and the tables."""
+        return not key.startswith("records100/")
+
+    def subject_of(self, key: str) -> str | None:
+        """The record: patients are known only once the table is here."""
+        return self.record_of(key)
+
+    def record_of(self, key: str) -> str | None:
+        """The key without its extension."""
+        path = PurePosixPath(key)
+        return path.with_suffix("").as_posix() if path.suffix in (".dat", ".hea") else None
+
+
+def read_superclasses(path: Path) -> dict[str, str]:
+    """Diagnostic statement -> superclass."""
+    import pandas as pd
+
+    read_table(path, ["diagnostic", "diagnostic_class"])  # names a missing column
+    table = pd.read_csv(path, index_col=0)
+    diagnostic = table[table["diagnostic"] == 1.0]
+    found = {
+        str(code): str(name)
+        for code, name in zip(diagnostic.index, diagnostic["diagnostic_class"], strict=True)
+    }
+    unknown = sorted(set(found.values()) - set(SUPERCLASSES))
+    if unknown:
+        raise DataError(f"{path}: unknown diagnostic_class {unknown}; known: {', '.join(SUPERCLASSES)}")
+    return found
+
+
+def superclass_labels(codes: list[Any], superclass: dict[str, str], origin: Path) -> np.ndarray:
+    """[n, 5] int8 of 0/1, rows of -1 where a record has no diagnostic statement."""
+    labels = np.zeros((len(codes), len(SUPERCLASSES)), dtype=np.int8)
+    for row, text in zip(labels, codes, strict=True):
+        try:
+            statements = ast.literal_eval(text)
+        except (ValueError, SyntaxError, TypeError):
+            raise DataError(f"{origin}: scp_codes {text!r} is not a mapping of statements") from None
+        classes = {superclass[code] for code in statements if code in superclass}
+        if not classes:
+            row[:] = -1
+        for name in classes:
+            row[SUPERCLASSES.index(name)] = 1
+    return labels
