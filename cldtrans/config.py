@@ -109,8 +109,8 @@ class LoopConfig(Section):
     num_workers: int = Field(ge=0)  # threads that gather batches ahead
 
 
-# Terms of the stage-1 loss: reconstruction (2), codes, likelihood, edges, lags, state and its prediction of hidden
-# tokens; edge and lag compare with the truth of simulated worlds.
+# Terms of the stage-1 loss: reconstruction (2), codes, likelihood, edges, lags, state, its prediction of
+# hidden tokens; edge and lag compare with the truth of simulated worlds.
 Term = Literal[
     "waveform", "spectrum", "commitment", "ldsem", "sparsity", "smoothness", "energy", "fill", "edge", "lag"
 ]
@@ -148,11 +148,17 @@ class MethodConfig(Section):
 
     classifier: str | None = None
     readout: str | None = None
+    estimator: str | None = None  # of lags and edges, for identifiability
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _has_factory(self) -> MethodConfig:
-        for factory in (self.classifier, self.readout):
+        factories = [self.classifier, self.readout, self.estimator]
+        if not any(factories):
+            raise ValueError(
+                "give at least one of classifier, readout, estimator, as 'package.module:factory'"
+            )
+        for factory in factories:
             if factory is not None and factory.count(":") != 1:
                 raise ValueError(f"{factory!r} should read 'package.module:factory'")
         return self

@@ -1,0 +1,112 @@
+"""Settings: what is refused, and what the message says."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cldtrans import config as settings
+from cldtrans.errors import ConfigError
+
+PROJECT = Path(__file__).resolve().parent.parent
+BASE = [PROJECT / "config" / "config.yaml", *sorted((PROJECT / "config" / "datasets").glob("*.yaml"))]
+OVERLAYS = sorted(path for path in (PROJECT / "config").glob("*.yaml") if path.name != "config.yaml")
+
+
+def resolved() -> dict:
+    return settings.resolve(BASE).model_dump(mode="json")
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
+def test_every_shipped_config_is_valid_and_names_its_run(overlay: Path) -> None:
+    assert settings.resolve([*BASE, overlay]).run == overlay.stem
+
+
+@pytest.mark.parametrize(
+    ("path", "misspelt", "meant"),
+    [
+        (("model",), "codebok_size", "codebook_size"),
+        (("preprocess", "ptbxl"), "window", "window_s"),
+        (("experiments", 0), "method", "methods"),
+        ((), "datasts", "datasets"),
+        (("variants", "cldtrans"), "stage", "stage1"),
+    ],
+)
+def test_a_misspelt_key_is_named_with_what_was_meant(path: tuple, misspelt: str, meant: str) -> None:
+    broken = resolved()
+    place = broken
+    for part in path:
+        place = place[part]
+    place[misspelt] = 1
+    with pytest.raises(ConfigError, match=f"unknown key '.*{misspelt}'; did you mean '{meant}'"):
+        settings.parse(broken)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"preprocess": {"ptbxl": {"batches": 3}}},
+            "shards .16. must be a multiple of batches .3.*set shards to",
+        ),
+        ({"preprocess": {"ptbxl": {"band_hz": [1, 400]}}}, "below half of rate_hz"),
+        (
+            {"stage1": {"datasets": ["eegmidb"]}},
+            "stage1.datasets: unknown name 'eegmidb'; did you mean 'eegmmidb'",
+        ),
+        ({"methods": {"odd": {}}}, "at least one of|factor"),
+        ({"methods": {"odd": {"classifier": "no_colon"}}}, "package.module:factory"),
+        ({"run": "No Spaces"}, "run"),
+    ],
+)
+def test_impossible_settings_are_refused_with_a_reason(change: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        settings.parse(settings.deep_merge(resolved(), change))
+
+
+def test_a_variants_overlay_may_not_invent_keys() -> None:
+    broken = settings.deep_merge(
+        resolved(), {"variants": {"odd": {"model": {"quantise": False}, "stage1": {}}}}
+    )
+    with pytest.raises(
+        ConfigError, match="variant odd: unknown key 'model.quantise'; did you mean 'quantize'"
+    ):
+        settings.variant(settings.parse(broken), "odd")
+
+
+def test_the_fingerprint_ignores_key_order_and_sees_values() -> None:
+    assert settings.fingerprint({"a": 1, "b": 2}) == settings.fingerprint({"b": 2, "a": 1})
+    assert settings.fingerprint({"a": 1}) != settings.fingerprint({"a": 2})
+
+
+def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "odd.yaml").write_text("a: [1")
+    with pytest.raises(ConfigError, match=r"odd\.yaml: not YAML"):
+        settings.resolve([tmp_path / "odd.yaml"])
+
+
+keys = st.sampled_from("abc")
+trees = st.recursive(
+    st.integers() | st.lists(st.integers()), lambda t: st.dictionaries(keys, t), max_leaves=6
+)
+
+
+@given(st.dictionaries(keys, trees), st.dictionaries(keys, trees))
+def test_merging_agrees_with_snakemakes_own(base: dict, overlay: dict) -> None:
+    from copy import deepcopy
+
+    from snakemake.utils import update_config
+
+    expected = deepcopy(base)
+    update_config(expected, deepcopy(overlay))
+    assert settings.deep_merge(base, overlay) == expected
+
+
+def test_the_paper_plans_what_the_protocol_says() -> None:
+    plan = yaml.safe_load(BASE[0].read_text())["experiments"]
+    fewshot = next(block for block in plan if block["target"] == "fewshot")
+    assert fewshot["seeds"] == [42, 123, 7, 0, 256]
+    assert fewshot["budgets"] == ["0.01", "0.1", "1.0"]
+    assert set(fewshot["datasets"]) == {"chbmit", "ptbxl", "sleepedf"}
