@@ -42,7 +42,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.rename(path)
             shutil.rmtree(old)
         else:
-            os.replace(temporary, path)
+            temporary.replace(path)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)

@@ -71,7 +71,7 @@ def test_a_variants_overlay_may_not_invent_keys() -> None:
         resolved(), {"variants": {"odd": {"model": {"quantise": False}, "stage1": {}}}}
     )
     with pytest.raises(
-        ConfigError, match="variant odd: unknown key 'model.quantise'; did you mean 'quantize'"
+        ConfigError, match=r"variant odd: unknown key 'model\.quantise'; did you mean 'quantize'"
     ):
         settings.variant(settings.parse(broken), "odd")
 

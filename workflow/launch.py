@@ -2,9 +2,9 @@
 
     python workflow/launch.py config/demo.yaml [snakemake options]
 
-A killed Snakemake leaves jobs that go on writing, a lock, and incomplete files. Every process of a run carries
-the run's name in its environment, so the next start finds the orphans of its own dead run and ends them, and
-removes the lock only when nobody is alive who could own it.
+A killed Snakemake leaves jobs that go on writing, a lock, and incomplete files. Every process of a run
+carries the run's name in its environment, so the next start finds the orphans of its own dead run and ends
+them, and removes the lock only when nobody is alive who could own it.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ def other_snakemakes(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if "snakemake" in " ".join(process.cmdline()[:3]) and Path(process.cwd()) == PROJECT:
-                if process.pid != os.getpid() and process.environ().get(MARK) != mark:
-                    found.append(process)
+            here = Path(process.cwd()) == PROJECT and "snakemake" in " ".join(process.cmdline()[:3])
+            if here and process.pid != os.getpid() and process.environ().get(MARK) != mark:
+                found.append(process)
         except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
     return found

@@ -85,8 +85,8 @@ class PtbXl(Dataset):
         return not key.startswith("records100/")
 
     def subject_of(self, key: str) -> str | None:
-        """The record: patients are known only once the table is here."""
-        return self.record_of(key)
+        """None: only the table knows the patients, and a limit on subjects is applied when it is read."""
+        return None
 
     def record_of(self, key: str) -> str | None:
         """The key without its extension."""

@@ -18,9 +18,11 @@ import logging
 import os
 import shutil
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -58,38 +60,31 @@ class CheckpointFolder:
 
     def __init__(self, folder: Path, config_sha256: str):
         self.folder, self.config_sha256 = Path(folder), config_sha256
-        self._lock: IO[str] | None = None
 
-    def lock(self) -> None:
-        """Claim the folder until `unlock` or the process's death; for the one rank that writes.
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Claim the folder while the block runs, or the process lives; for the one rank that writes.
 
         A killed workflow may leave its training process alive: two of them must not write here.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        handle = (self.folder / "lock").open("a+")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            handle.seek(0)
-            owner = handle.read().strip() or "unknown"
-            handle.close()
-            raise CheckpointError(
-                f"{self.folder}: another training process ({owner}) is at work here; wait for it or end it"
-            ) from None
-        except OSError as error:  # a file system without locks
-            log.warning("%s: cannot be locked (%s); make sure that only one run uses it", self.folder, error)
-        handle.truncate(0)
-        handle.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
-        handle.flush()
-        self._lock = handle
-        for stale in self.folder.glob(".part-*"):
-            shutil.rmtree(stale, ignore_errors=True)
-
-    def unlock(self) -> None:
-        """Give the folder free."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        with (self.folder / "lock").open("a+") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                handle.seek(0)
+                owner = handle.read().strip() or "unknown"
+                raise CheckpointError(
+                    f"{self.folder}: another training process ({owner}) is at work here; wait for it or end it"
+                ) from None
+            except OSError as error:  # a file system without locks
+                log.warning("%s: cannot be locked (%s); only one run may use it", self.folder, error)
+            handle.truncate(0)
+            handle.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
+            handle.flush()
+            for stale in self.folder.glob(".part-*"):
+                shutil.rmtree(stale, ignore_errors=True)
+            yield
 
     def save(self, step: int, groups: Groups, state: dict[str, Any]) -> None:
         """Write one checkpoint and drop those older than the last `KEEP`."""
@@ -143,7 +138,7 @@ class CheckpointFolder:
         if state["config_sha256"] != self.config_sha256:
             raise CheckpointError(
                 f"{path} was made with other settings (config {state['config_sha256'][:12]}, this run has "
-                f"{self.config_sha256[:12]}); restore the config to resume it, or delete {self.folder} to start over"
+                f"{self.config_sha256[:12]}); restore the config, or delete {self.folder} to start over"
             )
         return Checkpoint(
             step, {name: load_file(path / f"{name}.safetensors") for name in state["groups"]}, state

@@ -7,7 +7,7 @@ forked, so no memory map is shared across processes and no batch is sent through
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -141,7 +141,7 @@ class Loader:
         self.rank, self.world_size = rank, world_size
         self.workers, self.pin = workers, pin
 
-    def batches(self, start_step: int) -> Iterator[Batch]:
+    def batches(self, start_step: int) -> Generator[Batch, None, None]:
         """Batches of the steps `start_step, start_step + 1, ...`; close the iterator to stop the threads."""
         step, pending = start_step, deque[Future[Batch]]()
         if self.workers == 0:

@@ -61,8 +61,9 @@ class AveragedWeights:
     """
 
     def __init__(self, module: nn.Module, decay: float):
-        self.decay, self.updates = decay, 0
+        self.decay = decay
         self.values = {name: param.detach().clone() for name, param in module.named_parameters()}
+        self.updates = 0
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
@@ -71,6 +72,16 @@ class AveragedWeights:
         for name, param in module.named_parameters():
             self.values[name].lerp_(param, 1 - decay)
         self.updates += 1
+
+    def tensors(self) -> dict[str, Tensor]:
+        """For the checkpoint."""
+        return self.values | {"/updates": torch.tensor(self.updates)}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what `tensors` gave."""
+        for name, value in self.values.items():
+            value.copy_(tensors[name])
+        self.updates = int(tensors["/updates"])
 
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:

@@ -28,10 +28,24 @@ class Progress:
     history: list[dict[str, float | None]] = field(default_factory=list)
     validations: list[dict[str, float | None]] = field(default_factory=list)
     sums: dict[str, list[float]] = field(default_factory=dict)  # of the row in the making: [sum, count]
-    averaged: int = 0  # updates of the averaged weights
 
     def to_json(self) -> dict[str, Any]:
+        """For the checkpoint."""
         return asdict(self)
+
+    def replace(self, saved: Mapping[str, Any]) -> None:
+        """Take the values of a checkpoint; the object stays the same one."""
+        for key, value in saved.items():
+            setattr(self, key, value)
+
+    def judge(self, value: float) -> bool:
+        """Whether a validation is the best so far; a number that is not finite never is."""
+        better = math.isfinite(value) and (self.best_value is None or value < self.best_value)
+        if better:
+            self.best_step, self.best_value, self.worse = self.step, value, 0
+        else:
+            self.worse += 1
+        return better
 
 
 class Recorder:
