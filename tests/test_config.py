@@ -89,7 +89,7 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
 
 keys = st.sampled_from("abc")
 trees = st.recursive(
-    st.integers() | st.lists(st.integers()), lambda t: st.dictionaries(keys, t), max_leaves=6
+    st.integers() | st.lists(st.integers()), lambda t: st.dictionaries(keys, t, min_size=1), max_leaves=6
 )
 
 
