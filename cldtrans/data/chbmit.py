@@ -4,9 +4,10 @@ Source: https://physionet.org/content/chbmit/1.0.0/, doi 10.13026/C2K01R, Open D
 Montage: bipolar, 256 Hz; here the 18 channels of the double banana. Files differ within a case: dummy
 channels named `-`, `T8-P8` twice, ECG and VNS, and a few files (chb12) against a common reference, from which
 bipolar channels are derived; what cannot be formed is masked.
-Labels: seizure or not, from the onset and end times in `<case>-summary.txt`, which writes `Seizure Start Time:`
-where a file has one seizure and `Seizure 1 Start Time:` elsewhere. A window is a seizure's if it holds at least
-half of the window's length or half of the seizure, so that every seizure has a window.
+Labels: seizure or not, from the onset and end times in `<case>-summary.txt`, which writes
+`Seizure Start Time:` where a file has one seizure and `Seizure 1 Start Time:` elsewhere. A window is a
+seizure's if it holds at least half of the window's length or half of the seizure, so that every seizure has a
+window.
 Split: by person. Case chb21 is the girl of chb01, 1.5 years later: one subject.
 PhysioNet's RECORDS-WITH-SEIZURES names chb07_18 where the seizure is in chb07_19: the summaries are right.
 chb24's summary has no clock times and lists only files with seizures.
@@ -44,7 +45,7 @@ class ChbMit(Dataset):
     doi = "10.13026/C2K01R"
     licence = "ODC-By 1.0"
     modality = "eeg"
-    channels = tuple(DOUBLE_BANANA)
+    channels = DOUBLE_BANANA
     task = SEIZURE
     extra_columns = ("case",)
     has_events = True
@@ -122,10 +123,10 @@ def parse_summary(text: str, origin: str = "summary") -> dict[str, list[tuple[fl
         onsets = [float(value) for which, value in times if which.lower() == "start"]
         ends = [float(value) for which, value in times if which.lower() == "end"]
         count = _COUNT.search(block)
-        if len(onsets) != len(ends) or (count and int(count.group(1)) != len(onsets)):
+        announced = int(count.group(1)) if count else len(onsets)
+        if not len(onsets) == len(ends) == announced:
             raise DataError(
-                f"{origin}: {name.group(1)}: {count.group(1) if count else 'no number of'} seizures announced, "
-                f"{len(onsets)} start and {len(ends)} end times found"
+                f"{origin}: {name.group(1)}: {announced} seizures announced, {len(onsets)} start and {len(ends)} end times found"
             )
         if any(end <= onset for onset, end in zip(onsets, ends, strict=True)):
             raise DataError(f"{origin}: {name.group(1)}: a seizure ends before it begins")
@@ -157,8 +158,10 @@ def read_double_banana(path: Path) -> Signal:
     data = recording.microvolts(used)
     moved = [(place.get(i, -1), None if j is None else place[j], sign) for i, j, sign in recipe]
     mask = np.array([i >= 0 for i, _, _ in recipe])
-    if all(mask) and [i for i, _, _ in moved] == list(range(len(data))) and all(
-        j is None and sign > 0 for _, j, sign in moved
+    if (
+        all(mask)
+        and [i for i, _, _ in moved] == list(range(len(data)))
+        and all(j is None and sign > 0 for _, j, sign in moved)
     ):
         return Signal(data, float(recording.rate_hz[used[0]]), mask)  # already in place: no second copy
     return Signal(apply_recipe(data, moved), float(recording.rate_hz[used[0]]), mask)

@@ -1,8 +1,8 @@
 """MIMIC-IV-ECG 1.0: about 800 000 diagnostic 12-lead ECGs of 10 s from about 160 000 patients.
 
 Source: https://physionet.org/content/mimic-iv-ecg/1.0/, doi 10.13026/4nqg-sb35, Open Database License 1.0.
-Leads: the standard twelve at 500 Hz, stored as I, II, III, aVR, aVF, aVL, V1-V6 (PTB-XL has aVL before aVF): read
-by name. Some signals hold NaN or flat leads.
+Leads: the standard twelve at 500 Hz, stored as I, II, III, aVR, aVF, aVL, V1-V6 (PTB-XL has aVL before aVF):
+read by name. Some signals hold NaN or flat leads.
 Labels: none used, a corpus to pretrain on.
 Split: by patient.
 """

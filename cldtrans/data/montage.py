@@ -1,4 +1,4 @@
-"""Electrode names, and the 18-channel longitudinal bipolar montage ("double banana") shared by the EEG corpora.
+"""Electrode names, and the 18-channel bipolar montage ("double banana") shared by the EEG corpora.
 
 Channels are found by name: given directly, given with the opposite polarity, or derived as the difference of
 two channels that share a reference (`FP1-CS2` minus `F7-CS2`, or `EEG Fp1` minus `EEG F7`).
@@ -11,10 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-DOUBLE_BANANA = (
-    "FP1-F7 F7-T7 T7-P7 P7-O1 FP1-F3 F3-C3 C3-P3 P3-O1 "
-    "FP2-F4 F4-C4 C4-P4 P4-O2 FP2-F8 F8-T8 T8-P8 P8-O2 FZ-CZ CZ-PZ"
-).split()
+_CHAINS = """
+FP1-F7 F7-T7 T7-P7 P7-O1   FP1-F3 F3-C3 C3-P3 P3-O1
+FP2-F4 F4-C4 C4-P4 P4-O2   FP2-F8 F8-T8 T8-P8 P8-O2   FZ-CZ CZ-PZ
+"""
+DOUBLE_BANANA = tuple(_CHAINS.split())
 
 _OLD_NAMES = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}  # 10-20 before 1991
 _ELECTRODE = re.compile(r"[A-Z]{1,3}[0-9]{0,2}[A-Z]?$")
@@ -37,7 +38,7 @@ def derivation(label: str) -> tuple[str, str] | None:
 
 
 def bipolar_recipe(labels: Sequence[str], targets: Sequence[str]) -> list[tuple[int, int | None, float]]:
-    """How to form each target `A-B` from the labels: (i, j, sign) for sign * (x_i - x_j), j None for x_i alone.
+    """How to form each target `A-B`: (i, j, sign) stands for sign * (x_i - x_j), j None for x_i alone.
 
     A target that cannot be formed has i = -1. The first of several equal labels is taken.
     """

@@ -3,10 +3,10 @@
 Source: https://physionet.org/content/siena-scalp-eeg/1.0.0/, doi 10.13026/5d4a-j060, CC BY 4.0.
 Montage: 10-20 (and more) electrodes against one reference, 512 Hz, old names (T3 T4 T5 T6); here the 18
 bipolar channels of the double banana, formed by name.
-Labels: seizure or not, from `PNxx/Seizures-list-PNxx.txt`: hand-written clock times with slips, which are read
-as follows. Times count from the start time in the EDF header (the lists' registration times are sometimes
-wrong: PN05, PN10, PN14). A file name with the letter O for zero (PN06), without its number (PN01, PN11), an hour
-split by a blank (PN10), mixed separators (PN12), an end exactly one hour late (PN00-3) are put right; of
+Labels: seizure or not, from `PNxx/Seizures-list-PNxx.txt`: hand-written clock times with slips, which are
+read as follows. Times count from the start time in the EDF header (the lists' registration times are sometimes
+wrong: PN05, PN10, PN14). A file name with the letter O for zero (PN06), without its number (PN01, PN11), an
+hour split by a blank (PN10), mixed separators (PN12), an end exactly one hour late (PN00-3) are put right; of
 several times the electrographic onset is taken, or the first (PN10). A seizure that still lies outside its
 recording puts the recording into quarantine.
 `subject_info.csv` gives lobe and side of each patient: open, clinician-made ground truth for localization.
@@ -49,7 +49,7 @@ class Siena(Dataset):
     doi = "10.13026/5d4a-j060"
     licence = "CC BY 4.0"
     modality = "eeg"
-    channels = tuple(DOUBLE_BANANA)
+    channels = DOUBLE_BANANA
     task = SEIZURE
     extra_columns = ("lobe", "side")
     has_events = True
@@ -81,7 +81,9 @@ class Siena(Dataset):
         from cldtrans.data.edf import read_edf
 
         text = self.folder(root) / row.subject / f"Seizures-list-{row.subject}.txt"
-        entries = [entry for entry in read_list(str(text)) if names_file(entry.file, PurePosixPath(row.path).name)]
+        entries = [
+            entry for entry in read_list(str(text)) if names_file(entry.file, PurePosixPath(row.path).name)
+        ]
         if not entries:
             return []
         recording = read_edf(self.locate(root, row.path))
@@ -188,8 +190,8 @@ def place_seizure(
         if onset < end <= duration_s + 1.0:
             return onset, min(end, duration_s)
     raise DataError(
-        f"{origin}: a seizure at {_clock(entry.onset_s)} to {_clock(entry.end_s)} lies outside the recording of "
-        f"{duration_s:g} s that begins at {'an unknown time' if header_s is None else _clock(header_s)}"
+        f"{origin}: a seizure at {_clock(entry.onset_s)} to {_clock(entry.end_s)} lies outside the "
+        f"recording of {duration_s:g} s that begins at {'an unknown time' if header_s is None else _clock(header_s)}"
     )
 
 

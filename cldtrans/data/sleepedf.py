@@ -1,10 +1,10 @@
 """Sleep-EDF Database Expanded 1.0.0: 153 nights at home (SC) and 44 in hospital (ST).
 
-Source: https://physionet.org/content/sleep-edfx/1.0.0/, doi 10.13026/C2X676, Open Data Commons Attribution 1.0.
+Source: https://physionet.org/content/sleep-edfx/1.0.0/, doi 10.13026/C2X676, ODC-By 1.0.
 Montage: EEG Fpz-Cz and Pz-Oz and horizontal EOG at 100 Hz (brought to the common EEG rate). The EMG is left
 out: SC holds its envelope at 1 Hz, ST the signal at 100 Hz.
-Labels: stages of Rechtschaffen and Kales as W, N1, N2, N3 (3 and 4 merged), R; `?` and movement are dropped, and
-wake beyond 30 minutes before the first or after the last sleep epoch is cut off.
+Labels: stages of Rechtschaffen and Kales as W, N1, N2, N3 (3 and 4 merged), R; `?` and movement are dropped,
+and wake beyond 30 minutes before the first or after the last sleep epoch is cut off.
 Split: by person: SC4**ss**N, ST7**ss**J (ss person, N/J night). The hypnogram's name differs from the
 recording's in its last letters (SC4001E0-PSG.edf, SC4001EC-Hypnogram.edf). A hypnogram without its recording,
 or a recording without its hypnogram, goes into quarantine.
@@ -76,7 +76,9 @@ class SleepEdf(Dataset):
         if row.path.endswith("-Hypnogram.edf"):
             raise DataError(f"{row.path}: a hypnogram without its PSG (expected {row.recording}*-PSG.edf)")
         if not row.hypnogram:
-            raise DataError(f"{row.path}: a PSG without its hypnogram (expected {row.recording}*-Hypnogram.edf)")
+            raise DataError(
+                f"{row.path}: a PSG without its hypnogram (expected {row.recording}*-Hypnogram.edf)"
+            )
         self._stages(root, row)  # a broken hypnogram is found before hours of signal are read
         recording = read_edf(self.locate(root, row.path))
         place = {label.strip(): position for position, label in reversed(list(enumerate(recording.labels)))}
@@ -97,7 +99,7 @@ class SleepEdf(Dataset):
     def label_windows(
         self, root: Path, row: Any, start_s: np.ndarray, window_s: float
     ) -> dict[str, np.ndarray]:
-        """The stage in force in the middle of each window; wake far from sleep and unscored time is dropped."""
+        """The stage in the middle of each window; wake far from sleep and unscored time is dropped."""
         onset_s, end_s, stage = self._stages(root, row)
         middle = start_s + window_s / 2
         position = np.searchsorted(onset_s, middle, side="right") - 1

@@ -1,0 +1,312 @@
+"""Shards: windows on disk, their index, and the view of them that everything after preprocessing uses.
+
+``shard-00000.npy`` [windows, C, T] float16 or float32 in C order; ``index.parquet`` one row a window;
+``meta.json`` what is common to all; ``quarantine.csv`` what could not be used and why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pandas as pd
+
+from cldtrans.data.base import Dataset, Task
+from cldtrans.errors import DataError
+from cldtrans.provenance import atomic_path, write_json
+
+BASE_COLUMNS = {
+    "shard": "int32",
+    "row": "int32",
+    "subject": "str",
+    "recording": "str",
+    "start_s": "float64",
+    "kind": "str",  # "grid", or "onset": an extra window counted from a seizure's onset
+    "event": "int16",  # number of that seizure within the recording, -1: none
+    "fold": "int16",  # official fold, 0: none
+    "channel_mask": "uint64",  # bit c: channel c is valid
+    "flat": "uint8",  # numbers of channels
+    "clipped": "uint8",
+    "nan": "uint8",
+    "missing": "uint8",
+}
+
+
+def index_columns(dataset: Dataset) -> dict[str, str]:
+    """Column -> type of a dataset's index."""
+    labels = {} if dataset.task is None else dict.fromkeys(dataset.task.columns, dataset.task.dtype)
+    return {**BASE_COLUMNS, **labels, **dict.fromkeys(dataset.extra_columns, "str")}
+
+
+def shard_name(shard: int) -> str:
+    """File name of a shard."""
+    return f"shard-{shard:05d}.npy"
+
+
+class ShardWriter:
+    """Appends windows to one .npy file; nothing but the last few windows is held in memory.
+
+    The header is written with zero windows, and again with their number at the end: numpy leaves room for it.
+    Hashing and writing run beside the caller's computing.
+    """
+
+    def __init__(self, path: Path, n_channels: int, n_samples: int, dtype: str) -> None:
+        self.n_windows = 0
+        self._shape = (n_channels, n_samples)
+        self._dtype = np.dtype(dtype)
+        self._hash = hashlib.sha256()
+        self._file: IO[bytes] = path.open("wb")
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._pending: Future[None] | None = None
+        self._write_header()
+
+    def append(self, windows: np.ndarray) -> None:
+        """Add [n, C, T] windows, which the caller must not change afterwards."""
+        if windows.shape[1:] != self._shape:
+            raise ValueError(f"windows of {windows.shape[1:]}, expected {self._shape}")
+        block = np.ascontiguousarray(windows, dtype=self._dtype)
+        self.n_windows += len(block)
+        if self._pending is not None:
+            self._pending.result()
+        self._pending = self._thread.submit(self._write, block)
+
+    def close(self) -> str:
+        """Finish the file; returns the sha256 of its windows (the header follows from shape and type)."""
+        try:
+            if self._pending is not None:
+                self._pending.result()
+            self._file.seek(0)
+            self._write_header()
+        finally:
+            self._thread.shutdown()
+            self._file.close()
+        return self._hash.hexdigest()
+
+    def abandon(self) -> None:
+        """Let go of the file after an error."""
+        self._thread.shutdown()
+        self._file.close()
+
+    def _write(self, block: np.ndarray) -> None:
+        self._hash.update(block.data)
+        self._file.write(block.data)
+
+    def _write_header(self) -> None:
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self._dtype),
+            "fortran_order": False,
+            "shape": (self.n_windows, *self._shape),
+        }
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
+def write_parquet(path: Path, table: pd.DataFrame, columns: dict[str, str]) -> None:
+    """Equal tables give equal bytes: fixed types and order, no record of who wrote them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    fields = [
+        pa.field(name, pa.string() if kind == "str" else pa.from_numpy_dtype(np.dtype(kind)))
+        for name, kind in columns.items()
+    ]
+    arrays = [
+        pa.array(np.asarray(table[field.name]), type=field.type)
+        if columns[field.name] != "str"
+        else pa.array(table[field.name].tolist(), type=pa.string())
+        for field in fields
+    ]
+    with atomic_path(path) as temporary:
+        pq.write_table(
+            pa.Table.from_arrays(arrays, schema=pa.schema(fields)),
+            temporary,
+            compression="zstd",
+            row_group_size=1 << 17,
+        )
+
+
+class ShardSet:
+    """Windows of one dataset.
+
+    Attributes
+    ----------
+    index : one row a window, in the order in which rows are counted everywhere.
+    meta : content of ``meta.json``.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        try:
+            self.meta: dict[str, Any] = json.loads((self.folder / "meta.json").read_text())
+            self.index = pd.read_parquet(self.folder / "index.parquet")
+        except OSError as error:
+            raise DataError(
+                f"{self.folder}: no finished shards ({error.strerror}); run preprocessing first"
+            ) from None
+        task = self.meta["task"]
+        self.task = None if task is None else Task(task["name"], task["kind"], tuple(task["classes"]))
+        self._shard = self.index["shard"].to_numpy()
+        self._row = self.index["row"].to_numpy()
+        self._channel_mask = self.index["channel_mask"].to_numpy()
+        self._open: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels."""
+        return tuple(self.meta["channels"])
+
+    @property
+    def rate_hz(self) -> float:
+        """Sampling rate of the windows."""
+        return float(self.meta["rate_hz"])
+
+    @property
+    def modality(self) -> str:
+        """ "eeg" or "ecg"."""
+        return str(self.meta["modality"])
+
+    @property
+    def n_samples(self) -> int:
+        """Samples of a window."""
+        return int(self.meta["n_samples"])
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over index and windows."""
+        return str(self.meta["fingerprint"])
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is nothing here, or None."""
+        return None if self.meta["status"] == "ok" else str(self.meta["reason"])
+
+    def windows(self, rows: np.ndarray) -> np.ndarray:
+        """[n, C, T] float32, rows as positions in `index`; masked channels are zero."""
+        rows = np.asarray(rows)
+        out = np.empty((len(rows), len(self.meta["channels"]), self.n_samples), dtype=np.float32)
+        shard = self._shard[rows]
+        place = self._row[rows]
+        if len(rows) and (shard == shard[0]).all():
+            out[:] = self._memmap(int(shard[0]))[place]
+            return out
+        for number in np.unique(shard):
+            here = np.flatnonzero(shard == number)
+            out[here] = self._memmap(int(number))[place[here]]
+        return out
+
+    def mask(self, rows: np.ndarray) -> np.ndarray:
+        """[n, C] bool, True where the channel is valid in the window."""
+        bits = self._channel_mask[np.asarray(rows)]
+        return (bits[:, None] >> np.arange(len(self.meta["channels"]), dtype=np.uint64)) & np.uint64(1) == 1
+
+    def labels(self, rows: np.ndarray) -> np.ndarray:
+        """[n] int64 class indices, or [n, K] float32 of 0/1 for a multilabel task; -1: unlabelled."""
+        if self.task is None:
+            raise DataError(f"{self.folder}: the dataset has no labels")
+        table = self.index[list(self.task.columns)].to_numpy()[np.asarray(rows)]
+        return table.astype(np.float32) if self.task.kind == "multilabel" else table[:, 0].astype(np.int64)
+
+    def labelled(self) -> np.ndarray:
+        """[windows] bool."""
+        if self.task is None:
+            return np.zeros(len(self), dtype=bool)
+        return self.index[self.task.columns[0]].to_numpy() >= 0
+
+    def _memmap(self, shard: int) -> np.ndarray:
+        if shard not in self._open:
+            self._open[shard] = np.load(self.folder / shard_name(shard), mmap_mode="r")
+        return self._open[shard]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": {}}  # a worker opens its own maps
+
+
+def merge_parts(dataset: Dataset, settings: Any, folder: Path) -> dict[str, Any]:
+    """Make index.parquet, quarantine.csv and meta.json from the parts of all batches.
+
+    Parameters
+    ----------
+    settings : the dataset's section of the config.
+    folder : the dataset's shard folder, in which ``parts/`` lie.
+    """
+    parts = folder / "parts"
+    columns = index_columns(dataset)
+    batches = [_read_batch(parts / f"batch-{batch}.json") for batch in range(settings.batches)]
+    checksums = {int(shard): digest for batch in batches for shard, digest in batch["shards"].items()}
+    if sorted(checksums) != list(range(settings.shards)):
+        raise DataError(
+            f"{parts}: parts of {len(checksums)} shards, expected {settings.shards}; preprocess again"
+        )
+    tables = [pd.read_parquet(parts / f"shard-{shard:05d}.parquet") for shard in range(settings.shards)]
+    filled = [table for table in tables if len(table)] or tables[:1]
+    index = pd.concat(filled, ignore_index=True)
+    for stale in folder.glob("shard-*.npy"):
+        if int(stale.stem.partition("-")[2]) >= settings.shards:
+            stale.unlink()  # of an earlier setting with more shards
+    write_parquet(folder / "index.parquet", index, columns)
+    quarantine = pd.concat(
+        [pd.read_csv(parts / f"quarantine-{shard:05d}.csv", dtype="str") for shard in range(settings.shards)]
+    ).sort_values(["recording", "reason"])
+    with atomic_path(folder / "quarantine.csv") as temporary:
+        quarantine.to_csv(temporary, index=False, lineterminator="\n")
+    source = batches[0]["source"]
+    status, reason = _status(source, len(index), quarantine)
+    digest = hashlib.sha256((folder / "index.parquet").read_bytes())
+    for shard in sorted(checksums):
+        digest.update(checksums[shard].encode())
+    meta = {
+        "dataset": dataset.name,
+        "slug": dataset.slug,
+        "version": dataset.version,
+        "doi": dataset.doi,
+        "licence": dataset.licence,
+        "modality": dataset.modality,
+        "channels": list(dataset.channels),
+        "rate_hz": settings.rate_hz,
+        "window_s": settings.window_s,
+        "stride_s": settings.stride_s,
+        "n_samples": round(settings.window_s * settings.rate_hz),
+        "n_windows": len(index),
+        "n_recordings": int(index["recording"].nunique()),
+        "n_subjects": int(index["subject"].nunique()),
+        "n_quarantined": len(quarantine),
+        "dtype": settings.dtype,
+        "band_hz": list(settings.band_hz),
+        "scale": settings.scale,
+        "task": None
+        if dataset.task is None
+        else {"name": dataset.task.name, "kind": dataset.task.kind, "classes": list(dataset.task.classes)},
+        "status": status,
+        "reason": reason,
+        "source": source,
+        "shards": {shard_name(shard): checksums[shard] for shard in sorted(checksums)},
+        "fingerprint": digest.hexdigest(),
+    }
+    write_json(folder / "meta.json", meta)
+    return meta
+
+
+def _read_batch(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; this batch has not been preprocessed yet") from None
+
+
+def _status(source: dict[str, Any], n_windows: int, quarantine: pd.DataFrame) -> tuple[str, str | None]:
+    if source["status"] == "absent":
+        return "absent", source["reason"]
+    if n_windows:
+        return "ok", None
+    if quarantine.empty:
+        return "empty", "no recording selected"
+    return "empty", (
+        f"no usable window: {len(quarantine)} recordings in quarantine, the first: "
+        f"{quarantine['recording'].iloc[0]}: {quarantine['reason'].iloc[0]}"
+    )
