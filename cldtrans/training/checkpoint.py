@@ -75,7 +75,7 @@ class CheckpointFolder:
                 handle.seek(0)
                 owner = handle.read().strip() or "unknown"
                 raise CheckpointError(
-                    f"{self.folder}: another training process ({owner}) is at work here; wait for it or end it"
+                    f"{self.folder}: another training process ({owner}) works here; wait for it or end it"
                 ) from None
             except OSError as error:  # a file system without locks
                 log.warning("%s: cannot be locked (%s); only one run may use it", self.folder, error)

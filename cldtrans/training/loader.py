@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from cldtrans.training.sampler import MixedSampler, rank_share
+from cldtrans.training.seeding import step_seed
 
 PREFETCH_PER_WORKER = 2
 
@@ -171,8 +172,3 @@ class Loader:
             data = {key: value.pin_memory() for key, value in data.items()}
         seed = step_seed(self.sampler.seed, step, self.rank)
         return Batch(step, seed, corpus.name, corpus.modality, corpus.rate_hz, data)
-
-
-def step_seed(seed: int, step: int, rank: int) -> int:
-    """Seed of everything random in one step on one rank: known from the step alone, hence exact resume."""
-    return int(np.random.SeedSequence([seed, 3, step, rank]).generate_state(1, np.uint32)[0])

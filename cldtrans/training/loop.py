@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -17,7 +16,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -27,16 +25,16 @@ from cldtrans.errors import ConfigError
 from cldtrans.training import distributed
 from cldtrans.training.checkpoint import CheckpointFolder, CheckpointMemory
 from cldtrans.training.guard import DivergenceError, Preempted, StopRequest
-from cldtrans.training.loader import Batch, Corpus, Loader, step_seed
+from cldtrans.training.loader import Batch, Corpus, Loader
 from cldtrans.training.optimiser import learning_rate
 from cldtrans.training.progress import Recorder
 from cldtrans.training.sampler import MixedSampler
+from cldtrans.training.seeding import seed_everything, step_seed
 from cldtrans.training.state import Store, TrainingState
 
 LossFunction = Callable[[nn.Module, Batch], dict[str, Tensor]]
 Validation = Callable[[nn.Module], dict[str, float]]
-TIMED_STEPS = 10  # after which the pace is known
-LONG_RUN_S = 120.0  # what is expected to take longer gets a line that says how long
+TIMED_STEPS = 10  # after which the pace is known and a long run says how long it will take
 log = logging.getLogger(__name__)
 
 
@@ -104,12 +102,12 @@ def run_training(
         After SIGTERM, once a checkpoint is written (exit code 75).
     """
     main = distributed.is_main()
-    store: Store = CheckpointMemory() if work_dir is None else CheckpointFolder(work_dir, config_sha256)
+    folder = None if work_dir is None else CheckpointFolder(work_dir, config_sha256)
+    store: Store = folder or CheckpointMemory()
     trainer = _Trainer(
         module, loss_fn, corpora, loop, seed, torch.device(device), weights, validate, step_end, store, name
     )
-    locked = isinstance(store, CheckpointFolder) and main
-    with store.locked() if locked else contextlib.nullcontext():
+    with folder.locked() if folder and main else contextlib.nullcontext():
         return trainer.run(log_dir if main else None)
 
 
@@ -153,7 +151,11 @@ class _Trainer:
         progress = self.state.progress
         if self.state.resume(self.store) and self.rank == 0:
             log.warning("%s: resumed after step %d", self.name, progress.step)
-        self._announce()
+        trainable = sum(param.numel() for param in self.params) / 1e6
+        self._say(
+            f"{self.loop.steps - progress.step} of {self.loop.steps} steps, {self.loop.batch_size} windows each, "
+            f"on {self.world_size} x {self.device.type}; {trainable:.2f} M trainable parameters"
+        )
         self.module.train()
         with (
             self.stop.listening(),
@@ -161,6 +163,7 @@ class _Trainer:
             tqdm(total=self.loop.steps, desc=self.name, unit="step", disable=self.rank > 0 or None) as bar,
         ):
             while not progress.finished:
+                bar.initial = progress.step
                 bar.reset()
                 bar.update(progress.step)
                 diverged = self._until_done_or_diverged(bar)
@@ -204,7 +207,7 @@ class _Trainer:
     def _step(self, batch: Batch) -> str | None:
         """One optimiser step from this rank's share of the batch; the reason where it was not taken."""
         state = self.state
-        _seed_everything(batch.seed)
+        seed_everything(batch.seed)
         rate = learning_rate(batch.step, self.loop)
         for group in state.optimiser.param_groups:
             group["lr"] = rate
@@ -260,12 +263,12 @@ class _Trainer:
             )
             raise Preempted
         if len(self.recorder.times_ms) == TIMED_STEPS:
-            self._announce_duration()
+            self._say(self.recorder.outlook(loop.steps, loop.batch_size, self.world_size))
 
     def _validate(self, validate: Validation) -> None:
         """Numbers on held-out windows, with the averaged weights where there are any."""
         progress, averaged = self.state.progress, self.state.averaged
-        _seed_everything(step_seed(self.seed, progress.step, self.rank))
+        seed_everything(step_seed(self.seed, progress.step, self.rank))
         self.module.eval()
         with torch.no_grad(), averaged.applied(self.module) if averaged else contextlib.nullcontext():
             values = validate(self.module)
@@ -289,30 +292,7 @@ class _Trainer:
         progress.skipped.append(step)
         log.warning("%s; going back to step %d and leaving that batch out", where, progress.step)
 
-    def _announce(self) -> None:
-        if self.rank == 0:
-            progress, loop = self.state.progress, self.loop
-            size = sum(param.numel() for param in self.params) / 1e6
-            tqdm.write(
-                f"{self.name}: {loop.steps - progress.step} of {loop.steps} steps to do, {loop.batch_size} windows "
-                f"each, on {self.world_size} x {self.device.type}; {size:.2f} M trainable parameters",
-                file=sys.stderr,
-            )
-
-    def _announce_duration(self) -> None:
-        """Before a long run: how long it will take at the measured pace."""
-        step_ms = self.recorder.step_ms() or 0.0
-        hours = (self.loop.steps - self.state.progress.step) * step_ms / 3.6e6
-        if self.rank == 0 and hours * 3600 > LONG_RUN_S:
-            pace = self.loop.batch_size / step_ms * 1e3
-            tqdm.write(
-                f"{self.name}: {step_ms:.0f} ms a step, {pace:.0f} windows/s, about {hours:.1f} h to go, "
-                f"{hours * self.world_size:.1f} device-hours",
-                file=sys.stderr,
-            )
-
-
-def _seed_everything(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  libraries may use the global generator
-    torch.manual_seed(seed)
+    def _say(self, text: str | None) -> None:
+        """A line above the progress bar."""
+        if text and self.rank == 0:
+            tqdm.write(f"{self.name}: {text}", file=sys.stderr)

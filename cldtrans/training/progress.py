@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_ROWS = 1000  # of the history, whatever the number of steps
+LONG_RUN_MIN = 2  # what takes longer gets a line that says how long
 
 
 @dataclass
@@ -108,6 +109,18 @@ class Recorder:
         """Median time of a step in this process; the first ones, which compile and warm up, do not count."""
         times = self.times_ms[3:] if len(self.times_ms) > 6 else self.times_ms
         return round(statistics.median(times[-200:]), 3) if times else self.progress.step_ms
+
+    def outlook(self, steps: int, batch_size: int, processes: int) -> str | None:
+        """How long the rest will take at the measured pace; None for short runs."""
+        step_ms = self.step_ms()
+        hours = (steps - self.progress.step) * (step_ms or 0.0) / 3.6e6
+        if not step_ms or hours * 60 < LONG_RUN_MIN:
+            return None
+        pace = batch_size / step_ms * 1e3
+        return (
+            f"{step_ms:.0f} ms a step, {pace:.0f} windows/s: about {hours:.1f} h to go, "
+            f"{hours * processes:.1f} device-hours"
+        )
 
     def close(self) -> None:
         """Write out what TensorBoard still holds."""
