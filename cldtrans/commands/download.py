@@ -1,0 +1,37 @@
+"""Fetch and verify one dataset."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+
+def add_args(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", required=True, type=Path, help="resolved settings (JSON)")
+    parser.add_argument("--dataset", required=True, help="name of the dataset's module")
+    parser.add_argument("--output", required=True, type=Path, help="JSON file that says what was fetched")
+    parser.add_argument(
+        "--source", help="s3://bucket, http(s)://host/bucket or a folder, instead of the config's"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    from cldtrans import config
+    from cldtrans.data import get_dataset
+    from cldtrans.data.checksums import Selection
+    from cldtrans.data.download import download
+    from cldtrans.data.sources import open_source
+    from cldtrans.errors import ConfigError
+    from cldtrans.provenance import write_json
+
+    settings = config.load(args.config)
+    if args.dataset not in settings.preprocess:
+        hint = config.suggestion(args.dataset, settings.preprocess)
+        raise ConfigError(f"{args.config}: unknown dataset {args.dataset!r}{hint}")
+    chosen = settings.preprocess[args.dataset]
+    selection = Selection(chosen.subjects, chosen.records, tuple(chosen.glob) if chosen.glob else None)
+    url = args.source or os.environ.get("CLDTRANS_MIRROR") or settings.source.url
+    source = open_source(url, settings.source.endpoint)
+    dataset = get_dataset(args.dataset)
+    write_json(args.output, download(source, dataset, settings.raw, selection, settings.source.allow_absent))
