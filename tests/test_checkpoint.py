@@ -44,7 +44,6 @@ def test_killed_runs_end_with_the_same_bits(tmp_path):
     check_kills(tmp_path, [(2, False), (9, True), (22, False)])
 
 
-@pytest.mark.slow
 def test_ten_kills_at_random_steps(tmp_path):
     rng = random.Random()
     steps = sorted(rng.sample(range(1, 40), 10))

@@ -153,7 +153,7 @@ class _Trainer:
             log.warning("%s: resumed after step %d", self.name, progress.step)
         trainable = sum(param.numel() for param in self.params) / 1e6
         self._say(
-            f"{self.loop.steps - progress.step} of {self.loop.steps} steps, {self.loop.batch_size} windows each, "
+            f"{self.loop.steps - progress.step} of {self.loop.steps} steps, batch {self.loop.batch_size}, "
             f"on {self.world_size} x {self.device.type}; {trainable:.2f} M trainable parameters"
         )
         self.module.train()
@@ -209,9 +209,8 @@ class _Trainer:
         state = self.state
         seed_everything(batch.seed)
         rate = learning_rate(batch.step, self.loop)
-        for group in state.optimiser.param_groups:
-            group["lr"] = rate
-        state.optimiser.zero_grad(set_to_none=True)
+        for param in self.params:
+            param.grad = None
         terms = self._backward(batch)
         distributed.average_gradients(self.params)
         norm = nn.utils.clip_grad_norm_(self.params, self.loop.clip_norm).double()
@@ -222,7 +221,7 @@ class _Trainer:
         reason = state.guard.problem(batch.corpus, row["loss"], row["grad_norm"])
         if reason is not None:
             return reason
-        state.optimiser.step()
+        state.optimiser.step(rate)
         if self.step_end is not None:
             self.step_end(self.module)
         if state.averaged is not None:

@@ -8,19 +8,84 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 from cldtrans.config import LoopConfig
 
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
 
-def build_optimiser(module: nn.Module, loop: LoopConfig) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; vectors and scalars (biases, norms, gains) do not decay."""
-    trainable = [param for param in module.parameters() if param.requires_grad]
-    groups = [
-        {"params": [param for param in trainable if param.ndim >= 2], "weight_decay": loop.weight_decay},
-        {"params": [param for param in trainable if param.ndim < 2], "weight_decay": 0.0},
-    ]
-    fused = bool(trainable) and trainable[0].is_cuda
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=loop.learning_rate, fused=fused)
+
+class AdamW:
+    """AdamW (Loshchilov and Hutter, 2019) over the trainable parameters of a module.
+
+    Vectors and scalars (biases, norms, gains) do not decay. The arithmetic is `torch.optim`'s own function;
+    its Optimizer class is not used: it imports the compiler on first use, 2 s in every short job, and it
+    numbers the parameters, where a checkpoint wants names.
+    """
+
+    def __init__(self, module: nn.Module, weight_decay: float):
+        self.params = {name: param for name, param in module.named_parameters() if param.requires_grad}
+        if not self.params:
+            raise ValueError("the module has no trainable parameters")
+        self.weight_decay = weight_decay
+        self.state: dict[str, tuple[Tensor, Tensor, Tensor]] = {}  # mean, square, number of updates
+        self.fused = all(param.is_cuda for param in self.params.values())
+
+    def step(self, rate: float) -> None:
+        """Move every parameter that has a gradient, at learning rate `rate`."""
+        moved = [name for name, param in self.params.items() if param.grad is not None]
+        self._update([name for name in moved if self.params[name].ndim >= 2], rate, self.weight_decay)
+        self._update([name for name in moved if self.params[name].ndim < 2], rate, 0.0)
+
+    @torch.no_grad()
+    def _update(self, names: list[str], rate: float, weight_decay: float) -> None:
+        if not names:
+            return
+        for name in names:
+            if name not in self.state:
+                param = self.params[name]
+                updates = torch.zeros((), device=self._counter_device(param))
+                self.state[name] = (torch.zeros_like(param), torch.zeros_like(param), updates)
+        adamw(
+            [self.params[name] for name in names],
+            [grad for name in names if (grad := self.params[name].grad) is not None],
+            [self.state[name][0] for name in names],
+            [self.state[name][1] for name in names],
+            [],
+            [self.state[name][2] for name in names],
+            fused=self.fused,
+            foreach=not self.fused,
+            amsgrad=False,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            lr=rate,
+            weight_decay=weight_decay,
+            eps=EPSILON,
+            maximize=False,
+        )
+
+    def _counter_device(self, param: Tensor) -> torch.device:
+        return param.device if self.fused else torch.device("cpu")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """For the checkpoint: `<parameter>/mean`, `/square` and `/updates`."""
+        return {
+            f"{name}/{key}": value
+            for name, values in self.state.items()
+            for key, value in zip(("mean", "square", "updates"), values, strict=True)
+        }
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what `tensors` gave."""
+        self.state = {}
+        for name, param in self.params.items():
+            if f"{name}/mean" in tensors:
+                self.state[name] = (
+                    tensors[f"{name}/mean"].to(param.device, copy=True),
+                    tensors[f"{name}/square"].to(param.device, copy=True),
+                    tensors[f"{name}/updates"].to(self._counter_device(param), copy=True),
+                )
 
 
 def learning_rate(step: int, loop: LoopConfig) -> float:
@@ -29,29 +94,6 @@ def learning_rate(step: int, loop: LoopConfig) -> float:
         return loop.learning_rate * (step + 1) / loop.warmup_steps
     done = (step - loop.warmup_steps) / max(1, loop.steps - loop.warmup_steps)
     return loop.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
-
-
-def optimiser_tensors(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state by parameter name: `<parameter>/<quantity>`."""
-    return {
-        f"{name}/{key}": torch.as_tensor(value)
-        for name, param in module.named_parameters()
-        for key, value in optimiser.state.get(param, {}).items()
-    }
-
-
-def load_optimiser(module: nn.Module, optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimiser_tensors` gave."""
-    numbers: dict[Tensor, int] = {}
-    for group in optimiser.param_groups:
-        for param in group["params"]:
-            numbers[param] = len(numbers)
-    state: dict[int, dict[str, Tensor]] = {}
-    params = dict(module.named_parameters())
-    for key, value in tensors.items():
-        name, quantity = key.rsplit("/", 1)
-        state.setdefault(numbers[params[name]], {})[quantity] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
 class AveragedWeights:

@@ -9,7 +9,7 @@ from cldtrans.config import LoopConfig
 from cldtrans.training import distributed
 from cldtrans.training.checkpoint import Checkpoint, CheckpointFolder, CheckpointMemory, Groups
 from cldtrans.training.guard import DivergenceGuard
-from cldtrans.training.optimiser import AveragedWeights, build_optimiser, load_optimiser, optimiser_tensors
+from cldtrans.training.optimiser import AdamW, AveragedWeights
 from cldtrans.training.progress import Progress
 
 Store = CheckpointFolder | CheckpointMemory
@@ -24,7 +24,7 @@ class TrainingState:
 
     def __init__(self, module: nn.Module, loop: LoopConfig, device: torch.device):
         self.module, self.device = module.to(device), device
-        self.optimiser = build_optimiser(module, loop)
+        self.optimiser = AdamW(module, loop.weight_decay)
         self.averaged = AveragedWeights(module, loop.ema_decay) if loop.ema_decay else None
         self.best: dict[str, Tensor] = {}
         self.progress = Progress()
@@ -35,7 +35,7 @@ class TrainingState:
         if isinstance(store, CheckpointMemory) or distributed.is_main():
             groups: Groups = {
                 "model": on_cpu(self.module.state_dict()),
-                "optimizer": on_cpu(optimiser_tensors(self.module, self.optimiser)),
+                "optimizer": on_cpu(self.optimiser.tensors()),
                 "best": self.best,
                 "averaged": on_cpu(self.averaged.tensors()) if self.averaged is not None else {},
             }
@@ -76,7 +76,7 @@ class TrainingState:
     def _restore(self, checkpoint: Checkpoint) -> None:
         groups, state = checkpoint.groups, checkpoint.state
         self.module.load_state_dict(groups["model"])
-        load_optimiser(self.module, self.optimiser, groups["optimizer"])
+        self.optimiser.load(groups["optimizer"])
         self.best = groups["best"]
         self.progress.replace(state["progress"])
         self.guard.restore(state["guard"])
