@@ -1,0 +1,71 @@
+"""The look that every figure shares: one colour a method, wherever it appears."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+CHANCE = {"color": "0.45", "linestyle": (0, (4, 3)), "linewidth": 1, "zorder": 0}
+NAMES = {
+    "cldtrans": "CLD-Trans",
+    "feature_linear": "Features + linear",
+    "inception_time": "InceptionTime",
+    "gcc_phat": "GCC-PHAT",
+    "line_length": "First rise of line length",
+    "ldsem": "LD-SEM fit",
+    "chbmit": "CHB-MIT",
+    "ptbxl": "PTB-XL",
+    "sleepedf": "Sleep-EDF",
+    "siena": "Siena",
+    "eegmmidb": "EEGMMIDB",
+    "mimic_ecg": "MIMIC-IV-ECG",
+    "macro_auroc": "macro AUROC",
+    "macro_f1": "macro F1",
+    "auroc": "AUROC",
+    "top1": "top-1",
+    "top3": "top-3",
+    "top5": "top-5",
+}
+
+
+def name(key: str) -> str:
+    """A method, dataset or metric as readers know it."""
+    return NAMES.get(key, key)
+
+
+def colours(methods: list[str]) -> dict[str, tuple[float, float, float]]:
+    """Colours by method; ours is always the first of the palette, the others follow by name."""
+    order = sorted(set(methods), key=lambda method: (method != "cldtrans", method))
+    return dict(zip(order, sns.color_palette("colorblind", max(len(order), 1)), strict=False))
+
+
+def new_figure(columns: int = 1, rows: int = 1, width: float = 3.4, height: float = 2.8, **options) -> tuple[Figure, list[Axes]]:
+    """A grid of panels in the common style, flattened to a list."""
+    sns.set_theme(context="paper", style="ticks", rc={"axes.titlesize": 9, "legend.frameon": False})
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(columns * width, rows * height), layout="constrained", squeeze=False, **options
+    )
+    sns.despine(figure)
+    return figure, list(axes.flat)
+
+
+def say(axes: Axes, message: str) -> None:
+    """A panel that says why it is empty."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, message, ha="center", va="center", wrap=True, color="0.35", transform=axes.transAxes)
+
+
+def save(figure: Figure, *paths: str) -> None:
+    """Write the figure in every format; files of equal figures are equal (no dates)."""
+    for path in map(Path, paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
+        figure.savefig(path, dpi=200, metadata=metadata)
+    plt.close(figure)
