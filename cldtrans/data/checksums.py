@@ -187,10 +187,12 @@ class Verified:
         self.path = path
         self._digest = checksums.digest
         self._seen = np.zeros((len(checksums), 2), dtype=np.int64)
+        self.renewed = True  # nothing is remembered of this list
         try:
             with np.load(path, allow_pickle=False) as stored:
                 if str(stored["list"]) == self._digest and stored["seen"].shape == self._seen.shape:
                     self._seen = stored["seen"]
+                    self.renewed = False
         except (OSError, ValueError, KeyError, EOFError):
             pass  # absent or half written: everything is hashed once more
 

@@ -91,6 +91,8 @@ def download(
         rows = select(checksums, dataset, selection)
         transfer = _Transfer(source, prefix, folder, checksums, progress)
         rows, reason = transfer.run(rows, allow_absent)
+        if transfer.verified.renewed:
+            _remove_old_links(folder, checksums)
         for part in work.glob("*.part"):
             part.unlink()
     return {
@@ -292,6 +294,16 @@ def _drop(work: Path, folder: Path, root: Path) -> None:
         if empty != root:
             with contextlib.suppress(OSError):
                 empty.rmdir()
+
+
+def _remove_old_links(folder: Path, checksums: Checksums) -> None:
+    """After a change of the list, drop links to another mirror's files; files of the user's own stay."""
+    links = [path for path in folder.rglob("*") if path.is_symlink()]
+    if links:
+        listed = {hash(checksums.key(row)) for row in range(len(checksums))}
+        for link in links:
+            if hash(link.relative_to(folder).as_posix()) not in listed:
+                link.unlink()
 
 
 def _amount(n_bytes: float) -> str:

@@ -30,7 +30,7 @@ from cldtrans.data.checksums import sha256_file
 from cldtrans.errors import SourceError
 
 REGION = "us-east-1"  # of PhysioNet's bucket; another service ignores it
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 18  # what a dropped connection may lose
 HEADS = 500  # up to this many sizes are asked for one by one, more come from one listing
 Outcome = TypeVar("Outcome")
 
@@ -152,12 +152,10 @@ class S3Source:
     def _heads(self, prefix: str, keys: list[str]) -> np.ndarray:
         from concurrent.futures import ThreadPoolExecutor
 
-        from obstore.exceptions import NotFoundError
-
         def head(key: str) -> int:
             try:
                 return int(self._store.head(f"{self._prefix}{prefix}/{key}")["size"])
-            except NotFoundError:
+            except FileNotFoundError:
                 return -1
 
         with ThreadPoolExecutor(16) as pool:
@@ -198,7 +196,7 @@ class S3Source:
         while True:
             try:
                 return call()
-            except (exceptions.NotFoundError, FileNotFoundError) as error:
+            except FileNotFoundError as error:
                 raise SourceError(
                     f"{what}: {self.name} lacks it; check the source and the version"
                 ) from error
