@@ -126,7 +126,8 @@ def parse_summary(text: str, origin: str = "summary") -> dict[str, list[tuple[fl
         announced = int(count.group(1)) if count else len(onsets)
         if not len(onsets) == len(ends) == announced:
             raise DataError(
-                f"{origin}: {name.group(1)}: {announced} seizures announced, {len(onsets)} start and {len(ends)} end times found"
+                f"{origin}: {name.group(1)}: {announced} seizures announced, {len(onsets)} start and "
+                f"{len(ends)} end times found"
             )
         if any(end <= onset for onset, end in zip(onsets, ends, strict=True)):
             raise DataError(f"{origin}: {name.group(1)}: a seizure ends before it begins")

@@ -109,16 +109,14 @@ def write_parquet(path: Path, table: pd.DataFrame, columns: dict[str, str]) -> N
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    fields = [
-        pa.field(name, pa.string() if kind == "str" else pa.from_numpy_dtype(np.dtype(kind)))
-        for name, kind in columns.items()
-    ]
-    arrays = [
-        pa.array(np.asarray(table[field.name]), type=field.type)
-        if columns[field.name] != "str"
-        else pa.array(table[field.name].tolist(), type=pa.string())
-        for field in fields
-    ]
+    fields, arrays = [], []
+    for name, kind in columns.items():
+        if kind == "str":
+            fields.append(pa.field(name, pa.string()))
+            arrays.append(pa.array([str(value) for value in table[name]], type=pa.string()))
+        else:
+            fields.append(pa.field(name, pa.from_numpy_dtype(np.dtype(kind))))
+            arrays.append(pa.array(table[name].to_numpy().astype(kind)))
     with atomic_path(path) as temporary:
         pq.write_table(
             pa.Table.from_arrays(arrays, schema=pa.schema(fields)),

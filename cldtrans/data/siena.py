@@ -4,8 +4,8 @@ Source: https://physionet.org/content/siena-scalp-eeg/1.0.0/, doi 10.13026/5d4a-
 Montage: 10-20 (and more) electrodes against one reference, 512 Hz, old names (T3 T4 T5 T6); here the 18
 bipolar channels of the double banana, formed by name.
 Labels: seizure or not, from `PNxx/Seizures-list-PNxx.txt`: hand-written clock times with slips, which are
-read as follows. Times count from the start time in the EDF header (the lists' registration times are sometimes
-wrong: PN05, PN10, PN14). A file name with the letter O for zero (PN06), without its number (PN01, PN11), an
+read as follows. Times count from the start time in the EDF header (the lists' registration times are
+sometimes wrong: PN05, PN10, PN14). A file name with the letter O for zero (PN06), without its number (PN01, PN11), an
 hour split by a blank (PN10), mixed separators (PN12), an end exactly one hour late (PN00-3) are put right; of
 several times the electrographic onset is taken, or the first (PN10). A seizure that still lies outside its
 recording puts the recording into quarantine.
@@ -189,9 +189,10 @@ def place_seizure(
             end -= 3600.0  # the hour was not carried back
         if onset < end <= duration_s + 1.0:
             return onset, min(end, duration_s)
+    begin = "an unknown time" if header_s is None else _clock(header_s)
     raise DataError(
         f"{origin}: a seizure at {_clock(entry.onset_s)} to {_clock(entry.end_s)} lies outside the "
-        f"recording of {duration_s:g} s that begins at {'an unknown time' if header_s is None else _clock(header_s)}"
+        f"recording of {duration_s:g} s that begins at {begin}"
     )
 
 

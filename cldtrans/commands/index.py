@@ -1,0 +1,30 @@
+"""Merge a dataset's parts into one index."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_args(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", required=True, type=Path, help="resolved settings (JSON)")
+    parser.add_argument("--dataset", required=True, help="name of the dataset's module")
+    parser.add_argument("--output-dir", required=True, type=Path, help="folder of the dataset's shards")
+
+
+def run(args: argparse.Namespace) -> None:
+    from cldtrans import config
+    from cldtrans.data import get_dataset
+    from cldtrans.data.shards import merge_parts
+    from cldtrans.errors import ConfigError
+
+    settings = config.load(args.config)
+    if args.dataset not in settings.preprocess:
+        hint = config.suggestion(args.dataset, settings.preprocess)
+        raise ConfigError(f"{args.config}: unknown dataset {args.dataset!r}{hint}")
+    meta = merge_parts(get_dataset(args.dataset), settings.preprocess[args.dataset], args.output_dir)
+    print(
+        f"{args.dataset}: {meta['n_windows']} windows of {meta['n_recordings']} recordings and "
+        f"{meta['n_subjects']} subjects, {meta['n_quarantined']} recordings in quarantine"
+        + (f" ({meta['status']}: {meta['reason']})" if meta["reason"] else "")
+    )

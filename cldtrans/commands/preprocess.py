@@ -1,0 +1,40 @@
+"""Turn one batch of recordings into shards."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_args(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", required=True, type=Path, help="resolved settings (JSON)")
+    parser.add_argument("--dataset", required=True, help="name of the dataset's module")
+    parser.add_argument("--batch", required=True, type=int, help="which of the dataset's batches, from 0")
+    parser.add_argument("--stamp", required=True, type=Path, help="JSON file that the download wrote")
+    parser.add_argument("--output-dir", required=True, type=Path, help="folder of the dataset's shards")
+
+
+def run(args: argparse.Namespace) -> None:
+    import json
+
+    from cldtrans import config
+    from cldtrans.data import get_dataset
+    from cldtrans.data.preprocess import preprocess_batch
+    from cldtrans.errors import ConfigError, DataError
+
+    settings = config.load(args.config)
+    if args.dataset not in settings.preprocess:
+        hint = config.suggestion(args.dataset, settings.preprocess)
+        raise ConfigError(f"{args.config}: unknown dataset {args.dataset!r}{hint}")
+    try:
+        stamp = json.loads(args.stamp.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise DataError(f"{args.stamp}: not a download's record ({error}); run the download again") from None
+    preprocess_batch(
+        get_dataset(args.dataset),
+        Path(settings.raw),
+        settings.preprocess[args.dataset],
+        args.batch,
+        args.output_dir,
+        stamp,
+    )

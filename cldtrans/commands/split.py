@@ -1,0 +1,25 @@
+"""Divide a dataset's subjects into train, validation and test."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_args(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", required=True, type=Path, help="resolved settings (JSON)")
+    parser.add_argument("--dataset", required=True, help="name of the dataset's module")
+    parser.add_argument("--seed", required=True, type=int, help="seed of the division")
+    parser.add_argument("--shards", required=True, type=Path, help="folder of the dataset's shards")
+    parser.add_argument("--output", required=True, type=Path, help="csv: subject,split")
+
+
+def run(args: argparse.Namespace) -> None:
+    from cldtrans.data import get_dataset
+    from cldtrans.data.splits import make_split, read_index, split_problem, write_split
+
+    dataset = get_dataset(args.dataset)
+    split = make_split(dataset, read_index(dataset, args.shards), args.seed)
+    write_split(args.output, split)
+    problem = split_problem(dict(zip(split["subject"], split["split"], strict=True)))
+    print(f"{args.dataset}: {split['split'].value_counts().to_dict()}" + (f" ({problem})" if problem else ""))

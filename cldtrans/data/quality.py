@@ -1,0 +1,75 @@
+"""What is wrong with a window, found on the signal as recorded, before any filter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+FLAT = {
+    "eeg": 1.0,
+    "ecg": 0.01,
+}  # peak to peak over a window, microvolt and millivolt: no living tissue is so calm
+CLIP_HOLD_S = 0.0125  # an extreme held from one look to the next, this much later, is the amplifier's rail
+
+
+@dataclass(frozen=True)
+class Quality:
+    """[N, W, C] bool for windows W of recordings N."""
+
+    flat: np.ndarray
+    clipped: np.ndarray
+    nan: np.ndarray
+
+
+def assess(
+    x: np.ndarray, mask: np.ndarray, windows: Sequence[tuple[int, int]], rate_hz: float, modality: str
+) -> Quality:
+    """Flags of each window and channel.
+
+    Parameters
+    ----------
+    x : [N, C, T], NaN where nothing was recorded.
+    mask : [N, C], False for channels that the recording lacks: these are never flagged.
+    windows : (first, last + 1) in samples.
+    """
+    shape = (x.shape[0], len(windows), x.shape[1])
+    low, high = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    for w, (first, last) in enumerate(windows):
+        low[:, w], high[:, w] = x[:, :, first:last].min(-1), x[:, :, first:last].max(-1)
+    nan = np.isnan(low)
+    flat = high - low <= FLAT[modality]  # False where NaN
+    clipped = np.zeros(shape, dtype=bool)
+    step = max(1, round(CLIP_HOLD_S * rate_hz))
+    with np.errstate(invalid="ignore"):
+        bottom = np.fmin.reduce(low, axis=1, keepdims=True)
+        top = np.fmax.reduce(high, axis=1, keepdims=True)
+        reaches = (low == bottom) | (high == top)
+    for w, (first, last) in enumerate(windows):
+        touched = reaches[:, w] & ~flat[:, w]
+        if touched.any():
+            looks = x[:, :, first:last:step]
+            at_rail = (looks == bottom[:, 0, :, None]) | (looks == top[:, 0, :, None])
+            clipped[:, w] = touched & (at_rail[..., 1:] & at_rail[..., :-1]).any(-1)
+    present = mask[:, None, :]
+    return Quality(flat & present, clipped & present, nan & present)
+
+
+def fill_gaps(x: np.ndarray) -> np.ndarray:
+    """[..., T] with NaN bridged by straight lines (level beyond the ends); the same array if there is none.
+
+    The filter needs numbers everywhere; windows that touch a gap are flagged and masked.
+    """
+    if not np.isnan(x.min(initial=np.inf)):
+        return x
+    x = x.copy()
+    flat = x.reshape(-1, x.shape[-1])
+    for row in flat:
+        gap = np.isnan(row)
+        if gap.all():
+            row[:] = 0.0
+        elif gap.any():
+            known = np.flatnonzero(~gap)
+            row[gap] = np.interp(np.flatnonzero(gap), known, row[known])
+    return x

@@ -1,0 +1,192 @@
+"""Who is trained on, who is held out, and which labels a budget grants.
+
+A division is by subject, made once per dataset and seed, stored, and shared by every method. With fewer than
+three subjects it degenerates in a fixed way, and `split_problem` says so: one subject trains; of two, one
+trains and one is the test, and there is no validation.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from cldtrans.data.base import Dataset
+from cldtrans.errors import DataError
+from cldtrans.provenance import atomic_path
+
+if TYPE_CHECKING:
+    from cldtrans.data.shards import ShardSet
+
+SPLITS = ("train", "val", "test")
+HELD_OUT = 0.2  # of the subjects, for validation and for test each, where there are labels to score
+HELD_OUT_UNLABELLED = 0.05
+CASE = "case:"  # prefix of the names in the published division of CHB-MIT
+
+
+def read_index(dataset: Dataset, folder: Path) -> pd.DataFrame:
+    """The columns of an index on which divisions rest."""
+    columns = [
+        "subject",
+        "kind",
+        "fold",
+        *(dataset.task.columns if dataset.task else ()),
+        *dataset.extra_columns,
+    ]
+    try:
+        return pd.read_parquet(Path(folder) / "index.parquet", columns=columns)
+    except OSError as error:
+        raise DataError(f"{folder}: no finished shards ({error}); run preprocessing first") from None
+
+
+def make_split(dataset: Dataset, index: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Columns subject, split ("train", "val", "test"), ordered by subject."""
+    table = subject_table(dataset, index)
+    assigned = dataset.split(table, seed) if len(table) else pd.Series(dtype="str")
+    return pd.DataFrame(
+        {"subject": table.index.astype("str"), "split": assigned.reindex(table.index).to_numpy()}
+    )
+
+
+def subject_table(dataset: Dataset, index: pd.DataFrame) -> pd.DataFrame:
+    """One row a subject, ordered by name: n (windows), fold, and `n_<class>` for every class of the task."""
+    grid = index[index["kind"] == "grid"] if (index["kind"] == "grid").any() else index
+    grouped = grid.groupby("subject", sort=True)
+    table = pd.DataFrame({"n": grouped.size(), "fold": grouped["fold"].max()})
+    mixed = grouped["fold"].min() < table["fold"]
+    if mixed.any():
+        raise DataError(f"{dataset.name}: subject {mixed.idxmax()!r} occurs in several official folds")
+    if dataset.task is None:
+        return table
+    for k, name in enumerate(dataset.task.classes):
+        positive = grid[f"label_{name}"] == 1 if dataset.task.kind == "multilabel" else grid["label"] == k
+        table[f"n_{name}"] = positive.groupby(grid["subject"]).sum()
+    return table
+
+
+def subject_folds(subjects: pd.DataFrame, seed: int) -> pd.Series:
+    """Seeded division in which validation, test and training hold every class that enough subjects have.
+
+    A fifth of the subjects validates and a fifth tests (a twentieth each without labels), at least one each.
+    Classes are served from the rarest: of the subjects who have it one goes to training, then one to the
+    test, then one to validation; the rest is filled in seeded order.
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(b"subject folds")])
+    names = list(subjects.index[rng.permutation(len(subjects))])
+    classes = [column for column in subjects.columns if column.startswith("n_")]
+    n = len(names)
+    held_out = max(1, round((HELD_OUT if classes else HELD_OUT_UNLABELLED) * n))
+    room = {"train": n - 2 * held_out, "test": held_out, "val": held_out}
+    if n == 1:
+        room = {"train": 1, "test": 0, "val": 0}
+    elif n == 2:
+        room = {"train": 1, "test": 1, "val": 0}
+    counts = {column: subjects[column].to_dict() for column in classes}
+    split: dict[str, str] = {}
+    having = {column: [name for name in names if counts[column][name] > 0] for column in classes}
+    for column in sorted(classes, key=lambda column: len(having[column])):
+        for part in ("train", "test", "val"):
+            served = any(split.get(name) == part for name in having[column])
+            free = [name for name in having[column] if name not in split]
+            if not served and free and room[part]:
+                split[free[0]] = part
+                room[part] -= 1
+    rest = (name for name in names if name not in split)
+    for part in ("test", "val", "train"):
+        for _ in range(room[part]):
+            split[next(rest)] = part
+    return pd.Series(split, dtype="str").reindex(subjects.index)
+
+
+def published_leaky_split() -> dict[str, str]:
+    """CHB-MIT as in published tables: cases 1-19 / 20-21 / 22-23. LEAKY: chb21 is the girl of chb01.
+
+    Models are selected on chb20 alone; rows that use this carry the tag `published_leaky`. Names are cases.
+    """
+    cases = {f"chb{k:02d}": "train" for k in range(1, 20)}
+    return {
+        f"{CASE}{case}": part
+        for case, part in {**cases, "chb20": "val", "chb22": "test", "chb23": "test"}.items()
+    }
+
+
+def write_split(path: Path, split: pd.DataFrame) -> None:
+    """Store a division."""
+    with atomic_path(path) as temporary:
+        split.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def load_split(path: str | Path) -> dict[str, str]:
+    """Subject -> "train", "val" or "test"."""
+    try:
+        table = pd.read_csv(path, dtype="str")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not a division of subjects ({error}); make it again") from None
+    if list(table.columns) != ["subject", "split"] or not table["split"].isin(SPLITS).all():
+        raise DataError(f"{path}: expected columns subject,split with {', '.join(SPLITS)}; make it again")
+    return dict(zip(table["subject"], table["split"], strict=True))
+
+
+def split_problem(split: Mapping[str, str]) -> str | None:
+    """Why a division cannot be used in full, for the report; None where nothing is wrong."""
+    missing = [part for part in ("train", "val", "test") if part not in split.values()]
+    if not missing:
+        return None
+    return f"{len(split)} subject{'s' if len(split) != 1 else ''}: nobody is left for {' and '.join(missing)}"
+
+
+def assign(shards: ShardSet, split: Mapping[str, str]) -> np.ndarray:
+    """[windows] str: the part of each window, "" where the division does not name its subject."""
+    by_case = any(name.startswith(CASE) for name in split)
+    names = CASE + shards.index["case"] if by_case else shards.index["subject"]
+    return names.map(dict(split)).fillna("").to_numpy(dtype="str")
+
+
+def split_rows(shards: ShardSet, split: Mapping[str, str], name: str) -> np.ndarray:
+    """Rows of one part: windows of the grid, labelled ones where the dataset has a task."""
+    if name not in SPLITS:
+        raise DataError(f"unknown part {name!r}; known: {', '.join(SPLITS)}")
+    chosen = (assign(shards, split) == name) & (shards.index["kind"] == "grid").to_numpy()
+    return np.flatnonzero(chosen & shards.labelled() if shards.task else chosen)
+
+
+def budget_rows(shards: ShardSet, split: Mapping[str, str], budget: str, seed: int) -> np.ndarray:
+    """Labelled training rows that a budget grants; a smaller budget's rows are among a larger one's.
+
+    Binary and multi-class tasks: that fraction of each training subject's windows of each class, rounded, at
+    least one. Multi-label tasks: all windows of that fraction of the training patients, rounded, at least one
+    of every stratum; a patient's stratum is the rarest class that he has, or none of them.
+    """
+    rows = split_rows(shards, split, "train")
+    fraction = float(budget)
+    if not 0 <= fraction <= 1:
+        raise DataError(f"label budget {budget!r}: expected a fraction from 0 to 1")
+    if fraction == 0 or shards.task is None or not len(rows):
+        return rows[:0]
+    rng = np.random.default_rng([seed, zlib.crc32(b"label budget")])
+    subject = shards.index["subject"].to_numpy()[rows]
+    if shards.task.kind == "multilabel":
+        positive = pd.DataFrame(shards.labels(rows) > 0).groupby(subject, sort=True).any()
+        frequency = positive.sum()
+        stratum = positive[frequency.sort_values(kind="stable").index].apply(
+            lambda row: row.idxmax() if row.any() else -1, axis=1
+        )
+        granted = positive.index[_prefix_of_each(stratum.to_numpy(), fraction, rng)]
+        return rows[np.isin(subject, granted)]
+    group = pd.factorize(pd.Series(subject) + "/" + pd.Series(shards.labels(rows)).astype("str"), sort=True)[
+        0
+    ]
+    return rows[_prefix_of_each(group, fraction, rng)]
+
+
+def _prefix_of_each(group: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """[n] bool: the first max(1, round(fraction * size)) of each group's members in one random order."""
+    order = rng.permutation(len(group))
+    rank = np.empty(len(group), dtype=np.int64)
+    rank[order] = pd.Series(group[order]).groupby(group[order]).cumcount().to_numpy()
+    size = pd.Series(group).groupby(group).transform("size").to_numpy()
+    return rank < np.maximum(1, np.floor(fraction * size + 0.5))
