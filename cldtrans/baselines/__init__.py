@@ -1,0 +1,1 @@
+"""Baselines: one file a method, named in the config as ``module:factory``."""

@@ -1,0 +1,105 @@
+"""Pairwise delays by GCC-PHAT: a focal-lead readout, and an estimator of lags and edges.
+
+Knapp & Carter 1976, IEEE Trans. ASSP 24:320: the delay between two channels is where their cross-spectrum,
+whitened to unit modulus, has the largest inverse transform. Here tau_ij > 0 means that j leads i.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cldtrans.baselines.lag_estimate import LagEstimate
+
+
+class GccPhat:
+    """The `readout` factory: how much a channel leads the others, weighted by how sharp each pair's peak is.
+
+    score_j = sum_i q_ij tau_ij / sum_i q_ij, with q the peak's height to the power `sharpness`.
+
+    Parameters
+    ----------
+    tau_max_s
+        Largest delay searched, seconds.
+    band_hz
+        Frequencies used. Whitening gives noise beyond the discharge's harmonics the same say as the
+        discharge: on real EEG with a planted 3-4 Hz discharge at 10 dB the lead comes first in 0.55 of
+        windows with 1-40 Hz, in 1.0 with 2-12 Hz.
+    sharpness
+        Exponent of the weights.
+    """
+
+    def __init__(
+        self, tau_max_s: float = 0.5, band_hz: tuple[float, float] = (2.0, 12.0), sharpness: float = 2.0
+    ) -> None:
+        self.tau_max_s, self.band_hz, self.sharpness = tau_max_s, band_hz, sharpness
+
+    def __call__(self, x: np.ndarray, mask: np.ndarray, rate_hz: float) -> np.ndarray:
+        """Scores float [n, C] of windows x [n, C, T]; higher leads; -inf where the mask is False."""
+        scores = np.full(mask.shape, -np.inf)
+        for k, (window, valid) in enumerate(zip(x, mask, strict=True)):
+            curves, lags_s = correlations(window[None, valid], rate_hz, self.tau_max_s, self.band_hz)
+            tau, height = peaks(curves, lags_s)
+            weight = np.maximum(height, 0) ** self.sharpness
+            np.fill_diagonal(weight, 0)
+            scores[k, valid] = (weight * tau).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-12)
+        return scores
+
+
+class GccPhatPairs:
+    """The `estimator` factory: an edge wherever a pair's peak is higher than chance allows.
+
+    With phases at random the averaged correlation at one delay has variance 1 / (N T); the threshold is
+    normal, two sided, and corrected for every pair and every delay searched (Bonferroni). Pairs without
+    conditioning: indirect paths and common causes count as edges.
+    """
+
+    def __init__(self, alpha: float = 0.01) -> None:
+        self.alpha = alpha
+
+    def __call__(self, x: np.ndarray, rate_hz: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
+        from scipy.special import ndtri
+
+        curves, lags_s = correlations(x, rate_hz, tau_max_s)
+        tau, height = peaks(np.abs(curves), lags_s)
+        n_channels = x.shape[1]
+        searches = n_channels * (n_channels - 1) / 2 * len(lags_s)
+        threshold = -ndtri(self.alpha / searches / 2) / np.sqrt(x.shape[0] * x.shape[2])
+        support = (height > threshold) & (tau >= 0) & ~np.eye(n_channels, dtype=bool)
+        return LagEstimate(np.where(support, tau, np.nan), support, None)
+
+
+def correlations(
+    x: np.ndarray, rate_hz: float, tau_max_s: float, band_hz: tuple[float, float] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whitened cross-correlations averaged over windows [N, C, T]: ([C, C, lags], lag in seconds [lags]).
+
+    `curves[i, j]` at tau is large where x_i(t) resembles x_j(t - tau); 1 where it is the same signal.
+    """
+    n_samples = x.shape[-1]
+    size = 2 * n_samples
+    spectrum = np.fft.rfft(x - x.mean(axis=-1, keepdims=True), size)
+    white = spectrum / np.maximum(
+        np.abs(spectrum), 1e-9 * np.abs(spectrum).max(axis=-1, keepdims=True) + 1e-30
+    )
+    if band_hz is not None:
+        frequency = np.fft.rfftfreq(size, 1 / rate_hz)
+        white *= (frequency >= band_hz[0]) & (frequency <= band_hz[1])
+    total = np.zeros((x.shape[1], *white.shape[1:]), dtype=complex)
+    for one in white:
+        total += one[:, None] * one.conj()
+    curves = np.fft.irfft(total / len(x), size)
+    own = np.sqrt(np.maximum(np.diagonal(curves[..., 0]), 1e-30))
+    reach = min(round(tau_max_s * rate_hz), n_samples - 1)
+    lags = np.arange(-reach, reach + 1)
+    return curves[..., lags] / (own[:, None] * own)[..., None], lags / rate_hz
+
+
+def peaks(curves: np.ndarray, lags_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Delay (seconds, refined by a parabola) and height of the largest value of each curve: [C, C] each."""
+    at = curves.argmax(axis=-1)
+    inner = np.clip(at, 1, curves.shape[-1] - 2)
+    before, here, after = (np.take_along_axis(curves, (inner + d)[..., None], -1)[..., 0] for d in (-1, 0, 1))
+    bend = before - 2 * here + after
+    shift = np.where((at == inner) & (bend < 0), 0.5 * (before - after) / np.where(bend < 0, bend, -1), 0.0)
+    step = lags_s[1] - lags_s[0]
+    return lags_s[at] + np.clip(shift, -0.5, 0.5) * step, curves.max(axis=-1)

@@ -1,0 +1,41 @@
+"""Score one dataset, method, label budget and seed."""
+
+import argparse
+from pathlib import Path
+
+
+def add_args(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, required=True, help="resolved config (results/<run>/config.json)"
+    )
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--method", required=True, help="a method of the config or a variant of our model")
+    parser.add_argument(
+        "--budget", required=True, choices=["0.01", "0.1", "1.0"], help="fraction of the labels"
+    )
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--shards", type=Path, required=True, help="the dataset's shard folder")
+    parser.add_argument("--split", type=Path, required=True, help="csv: subject, split")
+    parser.add_argument("--features", type=Path, help="pooled features of a variant (.npz)")
+    parser.add_argument("--checkpoint", type=Path, help="stage-1 checkpoint folder of a variant")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, required=True)
+
+
+def run(args: argparse.Namespace) -> None:
+    from cldtrans import config
+    from cldtrans.evaluation.fewshot import run_fewshot
+
+    run_fewshot(
+        config.load(args.config),
+        dataset=args.dataset,
+        method=args.method,
+        budget=args.budget,
+        seed=args.seed,
+        shards=args.shards,
+        split=args.split,
+        output=args.output,
+        features=args.features,
+        checkpoint=args.checkpoint,
+        threads=args.threads,
+    )

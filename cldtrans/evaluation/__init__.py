@@ -1,0 +1,1 @@
+"""Scoring: metrics, intervals over subjects, focal lead, identifiability, robustness, summaries."""

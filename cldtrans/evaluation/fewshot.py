@@ -1,0 +1,236 @@
+"""One few-shot cell: adapt to a dataset with a budget of its labels, score on held-out subjects.
+
+Our own model is judged by a linear probe on its pooled features, or fine-tuned from its stage-1 checkpoint
+where the config asks for steps; a baseline trains on the same windows. Penalties and thresholds come from
+validation subjects.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cldtrans.config import Config, fingerprint
+from cldtrans.data.shards import ShardSet
+from cldtrans.data.splits import budget_rows, load_split, split_rows
+from cldtrans.errors import DataError
+from cldtrans.evaluation import alarms
+from cldtrans.evaluation.linear_probe import LinearProbe
+from cldtrans.evaluation.methods import build, configured
+from cldtrans.evaluation.metrics import Scores, choose_thresholds, classification, unscored
+from cldtrans.evaluation.predict import Classifier, LabelledWindows, counts
+from cldtrans.evaluation.threads import limit_threads
+from cldtrans.provenance import write_result
+
+_NOTHING = {"train": 0, "val": 0, "test": 0, "subjects": {"train": 0, "val": 0, "test": 0}}
+
+
+class ProbedFeatures:
+    """A linear probe as a classifier of windows that carry features."""
+
+    def __init__(self, kind: str, classes: tuple[str, ...]) -> None:
+        self._probe = LinearProbe(kind, classes)
+
+    @property
+    def parameters(self) -> int | None:
+        return self._probe.parameters
+
+    @property
+    def notes(self) -> list[str]:
+        return self._probe.notes
+
+    def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
+        self._probe.fit(train.features, train.y, val.features, val.y)
+
+    def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
+        return self._probe.predict_proba(windows.features)
+
+
+def run_fewshot(
+    config: Config,
+    *,
+    dataset: str,
+    method: str,
+    budget: str,
+    seed: int,
+    shards: Path,
+    split: Path,
+    output: Path,
+    features: Path | None = None,
+    checkpoint: Path | None = None,
+    threads: int = 1,
+) -> dict[str, Any]:
+    """Score one cell and write its result file; what cannot be scored is null with a reason."""
+    windows = ShardSet(shards)
+    common: dict[str, Any] = {
+        "experiment": "fewshot",
+        "dataset": dataset,
+        "method": method,
+        "budget": budget,
+        "seed": seed,
+        "config_sha256": fingerprint(config),
+        "data_fingerprint": windows.fingerprint,
+        "checkpoint_sha256": checkpoint_sha256(checkpoint),
+    }
+    parts, problem = labelled_parts(windows, dataset, split, budget, seed, features)
+    if parts is None:
+        scores = unscored(*task_of(windows), problem)
+        return write_result(output, **common, n=_NOTHING, **_fields(scores))
+    train, val, test = parts
+    n = counts(train, val, test)
+    problem = unfit(windows.task.kind, windows.task.classes, train, test)
+    if problem:
+        return write_result(output, **common, n=n, **_fields(unscored(*task_of(windows), problem)))
+    classifier = make_classifier(config, method, windows, seed, threads, features, checkpoint)
+    limit_threads(threads)
+    classifier.fit(train, val)
+    scores = score(classifier, windows, val, test, seed)
+    return write_result(
+        output,
+        **common,
+        n=n,
+        parameters=classifier.parameters,
+        nfe=getattr(classifier, "nfe", None),
+        device=getattr(classifier, "device", "cpu"),
+        notes=list(getattr(classifier, "notes", [])),
+        **_fields(scores),
+    )
+
+
+def labelled_parts(
+    windows: ShardSet, dataset: str, split: Path, budget: str, seed: int, features: Path | None
+) -> tuple[tuple[LabelledWindows, LabelledWindows, LabelledWindows] | None, str]:
+    """Training windows of a budget, validation, test; or None and why not."""
+    if windows.reason is not None:
+        return None, f"{dataset}: {windows.reason}"
+    if windows.task is None:
+        raise DataError(f"{dataset} has no labels; few-shot needs a dataset with a task")
+    divided = load_split(split)
+    rows = [
+        budget_rows(windows, divided, budget, seed),
+        split_rows(windows, divided, "val"),
+        split_rows(windows, divided, "test"),
+    ]
+    found = None if features is None else load_features(features, len(windows))
+    train, val, test = (LabelledWindows(windows, part, found) for part in rows)
+    return (train, val, test), ""
+
+
+def load_features(path: Path, n_windows: int) -> np.ndarray:
+    """Pooled features [n_windows, F] of a shard set; their number must agree with its index."""
+    with np.load(path) as content:
+        features = content["features"]
+    if len(features) != n_windows:
+        raise DataError(
+            f"{path}: features of {len(features)} windows, but the index holds {n_windows}; "
+            "delete it and run again"
+        )
+    return features
+
+
+def unfit(kind: str, classes: tuple[str, ...], train: LabelledWindows, test: LabelledWindows) -> str | None:
+    """Why a split cannot be learned from or scored, or None."""
+    for name, part in (("training", train), ("test", test)):
+        if len(part) == 0:
+            return f"no labelled {name} windows: too few subjects or labels"
+    if kind == "multilabel":
+        if not any(len(np.unique(column[column >= 0])) > 1 for column in train.y.T):
+            return "training windows do not vary in any label"
+    elif len(np.unique(train.y)) < 2:
+        return f"training windows hold only class {classes[int(train.y[0])]!r}"
+    return None
+
+
+def make_classifier(
+    config: Config,
+    method: str,
+    windows: ShardSet,
+    seed: int,
+    threads: int,
+    features: Path | None,
+    checkpoint: Path | None,
+) -> Classifier:
+    """A baseline by its factory; a variant of our model as a linear probe, or fine-tuned."""
+    task = windows.task
+    found = configured(config, method, "classifier")
+    if found is not None:
+        spec, settings = found
+        return build(
+            spec,
+            task,
+            windows.channels,
+            windows.rate_hz,
+            windows.modality,
+            seed,
+            threads,
+            **settings.settings,
+        )
+    if config.stage2.finetune_steps > 0:
+        if checkpoint is None:
+            raise DataError(f"fine-tuning {method} needs its stage-1 checkpoint (--checkpoint)")
+        from cldtrans.training.stage2 import FineTuned
+
+        return FineTuned(config, method, checkpoint, task, windows.modality, seed=seed, threads=threads)
+    if features is None:
+        raise DataError(f"a linear probe of {method} needs its features (--features)")
+    return ProbedFeatures(task.kind, task.classes)
+
+
+def score(
+    classifier: Classifier,
+    windows: ShardSet,
+    val: LabelledWindows,
+    test: LabelledWindows,
+    seed: int,
+) -> Scores:
+    """Metrics on test at thresholds chosen on validation; alarms too where windows hold seizures."""
+    kind, classes = windows.task.kind, windows.task.classes
+    proba, proba_val = classifier.predict_proba(test), classifier.predict_proba(val) if len(val) else None
+    thresholds = None
+    notes = {}
+    if kind != "multiclass":
+        if proba_val is None:
+            notes["thresholds"] = "no validation windows: thresholds are 0.5"
+        else:
+            thresholds = choose_thresholds(kind, val.y, proba_val)
+    scores = classification(kind, classes, test.y, proba, test.subjects, thresholds, seed)
+    scores.reasons |= notes
+    if windows.task.name == "seizure":
+        index = windows.index[["subject", "recording", "start_s"]]
+        no_val = np.zeros(0) if proba_val is None else proba_val[:, -1]
+        found = alarms.at_fixed_rate(
+            (index.iloc[val.rows], val.y, no_val),
+            (index.iloc[test.rows], test.y, proba[:, -1]),
+            float(windows.meta["window_s"]),
+            float(windows.meta["stride_s"]),
+        )
+        scores.metrics |= found.metrics
+        scores.chance |= found.chance
+        scores.reasons |= found.reasons
+    return scores
+
+
+def task_of(windows: ShardSet) -> tuple[str, tuple[str, ...]]:
+    """Kind and classes, also of a dataset that is absent and so has no task on record."""
+    return (windows.task.kind, windows.task.classes) if windows.task else ("binary", ("0", "1"))
+
+
+def checkpoint_sha256(checkpoint: Path | None) -> str | None:
+    """sha256 of a checkpoint's weights."""
+    if checkpoint is None:
+        return None
+    import hashlib
+
+    with (Path(checkpoint) / "model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fields(scores: Scores) -> dict[str, Any]:
+    return {
+        "metrics": {k: None if v is None else float(v) for k, v in scores.metrics.items()},
+        "chance": {k: None if v is None else float(v) for k, v in scores.chance.items()},
+        "ci95": scores.ci95,
+        "reasons": scores.reasons,
+    }

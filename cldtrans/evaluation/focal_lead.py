@@ -1,0 +1,380 @@
+"""Zero-shot localization of the channel that leads a discharge, in four grades of truth that are never mixed.
+
+`planted`: a discharge with known lead in real interictal EEG (top-1/3/5 at each signal-to-noise ratio).
+`zeroshot` on Siena: lobe and side against the clinicians', chance being the majority's. `zeroshot` on
+CHB-MIT: top-1/3/5 against a table the user supplies, and, as a proxy that needs no truth, whether a
+patient's seizures agree on their lead and whether the lead is the channel whose line length rises first.
+Every value is a mean over patients of their seizures'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from cldtrans.baselines.line_length import LineLength
+from cldtrans.config import Config, fingerprint
+from cldtrans.data.shards import ShardSet
+from cldtrans.errors import DataError
+from cldtrans.evaluation import planted
+from cldtrans.evaluation.annotations import read_annotations
+from cldtrans.evaluation.fewshot import checkpoint_sha256
+from cldtrans.evaluation.intervals import mean_over_subjects, of_subject_means
+from cldtrans.evaluation.leads import TOPS, aggregate, chance_hit, hit, winner
+from cldtrans.evaluation.methods import build, configured
+from cldtrans.evaluation.metrics import Scores
+from cldtrans.evaluation.regions import lobe_of, side_of
+from cldtrans.evaluation.threads import limit_threads
+from cldtrans.provenance import atomic_path, write_result
+
+Readouts = Callable[[np.ndarray, np.ndarray, float], dict[str, np.ndarray]]  # "" is the main one
+
+_TOP_NAMES = tuple(f"top{k}" for k in TOPS)
+_NAMES = {
+    "planted": _TOP_NAMES,
+    "siena": ("lobe_accuracy", "side_accuracy"),
+    "chbmit": (*_TOP_NAMES, "consistency_top1", "agreement_line_length"),
+}
+_BATCH = 64
+
+
+@dataclass
+class Case:
+    """One seizure or one planted discharge."""
+
+    subject: str
+    recording: str
+    number: int  # of the seizure within the recording, from 1; of the trial
+    scores: dict[str, np.ndarray]  # by readout, [C]
+    snr_db: float | None = None
+    truth: list[set[int]] | None = None  # channels, by rater
+    lobe: str = ""
+    side: str = ""
+
+
+def run_focal_lead(
+    config: Config,
+    *,
+    experiment: str,
+    dataset: str,
+    method: str,
+    seed: int,
+    shards: Path,
+    output: Path,
+    checkpoint: Path | None = None,
+    threads: int = 1,
+    details: Path | None = None,
+) -> dict[str, Any]:
+    """Score one cell and write its result file; `details`: also a csv with one row a seizure or discharge."""
+    windows = ShardSet(shards)
+    names = _NAMES["planted" if experiment == "planted" else dataset if dataset in _NAMES else "chbmit"]
+    scores, cases, model = Scores(), [], None
+    if windows.reason is not None:
+        scores.undefined(names, f"{dataset}: {windows.reason}")
+    else:
+        readouts = model = make_readouts(config, method, windows.modality, checkpoint, threads)
+        limit_threads(threads)
+        if experiment == "planted":
+            cases = planted_cases(windows, readouts, config.planted.snr_db, config.planted.trials, seed)
+            scores = grade_planted(cases)
+        else:
+            cases = seizure_cases(windows, readouts)
+            scores = grade_seizures(config, dataset, windows.channels, cases, names)
+    if details is not None:
+        _write_details(details, cases, windows.channels)
+    return write_result(
+        output,
+        experiment=experiment,
+        dataset=dataset,
+        method=method,
+        budget="0",
+        seed=seed,
+        metrics=scores.metrics,
+        chance=scores.chance,
+        ci95=scores.ci95,
+        reasons=scores.reasons,
+        n={
+            "train": 0,
+            "val": 0,
+            "test": len(cases),
+            "subjects": {"train": 0, "val": 0, "test": len({case.subject for case in cases})},
+        },
+        config_sha256=fingerprint(config),
+        data_fingerprint=windows.fingerprint,
+        checkpoint_sha256=checkpoint_sha256(checkpoint),
+        parameters=getattr(model, "parameters", None),
+        nfe=getattr(model, "nfe", None),
+    )
+
+
+def make_readouts(
+    config: Config, method: str, modality: str, checkpoint: Path | None, threads: int
+) -> Readouts:
+    """A baseline's readout, or those of a variant of our model."""
+    found = configured(config, method, "readout")
+    if found is None:
+        if checkpoint is None:
+            raise DataError(f"focal leads by {method} need its stage-1 checkpoint (--checkpoint)")
+        from cldtrans.evaluation.model_readouts import ModelReadouts
+
+        return ModelReadouts(checkpoint, modality, threads)
+    spec, settings = found
+    readout = build(spec, **settings.settings)
+    return lambda x, mask, rate_hz: {"": readout(x, mask, rate_hz)}
+
+
+def seizure_cases(windows: ShardSet, readouts: Readouts) -> list[Case]:
+    """Every recorded seizure with the joined scores of its onset windows; line length beside them."""
+    index = windows.index
+    rows = np.flatnonzero(
+        (index["kind"] == "onset").to_numpy() & windows.mask(np.arange(len(index))).any(axis=1)
+    )
+    line_length, cases = LineLength(), []
+    groups = index.iloc[rows].assign(position=rows).groupby(["recording", "event"], sort=True)
+    for (recording, event), group in tqdm(groups, desc="seizures", disable=None):
+        position = group["position"].to_numpy()
+        x, mask = windows.windows(position), windows.mask(position)
+        found = readouts(x, mask, windows.rate_hz) | {"line_length": line_length(x, mask, windows.rate_hz)}
+        first = group.iloc[0]
+        cases.append(
+            Case(
+                subject=str(first["subject"]),
+                recording=str(recording),
+                number=int(event) + 1,
+                scores={name: aggregate(values, mask) for name, values in found.items()},
+                lobe=str(first.get("lobe", "")),
+                side=str(first.get("side", "")),
+            )
+        )
+    return cases
+
+
+def planted_cases(
+    windows: ShardSet, readouts: Readouts, snr_db: list[float], trials: int, seed: int
+) -> list[Case]:
+    """Discharges in interictal windows, the subjects taking turns; each at every signal-to-noise ratio."""
+    index = windows.index
+    usable = (
+        (index["kind"] == "grid").to_numpy()
+        & (index["flat"] == 0).to_numpy()
+        & (index["nan"] == 0).to_numpy()
+    )
+    if windows.task is not None and "label" in index:
+        usable &= (index["label"] <= 0).to_numpy()  # never onto a seizure
+    rng = np.random.default_rng([seed, 1])
+    by_subject = {
+        name: rng.permutation(rows)
+        for name, rows in pd.Series(np.flatnonzero(usable)).groupby(index["subject"].to_numpy()[usable])
+    }
+    if not by_subject:
+        return []
+    adjacent: np.ndarray | None = None
+    subjects, cases = sorted(by_subject), []
+    for first in tqdm(range(0, trials, _BATCH), desc="discharges", disable=None):
+        numbers = np.arange(first, min(first + _BATCH, trials))
+        names = [subjects[k % len(subjects)] for k in numbers]
+        rows = np.array(
+            [
+                by_subject[n][(k // len(subjects)) % len(by_subject[n])]
+                for k, n in zip(numbers, names, strict=True)
+            ]
+        )
+        x, mask, channels = planted.to_double_banana(
+            windows.windows(rows), windows.mask(rows), windows.channels
+        )
+        adjacent = planted.neighbours(channels) if adjacent is None else adjacent
+        plans, waves = [], []
+        for valid in mask:
+            plans.append(planted.draw_plan(adjacent, valid, rng))
+            waves.append(planted.discharge(plans[-1].delay_s, x.shape[-1], windows.rate_hz, rng))
+        for level in snr_db:
+            mixed = np.stack(
+                [
+                    planted.add(a, wave, plan.gain, level)
+                    for a, wave, plan in zip(x, waves, plans, strict=True)
+                ]
+            )
+            found = readouts(mixed, mask, windows.rate_hz)
+            for k, number in enumerate(numbers):
+                cases.append(
+                    Case(
+                        subject=names[k],
+                        recording=str(index["recording"].iloc[rows[k]]),
+                        number=int(number) + 1,
+                        scores={
+                            name: np.where(mask[k], values[k], -np.inf) for name, values in found.items()
+                        },
+                        snr_db=float(level),
+                        truth=[{plans[k].lead}],
+                    )
+                )
+    return cases
+
+
+def grade_planted(cases: list[Case]) -> Scores:
+    """top1/3/5 over all levels, and `top1_<level>db` of each; other readouts of a model as `top1:<name>`."""
+    scores = Scores()
+    if not cases:
+        scores.undefined(_TOP_NAMES, "no interictal window without flat channels")
+        return scores
+    levels = sorted({case.snr_db for case in cases if case.snr_db is not None})
+    _add_tops(scores, cases, "")
+    for level in levels if len(levels) > 1 else ():
+        _add_tops(scores, [case for case in cases if case.snr_db == level], f"_{level:g}db")
+    return scores
+
+
+def grade_seizures(
+    config: Config, dataset: str, channels: tuple[str, ...], cases: list[Case], names: tuple[str, ...]
+) -> Scores:
+    """Siena: lobe and side. Others: against the annotation, and consistency."""
+    scores = Scores()
+    if not cases:
+        scores.undefined(names, "no seizure in the recordings present")
+        return scores
+    if dataset == "siena":
+        _add_region(scores, cases, "lobe", [lobe_of(name) for name in channels])
+        _add_region(scores, cases, "side", [side_of(name) for name in channels])
+        return scores
+    if config.zeroshot.annotations is None:
+        scores.undefined(_TOP_NAMES, "no annotation supplied")
+    else:
+        table = read_annotations(config.zeroshot.annotations, channels)
+        for case in cases:
+            case.truth = table.get((case.recording, case.number))
+        judged = [case for case in cases if case.truth]
+        if judged:
+            _add_tops(scores, judged, "")
+        else:
+            scores.undefined(_TOP_NAMES, f"the annotation names none of the {len(cases)} seizures present")
+    _add_consistency(scores, cases)
+    _add_agreement(scores, cases)
+    return scores
+
+
+def _add_tops(scores: Scores, cases: list[Case], suffix: str) -> None:
+    for readout in cases[0].scores:
+        if readout == "line_length":
+            continue
+        for k in TOPS if not readout else TOPS[:1]:
+            hits = [
+                np.mean([hit(case.scores[readout], one, k) for one in case.truth or ()]) for case in cases
+            ]
+            chance = [
+                np.mean(
+                    [
+                        chance_hit(int(np.isfinite(case.scores[readout]).sum()), len(one), k)
+                        for one in case.truth or ()
+                    ]
+                )
+                for case in cases
+            ]
+            _add(scores, f"top{k}{suffix}{':' + readout if readout else ''}", hits, cases, chance)
+
+
+def _add_region(scores: Scores, cases: list[Case], what: str, of_channel: list[str | None]) -> None:
+    known = [case for case in cases if getattr(case, what)]
+    name = f"{what}_accuracy"
+    if not known:
+        scores.undefined([name], f"no {what} on record for the seizures present")
+        return
+    hits = [
+        float(
+            sum(
+                p
+                for p, region in zip(winner(case.scores[""]), of_channel, strict=True)
+                if region == getattr(case, what)
+            )
+        )
+        for case in known
+    ]
+    by_subject = {case.subject: getattr(case, what) for case in known}
+    shares = np.unique(list(by_subject.values()), return_counts=True)[1] / len(by_subject)
+    _add(scores, name, hits, known, None)
+    scores.chance[name] = float(shares.max())  # the majority guess
+
+
+def _add_consistency(scores: Scores, cases: list[Case]) -> None:
+    """Two seizures of one patient name the same lead; chance: two seizures of different patients do."""
+    leads = np.array([winner(case.scores[""]) for case in cases])
+    same, agree = {}, leads @ leads.T
+    subjects = np.array([case.subject for case in cases])
+    for name in np.unique(subjects):
+        members = np.flatnonzero(subjects == name)
+        if len(members) > 1:
+            same[name] = float(np.mean([agree[a, b] for a, b in combinations(members, 2)]))
+    if not same:
+        scores.undefined(["consistency_top1"], "no patient with two seizures")
+        return
+    _record(scores, "consistency_top1", np.array(list(same.values())))
+    scores.chance["consistency_top1"] = _between(agree, subjects, leads.shape[1])
+
+
+def _add_agreement(scores: Scores, cases: list[Case]) -> None:
+    """The lead is the channel whose line length rises first; chance: that of another patient's seizure."""
+    ours = np.array([winner(case.scores[""]) for case in cases])
+    rising = np.array([winner(case.scores["line_length"]) for case in cases])
+    table = ours @ rising.T
+    _add(scores, "agreement_line_length", list(np.diagonal(table)), cases, None)
+    scores.chance["agreement_line_length"] = _between(
+        table, np.array([case.subject for case in cases]), ours.shape[1]
+    )
+
+
+def _between(table: np.ndarray, subjects: np.ndarray, n_channels: int) -> float:
+    different = subjects[:, None] != subjects
+    return float(table[different].mean()) if different.any() else 1.0 / n_channels
+
+
+def _add(scores: Scores, name: str, values: list, cases: list[Case], chance: list | None) -> None:
+    subjects = np.array([case.subject for case in cases])
+    means, _ = mean_over_subjects(np.array(values, dtype=float), subjects)
+    _record(scores, name, means)
+    if chance is not None:
+        scores.chance[name] = float(mean_over_subjects(np.array(chance, dtype=float), subjects)[0].mean())
+
+
+def _record(scores: Scores, name: str, means: np.ndarray) -> None:
+    scores.metrics[name] = float(means.mean())
+    found = of_subject_means({name: means})
+    scores.ci95 |= found.ci95
+    scores.reasons |= found.reasons
+
+
+def _write_details(path: Path, cases: list[Case], channels: tuple[str, ...]) -> None:
+    rows = []
+    for case in cases:
+        order = np.argsort(-case.scores[""], kind="stable")
+        rows.append(
+            {
+                "subject": case.subject,
+                "recording": case.recording,
+                "number": case.number,
+                "snr_db": case.snr_db,
+                "truth": "|".join(
+                    ";".join(_name(channels, c) for c in sorted(one)) for one in case.truth or ()
+                ),
+                "first": _name(channels, int(order[0])),
+                **{
+                    f"hit{k}": np.mean([hit(case.scores[""], one, k) for one in case.truth])
+                    for k in TOPS
+                    if case.truth
+                },
+            }
+        )
+    with atomic_path(path) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
+
+
+def _name(channels: tuple[str, ...], position: int) -> str:
+    """Of the dataset's channels, or of the double banana where a planted discharge was put into that."""
+    from cldtrans.data.montage import DOUBLE_BANANA
+
+    return channels[position] if len(channels) == len(DOUBLE_BANANA) else DOUBLE_BANANA[position]

@@ -1,0 +1,160 @@
+"""How well lags and edges of simulated LD-SEM worlds are recovered, against the Cramér-Rao bound.
+
+A method is an `estimator` factory of the config: an object called with windows [N, C, T], the rate, the
+largest lag and a seed, that returns a `LagEstimate`. Metrics: edges by precision, recall and F1 over
+ordered pairs; lags on the edges that are found and true, as mean absolute error in samples and as
+root-mean-square of error over bound (1 is the best an unbiased estimator can do); how often the 95 %
+intervals hold the true lag.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cldtrans.baselines.lag_estimate import LagEstimate
+from cldtrans.config import Config, fingerprint, suggestion
+from cldtrans.errors import ConfigError
+from cldtrans.evaluation.methods import build, configured
+from cldtrans.evaluation.metrics import Scores
+from cldtrans.evaluation.threads import limit_threads
+from cldtrans.provenance import write_result
+
+_ON_EDGES = ("tau_mae_samples", "error_over_bound", "coverage95")
+
+
+class Ldsem:
+    """`fit_ldsem` as an estimator; settings are its keyword arguments."""
+
+    def __init__(self, innovation: str = "laplace", **settings: Any) -> None:
+        from cldtrans.lag import fit_ldsem
+
+        self._fit = fit_ldsem
+        self.settings = {"innovation": innovation, **settings}
+
+    def __call__(self, x: np.ndarray, rate_hz: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
+        fit = self._fit(x, rate_hz, tau_max_s, **self.settings)
+        return LagEstimate(
+            np.asarray(fit.tau, dtype=float),
+            np.asarray(fit.support, dtype=bool),
+            np.asarray(fit.tau_stderr, dtype=float),
+        )
+
+
+def run_identifiability(
+    config: Config, *, world: str, method: str, seed: int, output: Path, threads: int = 1
+) -> dict[str, Any]:
+    """Simulate one world, estimate its lags, score them and write the result file."""
+    from cldtrans.lag import lag_bounds, simulate_ldsem
+
+    worlds = config.identifiability.worlds
+    if world not in worlds:
+        raise ConfigError(f"unknown world {world!r}{suggestion(world, worlds)}")
+    found = configured(config, method, "estimator")
+    if found is None:
+        raise ConfigError(
+            f"{method!r} is a variant of the model: it estimates lags of windows, not of a system"
+        )
+    spec, settings = found
+    arguments = dict(worlds[world])
+    tau_max_s = float(arguments.pop("tau_max_s", config.identifiability.tau_max_s))
+    try:
+        sample = simulate_ldsem(**arguments, seed=seed)
+    except TypeError as error:
+        raise ConfigError(f"identifiability.worlds.{world}: {error}") from None
+    estimator = build(spec, **settings.settings)
+    limit_threads(threads)
+    started = time.perf_counter()
+    estimate = estimator(sample.x, sample.sample_rate, tau_max_s, seed=seed)
+    fit_s = time.perf_counter() - started
+    bound: np.ndarray | None = None
+    if sample.coupling == "linear" and sample.support.any() and (np.asarray(sample.scale) > 0).all():
+        bound = lag_bounds(
+            sample.x,
+            sample.weight,
+            sample.tau,
+            sample.sample_rate,
+            sample.self_dynamics,
+            sample.innovation,
+            sample.scale,
+            sample.degrees_of_freedom,
+        )
+    scores = score_lags(sample.tau, sample.support, estimate, sample.sample_rate, bound)
+    n_windows, n_channels, n_samples = sample.x.shape
+    return write_result(
+        output,
+        experiment="identifiability",
+        dataset=world,
+        method=method,
+        budget="0",
+        seed=seed,
+        metrics=scores.metrics | {"fit_s": fit_s},
+        chance=scores.chance,
+        reasons=scores.reasons,
+        n={
+            "train": 0,
+            "val": 0,
+            "test": n_windows,
+            "subjects": {"train": 0, "val": 0, "test": 1},
+            "channels": n_channels,
+            "samples": n_samples,
+            "edges": int(sample.support.sum()),
+            "found": int(estimate.support.sum()),
+        },
+        config_sha256=fingerprint(config),
+        extra={"world": {**worlds[world], "tau_max_s": tau_max_s}, "method": settings.settings},
+    )
+
+
+def score_lags(
+    tau: np.ndarray, support: np.ndarray, estimate: LagEstimate, rate_hz: float, bound: np.ndarray | None
+) -> Scores:
+    """Metrics of an estimate against true lags [C, C] (seconds) and edges; `bound` [C, C]: Cramér-Rao,
+    seconds.
+    """
+    scores = Scores()
+    off = ~np.eye(len(support), dtype=bool)
+    true, found = support & off, np.asarray(estimate.support) & off
+    both = true & found
+    density = float(true.sum() / off.sum())
+    _edges(scores, int(both.sum()), int(found.sum()), int(true.sum()), density)
+    if not both.any():
+        scores.undefined(_ON_EDGES, "no edge is both true and found")
+        return scores
+    error = np.abs(estimate.tau[both] - tau[both])
+    scores.metrics["tau_mae_samples"] = float(error.mean() * rate_hz)
+    scores.chance |= {"tau_mae_samples": None, "error_over_bound": None, "coverage95": None}
+    if bound is None:
+        scores.undefined(["error_over_bound"], "no Cramér-Rao bound for this world (coupling or innovations)")
+    else:
+        scores.metrics["error_over_bound"] = float(np.sqrt(np.mean((error / bound[both]) ** 2)))
+    stderr = None if estimate.tau_stderr is None else estimate.tau_stderr[both]
+    if stderr is None or not np.isfinite(stderr).any():
+        scores.undefined(["coverage95"], "the method has no standard errors")
+    else:
+        known = np.isfinite(stderr)
+        scores.metrics["coverage95"] = float(np.mean(error[known] <= 1.959964 * stderr[known]))
+    return scores
+
+
+def _edges(scores: Scores, both: int, found: int, true: int, density: float) -> None:
+    """Precision, recall, F1; chance is the best blind guess, which is to name every pair."""
+    names = ("edge_precision", "edge_recall", "edge_f1")
+    if true == 0:
+        scores.undefined(names[1:], "the world has no edges")
+        if found:
+            scores.metrics["edge_precision"] = 0.0
+        else:
+            scores.undefined(names[:1], "no edge found, and there is none")
+        scores.metrics["false_edges"] = float(found)
+        return
+    scores.metrics |= {"edge_recall": both / true, "edge_f1": 2 * both / (found + true)}
+    scores.chance |= {"edge_recall": None, "edge_f1": 2 * density / (1 + density), "edge_precision": density}
+    if found:
+        scores.metrics["edge_precision"] = both / found
+    else:
+        scores.undefined(["edge_precision"], "no edge found")
+    scores.metrics["false_edges"] = float(found - both)

@@ -1,0 +1,54 @@
+"""Focal-lead readouts of our own model: the default, and the other named ones from the same pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cldtrans.models import CLDTrans
+from cldtrans.models.readouts import READOUT, READOUTS, focal_scores
+
+_BATCH = 16
+
+
+class ModelReadouts:
+    """Scores of every named readout of a checkpoint; "" is the default one.
+
+    Parameters
+    ----------
+    checkpoint
+        Folder that `CLDTrans.from_pretrained` loads.
+    modality
+        "eeg" or "ecg".
+    threads
+        torch's; part of the result's last bits.
+    """
+
+    def __init__(self, checkpoint: Path, modality: str, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._model = CLDTrans.from_pretrained(str(checkpoint)).eval()
+        self._modality = modality
+        self.parameters = sum(p.numel() for p in self._model.parameters())
+        self.nfe: float | None = None
+
+    @torch.inference_mode()
+    def __call__(self, x: np.ndarray, mask: np.ndarray, rate_hz: float) -> dict[str, np.ndarray]:
+        """Scores float [n, C] by readout, of windows x [n, C, T]; -inf where the mask is False."""
+        pieces: dict[str, list[np.ndarray]] = {"": [], **{name: [] for name in READOUTS if name != READOUT}}
+        for first in range(0, len(x), _BATCH):
+            valid = torch.from_numpy(mask[first : first + _BATCH])
+            out = self._model(
+                torch.from_numpy(x[first : first + _BATCH]),
+                rate_hz,
+                channel_mask=valid,
+                modality=self._modality,
+            )
+            self.nfe = float(out.nfe)
+            for name, found in pieces.items():
+                scores = (
+                    focal_scores(out.tau, out.edge_probability, valid, name) if name else out.focal_scores
+                )
+                found.append(scores.double().cpu().numpy())
+        return {name: np.concatenate(found) for name, found in pieces.items()}

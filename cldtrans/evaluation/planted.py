@@ -1,0 +1,137 @@
+"""Grade 1 of the focal-lead truth: a discharge with known lead and lags, added to real interictal EEG.
+
+A 3-4 Hz spike-and-wave train starts in one channel of the double banana and spreads to neighbouring
+channels, 20-120 ms later a hop and 0.75 times as large. The loss of amplitude would give the lead away to
+anyone who looks for the largest discharge, which is not the question; so the gains are dealt out among the
+channels at random (a bipolar channel's amplitude depends on the generator's orientation as much as on its
+distance), and every channel is scaled to unit variance as the pipeline does. What is left is time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from cldtrans.data.montage import DOUBLE_BANANA, bipolar_recipe, electrode
+from cldtrans.errors import DataError
+
+HOP_S = (0.020, 0.120)
+HOP_GAIN = 0.75
+RATE_HZ = (3.0, 4.0)
+ONSET = (0.1, 0.3)  # start of the discharge, as a fraction of the window
+NEAR = 1.1  # channels whose midpoints are at most this far apart (in electrode spacings) are neighbours
+
+# Electrodes of the 10-20 system on its grid: left to right, back to front.
+_POSITIONS = {
+    **dict(zip(("F7", "F3", "FZ", "F4", "F8"), ((x, 1.0) for x in (-2.0, -1.0, 0.0, 1.0, 2.0)), strict=True)),
+    **dict(zip(("T7", "C3", "CZ", "C4", "T8"), ((x, 0.0) for x in (-2.0, -1.0, 0.0, 1.0, 2.0)), strict=True)),
+    **dict(
+        zip(("P7", "P3", "PZ", "P4", "P8"), ((x, -1.0) for x in (-2.0, -1.0, 0.0, 1.0, 2.0)), strict=True)
+    ),
+    "FP1": (-1.0, 2.0),
+    "FP2": (1.0, 2.0),
+    "O1": (-1.0, -2.0),
+    "O2": (1.0, -2.0),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one discharge spreads: per channel delay_s and gain (0 where it does not arrive), and the lead."""
+
+    lead: int
+    delay_s: np.ndarray
+    gain: np.ndarray
+
+
+def to_double_banana(
+    x: np.ndarray, mask: np.ndarray, channels: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Windows x [n, C, T], mask [n, C] in the 18-channel double banana, derived by name where need be."""
+    names = tuple("-".join(electrode(part) for part in name.split("-")) for name in channels)
+    if names == tuple(DOUBLE_BANANA):
+        return x, mask, names
+    recipe = bipolar_recipe(channels, DOUBLE_BANANA)
+    lacking = [target for target, (i, _, _) in zip(DOUBLE_BANANA, recipe, strict=True) if i < 0]
+    if lacking:
+        raise DataError(
+            f"a planted discharge needs the 18 channels of the double banana; "
+            f"{', '.join(lacking)} cannot be formed from {', '.join(channels[:8])}{', ...' if len(channels) > 8 else ''}"
+        )
+    plus = np.array([i for i, _, _ in recipe])
+    minus = np.array([i if j is None else j for i, j, _ in recipe])
+    paired = np.array([j is not None for _, j, _ in recipe])
+    sign = np.array([s for _, _, s in recipe], dtype=x.dtype)
+    y = sign[:, None] * (x[:, plus] - paired[:, None] * x[:, minus])
+    return y.astype(x.dtype), mask[:, plus] & mask[:, minus], tuple(DOUBLE_BANANA)
+
+
+def neighbours(channels: tuple[str, ...]) -> np.ndarray:
+    """Bool [C, C]: bipolar channels that share an electrode or lie side by side."""
+    ends = [[electrode(part) for part in name.split("-")] for name in channels]
+    unknown = sorted({part for pair in ends for part in pair if part not in _POSITIONS})
+    if unknown:
+        raise DataError(
+            f"no position for electrode(s) {', '.join(unknown)}; known: {', '.join(sorted(_POSITIONS))}"
+        )
+    middle = np.array([np.mean([_POSITIONS[part] for part in pair], axis=0) for pair in ends])
+    near = np.linalg.norm(middle[:, None] - middle[None], axis=-1) <= NEAR
+    shared = np.array([[bool(set(a) & set(b)) for b in ends] for a in ends])
+    return (near | shared) & ~np.eye(len(channels), dtype=bool)
+
+
+def draw_plan(adjacent: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Plan:
+    """A random lead among the valid channels [C], and its spread along shortest paths."""
+    n_channels = len(mask)
+    lead = int(rng.choice(np.flatnonzero(mask)))
+    delay, hops = np.zeros(n_channels), np.full(n_channels, -1)
+    hops[lead] = 0
+    queue = deque([lead])
+    while queue:
+        here = queue.popleft()
+        for there in rng.permutation(np.flatnonzero(adjacent[here] & mask)):
+            if hops[there] < 0:
+                hops[there] = hops[here] + 1
+                delay[there] = delay[here] + rng.uniform(*HOP_S)
+                queue.append(int(there))
+    reached = hops >= 0
+    gain = np.zeros(n_channels)
+    gain[reached] = rng.permutation(HOP_GAIN ** hops[reached])
+    return Plan(lead, np.where(reached, delay, 0.0), gain)
+
+
+def discharge(delay_s: np.ndarray, n_samples: int, rate_hz: float, rng: np.random.Generator) -> np.ndarray:
+    """A spike-and-wave train of 3-4 Hz delayed by `delay_s` [C]: [C, T], unit variance where it is on.
+
+    Its complexes differ by 10 % in time and 20 % in size; being a sum of smooth pulses it is delayed exactly.
+    """
+    window_s = n_samples / rate_hz
+    start = rng.uniform(*ONSET) * window_s
+    period = 1 / rng.uniform(*RATE_HZ)
+    gaps = period * np.maximum(0.5, 1 + 0.1 * rng.standard_normal(int(window_s / period) + 2))
+    times = start + np.concatenate([[0.0], np.cumsum(gaps)])
+    sizes = np.maximum(0.2, 1 + 0.2 * rng.standard_normal(len(times)))
+    at = np.arange(n_samples)[None, :] / rate_hz - delay_s[:, None]
+    train = np.zeros_like(at)
+    for time_s, size in zip(times, sizes, strict=True):
+        since = at - time_s
+        train += size * (
+            np.exp(-0.5 * ((since - 0.06) / 0.02) ** 2) - 0.6 * np.exp(-0.5 * ((since - 0.18) / 0.05) ** 2)
+        )
+    on = at >= start
+    return train / np.sqrt(
+        (train**2 * on).sum(axis=1, keepdims=True) / np.maximum(on.sum(axis=1, keepdims=True), 1)
+    )
+
+
+def add(x: np.ndarray, wave: np.ndarray, gain: np.ndarray, snr_db: float) -> np.ndarray:
+    """Background x [C, T] plus the discharge at a signal-to-noise ratio (that of gain 1), scaled to unit
+    variance.
+    """
+    spread = x.std(axis=1, keepdims=True)
+    mixed = x + 10 ** (snr_db / 20) * spread * gain[:, None] * wave
+    mixed = mixed - mixed.mean(axis=1, keepdims=True)
+    deviation = mixed.std(axis=1, keepdims=True)
+    return (mixed / np.where(deviation > 0, deviation, 1)).astype(np.float32)
