@@ -1,0 +1,5 @@
+"""The CLD-Trans network: motifs, lag inference, graph ODE, heads."""
+
+from cldtrans.models.cldtrans import CLDTrans, Output
+
+__all__ = ["CLDTrans", "Output"]

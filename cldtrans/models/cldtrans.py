@@ -1,0 +1,268 @@
+"""CLD-Trans: motifs, lags inferred from the window, a graph ODE along them, task heads."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from cldtrans.config import ModelConfig
+from cldtrans.models.card import model_card
+from cldtrans.models.graph_ode import Adjacency, GraphODE, TokenMap, Trajectory, control_path, to_tokens
+from cldtrans.models.heads import HeadSpec, TaskHead, channel_width, pool_channels, pool_window
+from cldtrans.models.lag_features import standardise
+from cldtrans.models.lag_inference import LagInference, Lags, ZeroLag
+from cldtrans.models.motifs import MODALITIES, PATCH, RATE_HZ, Codebook, Codes, Decoder, Encoder
+from cldtrans.models.readouts import focal_scores
+from cldtrans.models.resample import resample
+
+ECG_MIN_RATE_HZ = 400.0
+ECG_MAX_CHANNELS = 15
+MIN_PATCHES = 4
+
+
+@dataclass
+class Output:
+    """What the model says about a batch of windows; tau_ij is the delay from source j to target i."""
+
+    tau: Tensor  # [B, C, C] seconds
+    tau_stderr: Tensor  # [B, C, C] seconds, estimated error of tau
+    edge_probability: Tensor  # [B, C, C]
+    adjacency: Tensor  # [B, knots, C, C] signed, sparse, over time
+    focal_scores: Tensor  # [B, C] higher = more likely the leading channel; masked: -inf
+    pooled: Tensor  # [B, F], the same for any order of the channels
+    channels: Tensor  # [B, C, P] pooled over time alone
+    tokens: Tensor | None  # [B, C, L] codebook entries (None without a codebook)
+    logits: Tensor | None  # [B, K] of the chosen task
+    task: str | None
+    nfe: int  # evaluations of the ODE's right-hand side
+
+
+@dataclass
+class Encoding:
+    """The same, with everything that training needs."""
+
+    x: Tensor  # [B, C, T] standardised, at the modality's rate
+    mask: Tensor  # [B, C] valid and not flat
+    modality: str
+    codes: Codes
+    lags: Lags
+    path: Tensor  # [B, C, S, D] control path before anything is hidden
+    adjacency: Tensor
+    trajectory: Trajectory
+
+
+class CLDTrans(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="cldtrans",
+    license="mit",
+    tags=["eeg", "ecg", "time-series", "causal-discovery"],
+):
+    """The whole network; any number of channels, EEG or ECG, no retraining for either.
+
+    Parameters
+    ----------
+    config : settings of the network (a mapping is checked and converted)
+    tasks : heads by name, each the `to_json` of a `HeadSpec`
+    provenance : what the model card says about the training; plain values
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any] | ModelConfig,
+        tasks: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ):
+        super().__init__()
+        self.config = config if isinstance(config, ModelConfig) else ModelConfig.model_validate(dict(config))
+        width, state = self.config.width, self.config.ode_width
+        self.encoder = Encoder(width, self.config.blocks)
+        self.decoder = Decoder(width)
+        self.codebooks = nn.ModuleDict()
+        if self.config.quantize:
+            books = ["shared"] if self.config.shared_codebook else list(MODALITIES)
+            self.codebooks.update({name: Codebook(self.config.codebook_size, width) for name in books})
+        self.lag_inference = ZeroLag() if self.config.lag == "none" else LagInference(self.config)
+        self.adjacency = Adjacency(self.config)
+        self.dynamics = TokenMap(self.config) if self.config.dynamics == "none" else GraphODE(self.config)
+        self.hidden = nn.Parameter(torch.zeros(width))  # stands for latents hidden from the dynamics
+        self.fill = nn.Linear(state, width)
+        self.to_latent = nn.Linear(state, width)
+        nn.init.zeros_(self.to_latent.weight)
+        self.n_features = 3 * channel_width(width, state)
+        self.heads = nn.ModuleDict()
+        for name, values in (tasks or {}).items():
+            self.heads[name] = TaskHead(self.n_features, HeadSpec.from_json(values))
+        self.provenance = dict(provenance or {})
+        self._set_hub_config()
+
+    # --- use ------------------------------------------------------------------------------------------------
+
+    def forward(
+        self,
+        x: Tensor,
+        sample_rate: float,
+        channel_mask: Tensor | None = None,
+        modality: str | None = None,
+        task: str | None = None,
+    ) -> Output:
+        """Everything about windows `x` [B, C, T] in any unit.
+
+        Parameters
+        ----------
+        sample_rate : Hz; other rates than 160 (EEG) and 500 (ECG) are resampled
+        channel_mask : bool [B, C], True = valid; masked channels may hold anything
+        modality : "eeg" or "ecg"; None guesses from rate and channels, with a warning
+        task : which head; None: the first one of this modality, if there is one
+        """
+        modality = self.which_modality(x, sample_rate, modality)
+        encoding = self.encode(x, sample_rate, channel_mask, modality)
+        lags = encoding.lags
+        channels = pool_channels(encoding.codes.latents, encoding.trajectory.states, lags)
+        pooled = pool_window(channels, encoding.mask)
+        name = self._task(task, modality)
+        valid = torch.ones_like(encoding.mask) if channel_mask is None else channel_mask
+        return Output(
+            tau=lags.tau,
+            tau_stderr=lags.tau_stderr,
+            edge_probability=lags.edge_probability,
+            adjacency=encoding.adjacency,
+            focal_scores=focal_scores(lags.tau, lags.edge_probability, valid),
+            pooled=pooled,
+            channels=channels,
+            tokens=encoding.codes.index if self.config.quantize else None,
+            logits=None if name is None else self.heads[name](pooled),
+            task=name,
+            nfe=encoding.trajectory.nfe,
+        )
+
+    def lags(
+        self, x: Tensor, sample_rate: float, channel_mask: Tensor | None = None, modality: str | None = None
+    ) -> Lags:
+        """Lags and edges alone: what the readouts need, without motifs and dynamics."""
+        modality = self.which_modality(x, sample_rate, modality)
+        x, mask = self._prepare(x, sample_rate, channel_mask, modality)
+        return self.lag_inference(x, mask, modality)
+
+    def attach_head(self, name: str, spec: HeadSpec) -> TaskHead:
+        """Add (or replace) a task head; it is saved and loaded with the model."""
+        self.heads[name] = TaskHead(self.n_features, spec).to(self.fill.weight)
+        self._set_hub_config()
+        return self.heads[name]  # type: ignore[return-value]
+
+    # --- parts ----------------------------------------------------------------------------------------------
+
+    def encode(
+        self,
+        x: Tensor,
+        sample_rate: float,
+        channel_mask: Tensor | None,
+        modality: str,
+        hide: Tensor | None = None,
+    ) -> Encoding:
+        """From the waveform to the ODE's states.
+
+        `hide` bool [B, C, S]: control steps whose latents the dynamics do not see.
+        """
+        x, mask = self._prepare(x, sample_rate, channel_mask, modality)
+        codes = self.tokenize(x, mask, modality)
+        lags = self.lag_inference(x, mask, modality)
+        path = control_path(codes.latents)
+        seen = path if hide is None else torch.where(hide[..., None], self.hidden.to(path.dtype), path)
+        adjacency = self.adjacency(seen, lags.weight.to(path.dtype), lags.edge_probability.to(path.dtype))
+        trajectory = self.dynamics(seen, adjacency, mask)
+        return Encoding(x, mask, modality, codes, lags, path, adjacency, trajectory)
+
+    def tokenize(self, x: Tensor, mask: Tensor, modality: str) -> Codes:
+        """Standardised windows [B, C, T] -> codes; masked channels get tokens that nothing uses."""
+        b, c, _ = x.shape
+        z = self.encoder(x.flatten(0, 1), modality).unflatten(0, (b, c))
+        if not self.config.quantize:
+            return Codes(z, torch.zeros(z.shape[:3], dtype=torch.long, device=z.device), z.sum() * 0.0)
+        return self.codebook(modality)(z, mask[:, :, None].expand(z.shape[:3]))
+
+    def codebook(self, modality: str) -> Codebook:
+        """The codebook of a modality."""
+        return self.codebooks["shared" if self.config.shared_codebook else modality]  # type: ignore[return-value]
+
+    def reconstruct(self, encoding: Encoding) -> Tensor:
+        """Standardised waveform [B, C, T] from codes and states."""
+        latents = encoding.codes.latents
+        b, c, n_tokens, _ = latents.shape
+        latents = latents + to_tokens(self.to_latent(encoding.trajectory.states), n_tokens)
+        return self.decoder(latents.flatten(0, 1), encoding.modality).unflatten(0, (b, c))
+
+    def update_codebooks(self) -> None:
+        """Move the codebooks by what they have seen since the last call: after each optimiser step."""
+        for book in self.codebooks.values():
+            book.update()  # type: ignore[operator]
+
+    def which_modality(self, x: Tensor, sample_rate: float, modality: str | None) -> str:
+        """The named modality, or a guess from the rate and the number of channels."""
+        if x.dim() != 3:
+            raise ValueError(f"x has shape {tuple(x.shape)}; expected [batch, channels, samples]")
+        if modality is None:
+            ecg = sample_rate >= ECG_MIN_RATE_HZ and x.shape[1] <= ECG_MAX_CHANNELS
+            modality = "ecg" if ecg else "eeg"
+            warnings.warn(
+                f"no modality given: {x.shape[1]} channels at {sample_rate:g} Hz are taken for {modality}",
+                stacklevel=3,
+            )
+        if modality not in MODALITIES:
+            raise ValueError(f"modality is {modality!r}; known: {', '.join(MODALITIES)}")
+        return modality
+
+    def _prepare(
+        self, x: Tensor, sample_rate: float, channel_mask: Tensor | None, modality: str
+    ) -> tuple[Tensor, Tensor]:
+        """At the modality's rate, a whole number of patches, zero mean and unit variance a channel."""
+        mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        if channel_mask is not None:
+            mask = channel_mask.to(torch.bool)
+        if mask.shape != x.shape[:2]:
+            raise ValueError(f"channel_mask has shape {tuple(mask.shape)}; expected {tuple(x.shape[:2])}")
+        x = torch.where(mask[..., None], x, 0.0).to(self.fill.weight.dtype)
+        with torch.autocast(x.device.type, enabled=False):
+            x = resample(x, float(sample_rate), RATE_HZ[modality])
+            patch = PATCH[modality]
+            if x.shape[-1] < MIN_PATCHES * patch:
+                raise ValueError(
+                    f"windows of {x.shape[-1] / RATE_HZ[modality]:.3g} s are too short: at least "
+                    f"{MIN_PATCHES * patch / RATE_HZ[modality]:g} s of {modality} are needed"
+                )
+            x, mask = standardise(x, mask)
+            return F.pad(x, (0, -x.shape[-1] % patch)), mask
+
+    def _task(self, task: str | None, modality: str) -> str | None:
+        if task is not None:
+            if task not in self.heads:
+                raise ValueError(f"task is {task!r}; this model has {', '.join(self.heads) or 'no heads'}")
+            return task
+        fitting = [name for name, head in self.heads.items() if head.spec.modality == modality]
+        return fitting[0] if fitting else None
+
+    # --- saving ---------------------------------------------------------------------------------------------
+
+    def _set_hub_config(self) -> None:
+        """What `save_pretrained` writes to config.json and `from_pretrained` hands to `__init__`."""
+        self._hub_mixin_config = {
+            "config": self.config.model_dump(mode="json"),
+            "tasks": {name: head.spec.to_json() for name, head in self.heads.items()},  # type: ignore[union-attr]
+            "provenance": self.provenance,
+        }
+
+    def describe(self, **provenance: Any) -> None:
+        """Add facts about the training to the model card."""
+        self.provenance.update(provenance)
+        self._set_hub_config()
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """README.md of `save_pretrained`."""
+        return model_card(self)

@@ -1,0 +1,164 @@
+"""Graph ODE: each channel's state, moved by its own latents and by its sources over time.
+
+    dh_i/dt = -softplus(r) h_i + tanh(W_h h_i + sum_j A_ij(t) W_m h_j + W_u u_i(t) + b)
+
+u is the whole latent path, averaged over `STRIDE` tokens and interpolated linearly; A the time-varying
+adjacency, interpolated between its knots; the unit of time is one control step (`STRIDE` tokens).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchdiffeq import odeint, odeint_adjoint
+
+from cldtrans.config import ModelConfig
+
+STRIDE = 4  # tokens a control step: 250 ms of EEG, 160 ms of ECG
+
+
+@dataclass
+class Trajectory:
+    """States at the control times."""
+
+    states: Tensor  # [B, C, S, H]
+    energy: Tensor  # mean squared speed of the valid channels' states
+    nfe: int  # evaluations of the right-hand side (0 without an ODE)
+
+
+def control_path(z: Tensor) -> Tensor:
+    """Tokens [B, C, L, D] -> means over `STRIDE` of them [B, C, S, D], S = ceil(L / STRIDE)."""
+    n_tokens = z.shape[2]
+    n_steps = -(-n_tokens // STRIDE)
+    padded = F.pad(z, (0, 0, 0, n_steps * STRIDE - n_tokens)).unflatten(2, (n_steps, STRIDE))
+    count = torch.full((n_steps, 1), float(STRIDE), dtype=z.dtype, device=z.device)
+    count[-1] = n_tokens - (n_steps - 1) * STRIDE
+    return padded.sum(3) / count
+
+
+def to_tokens(path: Tensor, n_tokens: int) -> Tensor:
+    """Control steps [B, C, S, D] -> tokens [B, C, L, D], each token with its step's value."""
+    return path.repeat_interleave(STRIDE, 2)[:, :, :n_tokens]
+
+
+class Adjacency(nn.Module):
+    """Time-varying sparse adjacency [B, K, C, C] from lags and local latents.
+
+    `A_ij(t_k) = w_ij p_ij s(q_i(t_k) . k_j(t_k)) / (row sum of p)`, kept for the `sources` most probable
+    sources of each target; q and k are maps of the latents around knot k, s the logistic function. Cycles
+    are allowed.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.knots, self.sources = config.knots, config.sources
+        self.query = nn.Linear(config.width, config.ode_width)
+        self.key = nn.Linear(config.width, config.ode_width)
+
+    def forward(self, path: Tensor, weight: Tensor, probability: Tensor) -> Tensor:
+        """`path` [B, C, S, D] control path; `weight`, `probability` [B, C, C]."""
+        local = F.adaptive_avg_pool1d(path.flatten(0, 1).transpose(1, 2), self.knots)
+        local = local.transpose(1, 2).unflatten(0, path.shape[:2]).transpose(1, 2)  # [B, K, C, D]
+        query, key = self.query(local), self.key(local)
+        gate = torch.sigmoid(query @ key.transpose(2, 3) / math.sqrt(query.shape[-1]))
+        sources = min(self.sources, probability.shape[-1])
+        least = probability.detach().topk(sources, -1).values[..., -1:]
+        kept = torch.where(probability >= least, probability, 0.0)
+        strength = torch.tanh(weight) * kept / kept.sum(-1, keepdim=True).clamp_min(1.0)
+        return gate * strength[:, None]
+
+
+class VectorField(nn.Module):
+    """The right-hand side and its weights."""
+
+    def __init__(self, width: int, state: int):
+        super().__init__()
+        self.control = nn.Linear(width, state)
+        self.own = nn.Linear(state, state, bias=False)
+        self.message = nn.Linear(state, state, bias=False)
+        self.rate = nn.Parameter(torch.linspace(-3.0, 1.0, state))  # decay over 20 to 0.8 control steps
+
+    def forward(self, h: Tensor, drive: Tensor, adjacency: Tensor) -> Tensor:
+        """dh/dt [..., C, H]; `drive` is W_u u + b."""
+        return torch.tanh(self.own(h) + adjacency @ self.message(h) + drive) - F.softplus(self.rate) * h
+
+
+class _Driven(nn.Module):
+    """The field along a batch's paths: `drive` [S, B, C, H] and `adjacency` [K, B, C, C]."""
+
+    def __init__(self, field: VectorField, drive: Tensor, adjacency: Tensor):
+        super().__init__()
+        self.field, self.drive, self.adjacency = field, drive, adjacency
+        self.knots_a_step = (len(adjacency) - 1) / (len(drive) - 1)
+        self.nfe = 0
+
+    def forward(self, t: Tensor, h: Tensor) -> Tensor:
+        self.nfe += 1
+        return self.field(h, _at(self.drive, t), _at(self.adjacency, t * self.knots_a_step))
+
+
+class GraphODE(nn.Module):
+    """Control path and adjacency -> `Trajectory`, by torchdiffeq."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.solver, self.adjoint, self.tolerance = config.solver, config.adjoint, config.tolerance
+        self.field = VectorField(config.width, config.ode_width)
+
+    def forward(self, path: Tensor, adjacency: Tensor, mask: Tensor) -> Trajectory:
+        """`path` [B, C, S, D], `adjacency` [B, K, C, C], `mask` [B, C]."""
+        with torch.autocast(path.device.type, enabled=False):
+            dtype = self.field.rate.dtype
+            drive = self.field.control(path.to(dtype)).movedim(2, 0).contiguous()
+            adjacency = adjacency.to(dtype).movedim(1, 0).contiguous()
+            times = torch.arange(len(drive), dtype=dtype, device=drive.device)
+            start = torch.zeros_like(drive[0])
+            if len(times) < 2:
+                return Trajectory(start[:, :, None], start.sum() * 0.0, 0)
+            driven = _Driven(self.field, drive, adjacency)
+            options = {"method": "rk4"}  # one step between control times
+            if self.solver != "rk4":
+                options = {"method": self.solver, "rtol": self.tolerance, "atol": self.tolerance}
+            if self.adjoint and torch.is_grad_enabled():
+                # The paths carry gradients as the weights do: the adjoint method has to be told.
+                weights = (self.field.own.weight, self.field.message.weight, self.field.rate)
+                states = odeint_adjoint(
+                    driven, start, times, adjoint_params=(*weights, drive, adjacency), **options
+                )
+            else:
+                states = odeint(driven, start, times, **options)
+            nfe = driven.nfe
+            at_knots = times * driven.knots_a_step
+            between = torch.stack([_at(adjacency, t) for t in at_knots])
+            speed = self.field(states, drive, between)
+        weight = mask[None, :, :, None].to(dtype)
+        energy = (speed.square() * weight).sum() / (weight.sum() * len(times) * speed.shape[-1]).clamp_min(1)
+        return Trajectory(states.movedim(0, 2), energy, nfe)
+
+
+class TokenMap(nn.Module):
+    """The no-ODE ablation: the same interface, each control step mapped by itself, no graph and no time."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.map = nn.Sequential(
+            nn.Linear(config.width, config.ode_width),
+            nn.Tanh(),
+            nn.Linear(config.ode_width, config.ode_width),
+        )
+
+    def forward(self, path: Tensor, adjacency: Tensor, mask: Tensor) -> Trajectory:
+        states = self.map(path)
+        return Trajectory(states, states.sum() * 0.0, 0)
+
+
+def _at(path: Tensor, t: Tensor) -> Tensor:
+    """Linear interpolation of `path` [S, ...] at time t in steps."""
+    left = t.detach().floor().clamp(0, max(0, len(path) - 2)).long()
+    right = (left + 1).clamp_max(len(path) - 1)
+    share = (t - left).clamp(0, 1).to(path.dtype)
+    return torch.lerp(path[left], path[right], share)

@@ -1,0 +1,199 @@
+"""Amortised lag inference: lags, their uncertainty and edge probabilities from the window itself.
+
+A small network, the same for every pair of channels, refines the closed-form evidence of `lag_features`. It
+sees a pair's evidence in both directions and averages over the pair's row and column, so it applies to any
+number of channels and is equivariant under their permutations. With fresh weights it returns a fixed reading
+of the evidence: the network adds to that reading and starts at zero.
+
+tau_ij is the delay from source j to target i in seconds: x_i(t) contains x_j(t - tau_ij).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cldtrans.config import ModelConfig
+from cldtrans.models.lag_features import OWN_LAGS, LagFeatures, lag_features, standardise
+from cldtrans.models.motifs import RATE_HZ
+
+CANDIDATES = 3  # lags offered for each pair: conditional, marginal, phase coherence
+N_FEATURES = 24
+FLOATS_AT_ONCE = 2**25  # of the largest table of the evidence, over the windows worked on together
+
+
+@dataclass
+class Lags:
+    """What one window says about every ordered pair, row = target; zero where a channel is invalid."""
+
+    tau: Tensor  # [B, C, C] seconds, 0 <= tau <= tau_max
+    tau_stderr: Tensor  # [B, C, C] seconds, the network's own estimate of its error
+    edge_logit: Tensor  # [B, C, C]
+    edge_probability: Tensor  # [B, C, C]
+    weight: Tensor  # [B, C, C] signed coefficient for channels of unit variance
+    own: Tensor  # [B, C, P] coefficients of a channel's own past, lags 1..P samples
+    candidates: Tensor  # [B, C, C, 3] seconds, the lags that tau chooses from
+    choice: Tensor  # [B, C, C, 3] logarithm of the share of each
+
+
+class LagInference(nn.Module):
+    """Evidence of a window -> `Lags`."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.tau_max_s = dict(config.tau_max_s)
+        self.sources = config.sources
+        self.integer = config.lag == "integer"
+        width = config.pair_width
+        self.embed = nn.Sequential(nn.Linear(N_FEATURES, width), nn.GELU(), nn.Linear(width, width))
+        self.mix = nn.Sequential(nn.Linear(5 * width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, 3 + CANDIDATES)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor, mask: Tensor, modality: str) -> Lags:
+        """`x` [B, C, T] at the modality's rate, `mask` bool [B, C]."""
+        x, alive = standardise(x, mask)
+        rate_hz, max_lag = RATE_HZ[modality], self.max_lag(modality)
+        with torch.autocast(x.device.type, enabled=False):
+            evidence = self._evidence(x.to(torch.promote_types(x.dtype, torch.float32)), alive, max_lag)
+        return self.refine(evidence, alive, max_lag, rate_hz)
+
+    def max_lag(self, modality: str) -> int:
+        """End of the lag grid in samples."""
+        return round(self.tau_max_s[modality] * RATE_HZ[modality])  # type: ignore[index]
+
+    def _evidence(self, x: Tensor, mask: Tensor, max_lag: int) -> LagFeatures:
+        """In parts that bound the memory; the result does not depend on them."""
+        largest = x.shape[1] ** 2 * (max_lag + 1) * (OWN_LAGS + self.sources)
+        at_once = max(1, FLOATS_AT_ONCE // largest)
+        parts = [
+            lag_features(part, valid, max_lag, self.sources)
+            for part, valid in zip(x.split(at_once), mask.split(at_once), strict=True)
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        return LagFeatures(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(LagFeatures)))
+
+    def refine(self, evidence: LagFeatures, mask: Tensor, max_lag: int, rate_hz: float) -> Lags:
+        """The network's reading of the evidence."""
+        pair = mask[:, :, None] & mask[:, None, :]
+        pair = pair & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+        parameter = self.out.weight
+        features = pair_features(evidence, mask, max_lag).to(parameter.dtype)
+        z = self.embed(features) * pair[..., None]
+        z = torch.cat([z, z.transpose(1, 2), *_context(z, pair)], -1)
+        delta = self.out(self.norm(self.mix(z))).to(evidence.score.dtype)
+        prior_logit, prior_choice = reading(evidence)
+        choice = F.log_softmax(prior_choice + delta[..., 3:], -1)
+        candidates = torch.stack([evidence.tau, evidence.marginal_tau, evidence.phat_tau], -1)
+        tau = (choice.exp() * candidates).sum(-1) + 0.5 * torch.tanh(delta[..., 1])
+        tau = tau.clamp(0, max_lag)
+        if self.integer:
+            tau = tau + (tau.round() - tau).detach()
+        logit = prior_logit + delta[..., 0]
+        spread = F.softplus(delta[..., 2] - 1.0)
+
+        def keep(value: Tensor) -> Tensor:
+            return torch.where(pair, value, 0.0)
+
+        return Lags(
+            tau=keep(tau / rate_hz),
+            tau_stderr=keep(spread / rate_hz),
+            edge_logit=torch.where(pair, logit, -30.0),
+            edge_probability=keep(torch.sigmoid(logit)),
+            weight=keep(evidence.weight),
+            own=evidence.own,
+            candidates=candidates / rate_hz,
+            choice=choice,
+        )
+
+
+class ZeroLag(nn.Module):
+    """The no-lag ablation: tau = 0 and edges by zero-lag correlation, without parameters."""
+
+    def forward(self, x: Tensor, mask: Tensor, modality: str) -> Lags:
+        x, alive = standardise(x, mask)
+        correlation = x @ x.transpose(1, 2) / x.shape[-1]
+        pair = alive[:, :, None] & alive[:, None, :]
+        pair = pair & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+        correlation = torch.where(pair, correlation.clamp(-1, 1), 0.0)
+        probability = correlation.abs()
+        zero = torch.zeros_like(correlation)
+        return Lags(
+            tau=zero,
+            tau_stderr=zero,
+            edge_logit=torch.where(pair, torch.logit(probability.clamp(1e-4, 1 - 1e-4)), -30.0),
+            edge_probability=probability,
+            weight=correlation,
+            own=x.new_zeros(*x.shape[:2], OWN_LAGS),
+            candidates=zero[..., None].expand(*zero.shape, CANDIDATES),
+            choice=torch.full((*zero.shape, CANDIDATES), -math.log(CANDIDATES)).to(zero),
+        )
+
+
+def reading(evidence: LagFeatures) -> tuple[Tensor, Tensor]:
+    """Edge logit [B, C, C] and preference among the candidate lags [B, C, C, 3] without any learning.
+
+    Two kinds of evidence count, and the stronger decides: the significance of the conditional fit, and the
+    coherence of phases with the target behind the source.
+    """
+    conditional = 4.0 * (torch.log1p(evidence.score) - math.log(6.0))
+    behind = torch.sigmoid(2.0 * evidence.phat_net)
+    coherent = 8.0 * (evidence.phat * behind - 0.6)
+    logit = torch.logaddexp(conditional, coherent)
+    choice = torch.stack(
+        [conditional, torch.full_like(conditional, -2.0).minimum(conditional), coherent - 1.0], -1
+    )
+    return logit, choice
+
+
+def pair_features(evidence: LagFeatures, mask: Tensor, max_lag: int) -> Tensor:
+    """What the network sees of each ordered pair: [B, C, C, N_FEATURES], numbers of order one."""
+    e = evidence
+    score, marginal = torch.log1p(e.score), torch.log1p(e.marginal)
+    noise = torch.log(e.noise.clamp_min(1e-6))
+    valid = mask.sum(1).clamp_min(2).to(score.dtype)
+    best = score.amax((1, 2), keepdim=True)
+    one = torch.ones_like(score)
+
+    def both(value: Tensor) -> list[Tensor]:
+        return [value, value.transpose(1, 2)]
+
+    def close(a: Tensor, b: Tensor) -> Tensor:
+        return torch.exp(-(a - b).abs())
+
+    columns = [
+        *both(score),
+        *both(marginal),
+        *both(3 * e.phat),
+        *both(e.weight.clamp(-2, 2)),
+        e.weight.abs().clamp_max(2),
+        *both(e.selected.to(score.dtype)),
+        *both(e.tau / max_lag),
+        e.marginal_tau / max_lag,
+        *both(e.phat_tau / max_lag),
+        e.phat_net / max_lag,
+        close(e.tau, e.marginal_tau),
+        close(e.tau, e.phat_tau),
+        close(e.marginal_tau, e.phat_tau),
+        noise[:, :, None] * one / 4,
+        noise[:, None, :] * one / 4,
+        torch.log(valid)[:, None, None] * one / 4,
+        score - best,
+    ]
+    return torch.stack(columns, -1)
+
+
+def _context(z: Tensor, pair: Tensor) -> list[Tensor]:
+    """Means of the embeddings [B, C, C, W] over a pair's row, its column, and all pairs."""
+    weight = pair[..., None].to(z.dtype)
+    row = z.sum(2, keepdim=True) / weight.sum(2, keepdim=True).clamp_min(1)
+    column = z.sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1)
+    everything = z.sum((1, 2), keepdim=True) / weight.sum((1, 2), keepdim=True).clamp_min(1)
+    return [row.expand_as(z), column.expand_as(z), everything.expand_as(z)]

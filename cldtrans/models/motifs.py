@@ -1,0 +1,222 @@
+"""Motif tokenizer: patches of a waveform as entries of a learned codebook, and back.
+
+The weights are shared by all channels. One token covers 10 samples at 160 Hz (EEG, 62.5 ms) or 20 samples at
+500 Hz (ECG, 40 ms). Each modality has its own convolution into and out of the token stream; what mixes tokens
+is shared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cldtrans.training.distributed import all_reduce_sum_, rank, world_size
+
+MODALITIES = ("eeg", "ecg")
+RATE_HZ = {"eeg": 160.0, "ecg": 500.0}
+PATCH = {"eeg": 10, "ecg": 20}  # samples a token
+STRIDES = {"eeg": (5, 2), "ecg": (5, 4)}  # of the two convolutions; their product is the patch
+
+
+class TokenMixer(nn.Module):
+    """Residual block: each token sees its neighbours (depthwise convolution), then a two-layer map."""
+
+    def __init__(self, width: int, reach: int = 3):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.mix = nn.Conv1d(width, width, 2 * reach + 1, padding=reach, groups=width)
+        self.expand = nn.Linear(width, width)
+        self.reduce = nn.Linear(width, width)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """`z` [N, L, D] -> [N, L, D]."""
+        mixed = self.mix(self.norm(z).transpose(1, 2)).transpose(1, 2)
+        return z + self.reduce(F.gelu(self.expand(mixed)))
+
+
+class Encoder(nn.Module):
+    """Waveform [N, T] -> latents [N, L, D], L = T / patch, of unit scale (layer norm without gain)."""
+
+    def __init__(self, width: int, blocks: int):
+        super().__init__()
+        hidden = max(8, width // 2)
+        self.stems = nn.ModuleDict()
+        for modality, (first, second) in STRIDES.items():
+            self.stems[modality] = nn.Sequential(
+                nn.Conv1d(1, hidden, 3 * first, stride=first, padding=first),
+                nn.GELU(),
+                nn.Conv1d(hidden, width, 2 * second, stride=second, padding=second // 2),
+            )
+        self.blocks = nn.ModuleList(TokenMixer(width) for _ in range(blocks))
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+
+    def forward(self, x: Tensor, modality: str) -> Tensor:
+        z = self.stems[modality](x[:, None]).transpose(1, 2)
+        z = z[:, : x.shape[-1] // PATCH[modality]]
+        for block in self.blocks:
+            z = block(z)
+        return self.norm(z)
+
+
+class Decoder(nn.Module):
+    """Latents [N, L, D] -> waveform [N, T]; neighbouring patches overlap and add."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.block = TokenMixer(width)
+        self.heads = nn.ModuleDict(
+            {name: nn.ConvTranspose1d(width, 1, 2 * p, stride=p, padding=p // 2) for name, p in PATCH.items()}
+        )
+
+    def forward(self, z: Tensor, modality: str) -> Tensor:
+        return self.heads[modality](self.block(z).transpose(1, 2))[:, 0]
+
+
+@dataclass
+class Codes:
+    """Result of a look-up: latents replaced by their entries, and what training needs to know about it."""
+
+    latents: Tensor  # [..., D], gradient passes straight through
+    index: Tensor  # [...] entry of each latent
+    commitment: Tensor  # mean squared distance of the latents to their entries
+
+
+class Codebook(nn.Module):
+    """K entries that follow a moving average of the latents nearest to them (EMA k-means).
+
+    In training a look-up only gathers statistics; `update`, called once an optimiser step, adds up those of
+    all ranks and moves the entries, so that neither micro-batches nor ranks change the result. The first
+    update runs k-means over sampled latents; entries used less than `DEAD` times the even share are put on
+    sampled latents again.
+
+    Source: van den Oord et al. 2017 (arXiv:1711.00937, appendix A.1); revival after Dhariwal et al. 2020
+    (arXiv:2005.00341), with candidates that do not depend on how windows are spread over ranks.
+    """
+
+    DECAY = 0.98
+    DEAD = 0.03
+    ROUNDS = 8
+    CANDIDATES = 8  # sampled latents an entry, over all ranks and micro-batches
+
+    entries: Tensor
+    counts: Tensor
+    sums: Tensor
+    updates: Tensor
+
+    def __init__(self, size: int, width: int):
+        super().__init__()
+        self.size = size
+        self.register_buffer("entries", torch.randn(size, width))
+        self.register_buffer("counts", torch.ones(size))
+        self.register_buffer("sums", self.entries.clone())
+        self.register_buffer("updates", torch.zeros((), dtype=torch.long))
+        self._seen: tuple[Tensor, Tensor, Tensor] | None = None  # counts, sums, candidates since the update
+
+    def forward(self, z: Tensor, valid: Tensor) -> Codes:
+        """Nearest entries of `z` [..., D]; `valid` bool [...]: only those enter the statistics."""
+        index = self.nearest(z)
+        entries = F.embedding(index, self.entries).to(z.dtype)
+        if self.training and torch.is_grad_enabled():
+            self._gather(z.detach()[valid], index[valid])
+        weight = valid.to(z.dtype)
+        squared = ((z - entries) ** 2).mean(-1)
+        commitment = (squared * weight).sum() / weight.sum().clamp_min(1)
+        return Codes(z + (entries - z).detach(), index, commitment)
+
+    @torch.no_grad()
+    def nearest(self, z: Tensor, at_once: int = 4096) -> Tensor:
+        """Entry nearest to each latent, long [...]; `at_once` latents at a time bound the memory."""
+        half_norm = (self.entries**2).sum(-1) / 2
+        flat = z.detach().reshape(-1, z.shape[-1]).to(self.entries.dtype)
+        with torch.autocast(z.device.type, enabled=False):
+            parts = [(part @ self.entries.T - half_norm).argmax(-1) for part in flat.split(at_once)]
+        return torch.cat(parts).view(z.shape[:-1])
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move the entries by what was seen since the last update, over all ranks."""
+        if self._seen is None:
+            return
+        counts, sums, candidates = self._seen
+        self._seen = None
+        candidates = self._sample(_all_ranks(candidates, self._wanted))
+        if self.updates == 0:
+            self._initialise(candidates)
+        else:
+            all_reduce_sum_(counts, sums)
+            self.counts.lerp_(counts, 1 - self.DECAY)
+            self.sums.lerp_(sums, 1 - self.DECAY)
+        share = self.counts.sum() / self.size
+        dead = self.counts < self.DEAD * share
+        self.sums = torch.where(dead[:, None], self._draw(candidates) * share, self.sums)
+        self.counts = torch.where(dead, share, self.counts)
+        self.entries.copy_(self.sums / self.counts[:, None])
+        self.updates += 1
+
+    @property
+    def _wanted(self) -> int:
+        return self.CANDIDATES * self.size
+
+    def _gather(self, latents: Tensor, index: Tensor) -> None:
+        latents = latents.to(self.entries.dtype)
+        counts, sums = self._statistics(latents, index)
+        candidates = self._sample(latents)
+        if self._seen is not None:
+            counts, sums = counts + self._seen[0], sums + self._seen[1]
+            candidates = self._sample(torch.cat([self._seen[2], candidates]))
+        self._seen = counts, sums, candidates
+
+    def _statistics(self, latents: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """How many latents each entry has [K], and their sums [K, D]."""
+        counts = torch.bincount(index, minlength=self.size).to(latents.dtype)
+        return counts, torch.zeros_like(self.entries).index_add_(0, index, latents)
+
+    def _initialise(self, candidates: Tensor) -> None:
+        """k-means over sampled latents."""
+        self.entries.copy_(self._draw(candidates))
+        for _ in range(self.ROUNDS):
+            counts, sums = self._statistics(candidates, self.nearest(candidates))
+            self.entries.copy_(
+                torch.where(counts[:, None] > 0, sums / counts[:, None].clamp_min(1), self.entries)
+            )
+        self.counts, self.sums = self._statistics(candidates, self.nearest(candidates))
+
+    def _sample(self, latents: Tensor) -> Tensor:
+        """At most `_wanted` of them: those of largest hash, so that order and parts do not matter."""
+        key = _hash(latents, int(self.updates))
+        return latents[key.topk(min(self._wanted, len(latents))).indices]
+
+    def _draw(self, candidates: Tensor) -> Tensor:
+        """One candidate an entry [K, D], a choice known from the number of updates."""
+        generator = torch.Generator().manual_seed(int(self.updates))
+        order = torch.randperm(len(candidates), generator=generator).to(candidates.device)
+        return candidates[order[torch.arange(self.size, device=order.device) % len(candidates)]]
+
+
+def _all_ranks(rows: Tensor, capacity: int) -> Tensor:
+    """Rows [n, D] of all ranks, n <= capacity on each, one below the other."""
+    if world_size() == 1:
+        return rows
+    slots = rows.new_zeros(world_size(), capacity, rows.shape[1] + 1)
+    slots[rank(), : len(rows), :-1] = rows
+    slots[rank(), : len(rows), -1] = 1
+    all_reduce_sum_(slots)
+    slots = slots.flatten(0, 1)
+    return slots[slots[:, -1] > 0, :-1]
+
+
+def _hash(latents: Tensor, salt: int) -> Tensor:
+    """A pseudo-random number a latent [N], a function of its value and the salt that rounding keeps."""
+    generator = torch.Generator().manual_seed(salt)
+    direction = torch.randn(latents.shape[-1], generator=generator, dtype=torch.float64).to(latents.device)
+    return torch.sin(50.0 * (latents.double() @ direction))
+
+
+def perplexity(index: Tensor, size: int) -> Tensor:
+    """Effective number of entries in use, exp of the entropy of their frequencies."""
+    p = torch.bincount(index.reshape(-1), minlength=size).double()
+    p = p / p.sum().clamp_min(1)
+    return torch.exp(-(p * torch.log(p.clamp_min(1e-12))).sum())

@@ -1,0 +1,60 @@
+"""Which channel leads: named functions of the lags and edge probabilities, and of nothing else.
+
+tau [B, C, C] in seconds, row = target: tau_ij is how much later the target i carries what the source j did.
+So a leading channel has edges in its *column*. All scores: higher = more likely the leading channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+READOUT = "net_lead"  # the default
+
+
+def literal(tau: Tensor, probability: Tensor) -> Tensor:
+    """`-sum_j tau_ij`: its argmax is the paper's `argmin_i sum_j tau_ij`. Blind to whether an edge exists."""
+    return -tau.sum(2)
+
+
+def net_lead(tau: Tensor, probability: Tensor) -> Tensor:
+    """Outgoing minus incoming lag, weighted by edge probability: `sum_i p_ij tau_ij - sum_i p_ji tau_ji`."""
+    lag = probability * tau
+    return lag.sum(1) - lag.sum(2)
+
+
+def arrival(tau: Tensor, probability: Tensor) -> Tensor:
+    """Minus the time at which a channel joins in: theta of `min sum p_ij (theta_i - theta_j - tau_ij)^2`.
+
+    One consistent timeline for all pairs (HodgeRank, Jiang et al. 2011, doi:10.1007/s10107-010-0419-x); a
+    chain of lags counts as their sum. Channels without edges stay at the mean.
+    """
+    n = tau.shape[-1]
+    weight = probability + probability.transpose(1, 2)
+    laplacian = torch.diag_embed(weight.sum(2)) - weight
+    lag = probability * tau
+    later = lag.sum(2) - lag.sum(1)
+    ridge = 1e-3 * torch.eye(n, dtype=tau.dtype, device=tau.device)
+    return -torch.linalg.solve(laplacian + ridge, later[..., None])[..., 0]
+
+
+def out_degree(tau: Tensor, probability: Tensor) -> Tensor:
+    """Expected number of outgoing minus incoming edges; the lags' sizes do not count."""
+    return probability.sum(1) - probability.sum(2)
+
+
+READOUTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "net_lead": net_lead,
+    "literal": literal,
+    "arrival": arrival,
+    "out_degree": out_degree,
+}
+
+
+def focal_scores(tau: Tensor, probability: Tensor, mask: Tensor, readout: str = READOUT) -> Tensor:
+    """Scores [B, C] of a named readout; masked channels: -inf."""
+    if readout not in READOUTS:
+        raise ValueError(f"readout is {readout!r}; known: {', '.join(READOUTS)}")
+    return READOUTS[readout](tau, probability).masked_fill(~mask, -torch.inf)

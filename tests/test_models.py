@@ -1,0 +1,339 @@
+"""The network's contract: shapes, masks, permutations, saving, ablations; its parts against known answers."""
+
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from cldtrans.config import ModelConfig  # noqa: E402
+from cldtrans.lag.simulate import simulate_ldsem  # noqa: E402
+from cldtrans.models import CLDTrans  # noqa: E402
+from cldtrans.models.graph_ode import GraphODE, VectorField, control_path  # noqa: E402
+from cldtrans.models.heads import HeadSpec  # noqa: E402
+from cldtrans.models.lag_features import lag_features, lagged_covariance, standardise  # noqa: E402
+from cldtrans.models.motifs import Codebook, perplexity  # noqa: E402
+from cldtrans.models.readouts import READOUTS, focal_scores  # noqa: E402
+from cldtrans.models.resample import resample  # noqa: E402
+
+SETTINGS = {
+    "width": 16,
+    "codebook_size": 32,
+    "shared_codebook": False,
+    "blocks": 1,
+    "ode_width": 8,
+    "pair_width": 16,
+    "knots": 4,
+    "sources": 6,
+    "tau_max_s": {"eeg": 0.3, "ecg": 0.1},
+    "solver": "rk4",
+    "adjoint": False,
+    "tolerance": 1e-4,
+    "quantize": True,
+    "lag": "continuous",
+    "dynamics": "ode",
+}
+MONTAGES = {  # windows, rate, modality of each kind of recording
+    "eegmmidb": ((2, 64, 640), 160.0, "eeg"),
+    "chbmit": ((2, 18, 1024), 256.0, "eeg"),
+    "sleepedf": ((2, 2, 3000), 100.0, "eeg"),
+    "ptbxl": ((2, 12, 5000), 500.0, "ecg"),
+}
+
+
+def make_model(dtype=torch.float32, seed=0, **changes):
+    torch.manual_seed(seed)
+    return CLDTrans({**SETTINGS, **changes}).to(dtype).eval()
+
+
+def worlds(n, n_channels, **settings):
+    """Windows [n, C, 1600] of n systems at 160 Hz, their supports and lags."""
+    samples = [
+        simulate_ldsem(n_channels, 10.0, window_s=10.0, seed=seed, **{"self_dynamics": "ar2", **settings})
+        for seed in range(n)
+    ]
+    x = torch.from_numpy(np.stack([sample.x[0] for sample in samples]))
+    return x, np.stack([s.support for s in samples]), np.stack([s.tau for s in samples])
+
+
+@pytest.mark.parametrize("name", MONTAGES)
+def test_one_model_reads_every_montage(name):
+    shape, rate_hz, modality = MONTAGES[name]
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(shape[:2], dtype=torch.bool)
+    mask[0, -1] = False
+    x[0, -1] = torch.nan  # what is masked may hold anything
+    with torch.no_grad():
+        out = make_model()(x, rate_hz, mask, modality)
+    b, c = shape[:2]
+    assert out.tau.shape == out.edge_probability.shape == (b, c, c)
+    assert out.focal_scores.shape == (b, c) and out.logits is None
+    assert out.tau.isfinite().all() and out.pooled.isfinite().all()
+    for value in (out.tau, out.edge_probability):
+        assert value.diagonal(dim1=1, dim2=2).abs().max() == 0
+        assert value[0, -1].abs().max() == 0 and value[0, :, -1].abs().max() == 0
+    assert (out.tau >= 0).all() and (out.edge_probability >= 0).all() and (out.edge_probability <= 1).all()
+    assert torch.isneginf(out.focal_scores[0, -1]) and out.focal_scores[1].isfinite().all()
+    assert out.nfe > 0
+
+
+def test_modality_is_guessed_with_a_warning():
+    model = make_model()
+    with pytest.warns(UserWarning, match="ecg"):
+        model(torch.randn(1, 12, 1000), 500.0)
+    with pytest.warns(UserWarning, match="eeg"):
+        model(torch.randn(1, 16, 1000), 500.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ["chbmit", "ptbxl"])
+def test_permuted_channels_permute_lags_and_keep_logits(name, dtype):
+    shape, rate_hz, modality = MONTAGES[name]
+    model = make_model(dtype)
+    torch.nn.init.normal_(model.lag_inference.out.weight, std=0.2)  # as after training
+    model.attach_head("task", HeadSpec("multilabel", ("a", "b", "c"), modality))
+    x = torch.randn(shape, dtype=dtype).cumsum(-1)
+    order = torch.randperm(shape[1])
+    with torch.no_grad():
+        a, b = (model(value, rate_hz, modality=modality) for value in (x, x[:, order]))
+    assert (a.tau[:, order][:, :, order] - b.tau).abs().max() < 1e-4
+    assert (a.focal_scores[:, order] - b.focal_scores).abs().max() < 1e-3
+    assert (a.logits - b.logits).abs().max() < (1e-4 if dtype == torch.float64 else 1e-3)
+
+
+def test_masked_channels_change_nothing():
+    model = make_model(torch.float64)
+    x = torch.randn(2, 7, 1600, dtype=torch.float64)
+    mask = torch.tensor([True] * 5 + [False] * 2).expand(2, 7)
+    with torch.no_grad():
+        a, b = model(x[:, :5], 160.0, modality="eeg"), model(x, 160.0, mask, "eeg")
+    torch.testing.assert_close(a.tau, b.tau[:, :5, :5])
+    torch.testing.assert_close(a.edge_probability, b.edge_probability[:, :5, :5])
+    torch.testing.assert_close(a.pooled, b.pooled)
+
+
+def test_saved_models_load_equal(tmp_path):
+    model = make_model()
+    model.attach_head("ptbxl", HeadSpec("multilabel", ("NORM", "MI"), "ecg"))
+    model.describe(seed=3)
+    model.save_pretrained(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"config.json", "model.safetensors", "README.md"}
+    assert "ptbxl" in (tmp_path / "README.md").read_text()
+    assert json.loads((tmp_path / "config.json").read_text())["config"]["width"] == 16
+    again = CLDTrans.from_pretrained(tmp_path).eval()
+    assert again.config == ModelConfig.model_validate(SETTINGS)
+    x = torch.randn(2, 12, 2000)
+    with torch.no_grad():
+        a, b = (m(x, 500.0, modality="ecg") for m in (model, again))
+    assert torch.equal(a.tau, b.tau) and torch.equal(a.logits, b.logits) and a.task == "ptbxl"
+
+
+def test_scale_units_and_extremes_do_not_matter():
+    model = make_model()
+    x = torch.randn(1, 6, 1600).cumsum(-1)
+    scale = torch.logspace(-6, 3, 6)[:, None]
+    with torch.no_grad():
+        a, b = model(x, 160.0, modality="eeg"), model(x * scale + 5 * scale, 160.0, modality="eeg")
+        flat = model(torch.zeros(1, 4, 1600), 160.0, modality="eeg")
+    torch.testing.assert_close(a.tau, b.tau, atol=2e-4, rtol=0)
+    assert flat.tau.abs().max() == 0 and flat.focal_scores.isfinite().all() and flat.pooled.isfinite().all()
+
+
+def test_linearly_dependent_channels_are_survived():
+    x = torch.randn(2, 8, 5000).cumsum(-1)
+    leads = torch.cat([x, x[:, :1] - x[:, 1:2], -(x[:, :1] + x[:, 1:2]) / 2, x[:, :1], x[:, :1]], 1)
+    with torch.no_grad():
+        out = make_model()(leads, 500.0, modality="ecg")
+    assert out.tau.isfinite().all() and out.edge_probability.isfinite().all()
+
+
+def test_user_errors_name_the_problem():
+    model = make_model()
+    with pytest.raises(ValueError, match="batch, channels, samples"):
+        model(torch.randn(3, 1600), 160.0)
+    with pytest.raises(ValueError, match="too short"):
+        model(torch.randn(1, 3, 20), 160.0, modality="eeg")
+    with pytest.raises(ValueError, match="no heads"):
+        model(torch.randn(1, 3, 800), 160.0, modality="eeg", task="x")
+    with pytest.raises(ValueError, match="channel_mask"):
+        model(torch.randn(1, 3, 800), 160.0, torch.ones(1, 4), "eeg")
+
+
+# --- parts
+
+
+@pytest.mark.parametrize("rates", [(256, 160), (100, 160), (512, 160), (1000, 500), (360, 500)])
+def test_resampling_keeps_tones_and_stops_aliases(rates):
+    old, new = rates
+    t_old, t_new = np.arange(4 * old) / old, np.arange(4 * new) / new
+    passed = min(old, new) * 0.3
+    y = resample(torch.from_numpy(np.sin(2 * np.pi * passed * t_old)), old, new).numpy()
+    assert y.shape == t_new.shape
+    middle = slice(new // 2, -new // 2)
+    assert np.abs(y - np.sin(2 * np.pi * passed * t_new))[middle].max() < 2e-3
+    if old > new:
+        stopped = resample(torch.from_numpy(np.sin(2 * np.pi * 0.56 * new * t_old)), old, new).numpy()
+        assert np.abs(stopped[middle]).max() < 1e-2
+
+
+def test_lagged_covariance_is_the_plain_sum():
+    x, y = torch.randn(2, 2, 3, 101, dtype=torch.float64).unbind()
+    table = lagged_covariance(x, y, 7)
+    for m in range(8):
+        expected = torch.einsum("bit,bjt->bij", x[..., m:], y[..., : 101 - m]) / 101
+        torch.testing.assert_close(table[..., m], expected)
+
+
+@pytest.mark.parametrize("n_channels", [6, 12])
+def test_evidence_finds_edges_and_lags_of_simulated_systems(n_channels):
+    from sklearn.metrics import roc_auc_score
+
+    x, support, tau = worlds(8, n_channels)
+    mask = torch.ones(x.shape[:2], dtype=torch.bool)
+    evidence = lag_features(standardise(x, mask)[0], mask, 48, 8)
+    pairs = np.broadcast_to(~np.eye(n_channels, dtype=bool), support.shape)
+    assert roc_auc_score(support[pairs], evidence.score.numpy()[pairs]) > 0.92
+    error = np.abs(evidence.tau.numpy() - tau * 160)[support]
+    assert np.median(error) < 0.5
+
+
+def test_fresh_weights_already_read_out_the_leading_channel():
+    """A 3-Hz discharge spreads from one channel to all others; the lead must win, and by the right sign."""
+    rng = np.random.default_rng(0)
+    model = make_model()
+    hits = {name: 0 for name in READOUTS}
+    for _ in range(8):
+        lead = rng.integers(8)
+        delay_s = rng.uniform(0.02, 0.12, 8) * (np.arange(8) != lead)
+        t = np.arange(1600) / 160 - delay_s[:, None]
+        wave = np.sin(2 * np.pi * 3 * t) ** 5 + np.sin(2 * np.pi * 3 * t + np.sin(1.7 * t))
+        x = torch.tensor(wave + 0.3 * rng.standard_normal((8, 1600)), dtype=torch.float32)[None]
+        with torch.no_grad():
+            out = model(x, 160.0, modality="eeg")
+        for name in hits:
+            scores = focal_scores(out.tau, out.edge_probability, torch.ones(1, 8, dtype=torch.bool), name)
+            hits[name] += int(scores.argmax()) == lead
+    assert hits["net_lead"] >= 7 and hits["arrival"] >= 7, hits
+
+
+def test_adjoint_and_direct_gradients_agree():
+    torch.manual_seed(0)
+    gradients = []
+    path, adjacency = (torch.randn(s, dtype=torch.float64) for s in ((2, 3, 9, 16), (2, 4, 3, 3)))
+    mask = torch.ones(2, 3, dtype=torch.bool)
+    for adjoint in (False, True):
+        torch.manual_seed(1)
+        config = ModelConfig.model_validate(
+            {**SETTINGS, "solver": "dopri5", "tolerance": 1e-9, "adjoint": adjoint}
+        )
+        ode = GraphODE(config).double()
+        inputs = [value.clone().requires_grad_() for value in (path, 0.3 * adjacency)]
+        result = ode(*inputs, mask)
+        assert result.nfe > 0
+        result.states.square().sum().backward()
+        gradients.append([value.grad for value in (*inputs, *ode.parameters())])
+    for direct, adjoint_gradient in zip(*gradients, strict=True):
+        torch.testing.assert_close(direct, adjoint_gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_rk4_agrees_with_an_accurate_solution_and_feels_the_whole_path():
+    torch.manual_seed(0)
+    path = torch.randn(1, 2, 12, 16, dtype=torch.float64)
+    adjacency = 0.5 * torch.rand(1, 4, 2, 2, dtype=torch.float64)
+    states = {}
+    for solver in ("rk4", "dopri5"):
+        torch.manual_seed(1)
+        config = ModelConfig.model_validate({**SETTINGS, "solver": solver, "tolerance": 1e-9})
+        ode = GraphODE(config).double()
+        states[solver] = ode(path, adjacency, torch.ones(1, 2, dtype=torch.bool)).states
+        assert isinstance(ode.field, VectorField)
+    assert (states["rk4"] - states["dopri5"]).abs().max() < 0.02
+    moved = path.clone()
+    moved[0, 0, -2] += 1.0
+    again = ode(moved, adjacency, torch.ones(1, 2, dtype=torch.bool)).states
+    changed = (again - states["dopri5"]).abs().amax((0, 1, 3))
+    assert changed[-1] > 1e-3 and changed[:9].max() < 1e-9, "later controls act, and not backwards in time"
+
+
+def test_control_path_is_the_mean_of_the_tokens_there_are():
+    z = torch.arange(10.0).view(1, 1, 10, 1)
+    assert control_path(z).flatten().tolist() == [1.5, 5.5, 8.5]
+
+
+def test_codebook_follows_clusters_and_revives_dead_entries():
+    torch.manual_seed(0)
+    centres = torch.randn(16, 8)
+    book = Codebook(16, 8).train()
+    for _ in range(60):
+        z = centres[torch.randint(16, (512,))] + 0.05 * torch.randn(512, 8)
+        codes = book(z, torch.ones(512, dtype=torch.bool))
+        book.update()
+    assert codes.commitment < 0.05
+    assert perplexity(codes.index, 16) > 12
+    gap = torch.cdist(centres, book.entries).min(1).values
+    assert gap.max() < 0.2, "every cluster has an entry"
+    z = torch.randn(4, 8, requires_grad=True)
+    book(z, torch.ones(4, dtype=torch.bool)).latents.sum().backward()
+    assert torch.equal(z.grad, torch.ones_like(z)), "straight through"
+
+
+def test_codebook_does_not_depend_on_micro_batches():
+    torch.manual_seed(0)
+    whole, parts = Codebook(8, 4).double().train(), Codebook(8, 4).double().train()
+    parts.load_state_dict(whole.state_dict())
+    for _ in range(5):
+        z = torch.randn(96, 4, dtype=torch.float64)
+        whole(z, torch.ones(96, dtype=torch.bool))
+        for part in z.split(32):
+            parts(part, torch.ones(32, dtype=torch.bool))
+        whole.update()
+        parts.update()
+        torch.testing.assert_close(whole.entries, parts.entries, rtol=1e-9, atol=1e-12)
+
+
+# --- ablations
+
+
+def parameters(model):
+    return {name: value.numel() for name, value in model.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "without", "new"),
+    [
+        ({"quantize": False}, None, None),
+        ({"lag": "none"}, "lag_inference.", None),
+        ({"lag": "integer"}, None, None),
+        ({"dynamics": "none"}, "dynamics.field.", "dynamics.map."),
+    ],
+)
+def test_an_ablation_changes_what_it_says(changes, without, new):
+    full, ablated = make_model(), make_model(**changes)
+    a, b = parameters(full), parameters(ablated)
+    removed, added = set(a) - set(b), set(b) - set(a)
+    assert all(name.startswith(without or "nothing") for name in removed)
+    assert bool(removed) == (without is not None)
+    assert all(name.startswith(new or "nothing") for name in added)
+    assert all(a[name] == b[name] for name in set(a) & set(b))
+    buffers = {name for name, _ in full.named_buffers()} - {name for name, _ in ablated.named_buffers()}
+    assert all(name.startswith("codebooks.") for name in buffers) and bool(buffers) == ("quantize" in changes)
+
+    ablated.load_state_dict(full.state_dict(), strict=False)
+    x = torch.randn(1, 5, 1600)
+    with torch.no_grad():
+        one, two = full(x, 160.0, modality="eeg"), ablated(x, 160.0, modality="eeg")
+    samples = two.tau * 160
+    if changes.get("lag") == "none":
+        assert two.tau.abs().max() == 0 and two.edge_probability.max() > 0
+        assert torch.equal(one.tokens, two.tokens)
+    elif changes.get("lag") == "integer":
+        torch.testing.assert_close(samples, samples.round())
+        torch.testing.assert_close(samples, (one.tau * 160).round())
+        assert torch.equal(one.edge_probability, two.edge_probability)
+    else:
+        assert torch.equal(one.tau, two.tau) and torch.equal(one.edge_probability, two.edge_probability)
+    if "dynamics" in changes:
+        assert two.nfe == 0 and torch.equal(one.tokens, two.tokens)
+    if "quantize" in changes:
+        assert two.tokens is None
