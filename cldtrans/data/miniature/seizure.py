@@ -1,0 +1,162 @@
+"""Seizures with a known leading channel: a spike-and-wave discharge that travels along the double banana.
+
+The discharge begins in one bipolar channel and reaches each neighbour 20-120 ms later, so every channel carries
+the same jittered, evolving, non-sinusoidal train with its own delay. Nothing but the delays tells the leading
+channel: the ratio of discharge to background is drawn anew for every channel (at most 5 dB), and while it lasts
+background and discharge together keep the power that the background had.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+
+from cldtrans.data.miniature.head import BANANA, TEN_TWENTY, incidence, neighbours, positions
+
+HOP_S = (0.020, 0.120)
+SNR_DB = (-2.0, 5.0)
+_RISE_S = 1.5
+
+
+@dataclass(frozen=True)
+class Seizure:
+    """What is planted; arrays follow the order of `head.BANANA`."""
+
+    onset_s: float
+    end_s: float
+    lead: int
+    delay_s: np.ndarray  # [18] after the leading channel
+    parent: np.ndarray  # [18] channel it was reached from; the leading channel is its own
+    snr_db: np.ndarray  # [18] discharge over background, 0.5-40 Hz
+
+    def truth(self) -> dict[str, object]:
+        """The planted facts as plain values for a JSON file."""
+        return {
+            "onset_s": self.onset_s,
+            "end_s": self.end_s,
+            "lead": BANANA[self.lead],
+            "delay_s": {name: round(float(d), 6) for name, d in zip(BANANA, self.delay_s, strict=True)},
+            "snr_db": {name: round(float(s), 3) for name, s in zip(BANANA, self.snr_db, strict=True)},
+            "edges": [
+                {
+                    "source": BANANA[j],
+                    "target": BANANA[i],
+                    "lag_s": round(float(self.delay_s[i] - self.delay_s[j]), 6),
+                }
+                for i, j in enumerate(self.parent)
+                if i != j
+            ],
+        }
+
+
+def plan_seizure(rng: np.random.Generator, lead: int, onset_s: float, end_s: float) -> Seizure:
+    """Draw delays along the shortest paths from `lead` (Dijkstra over random hop times) and signal-to-noise ratios."""
+    delay_s = np.full(len(BANANA), np.inf)
+    parent = np.full(len(BANANA), lead)
+    delay_s[lead] = 0.0
+    queue = [(0.0, lead)]
+    done: set[int] = set()
+    while queue:
+        reached_s, j = heapq.heappop(queue)
+        if j in done:
+            continue
+        done.add(j)
+        for i in neighbours()[j]:
+            arrival_s = reached_s + rng.uniform(*HOP_S)
+            if arrival_s < delay_s[i]:
+                delay_s[i], parent[i] = arrival_s, j
+                heapq.heappush(queue, (arrival_s, i))
+    return Seizure(onset_s, end_s, lead, delay_s, parent, rng.uniform(*SNR_DB, len(BANANA)))
+
+
+def discharge(
+    rng: np.random.Generator, seizure: Seizure, n: int, rate_hz: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The clean discharge and its envelope, both [18, n]; unit power where the envelope is 1."""
+    seconds = seizure.end_s - seizure.onset_s
+    rates_hz = np.linspace(rng.uniform(4.2, 5.0), rng.uniform(3.0, 3.6), 256)
+    periods = np.exp(0.13 * rng.standard_normal(int(seconds * 8)))
+    times = [0.05]
+    for jitter in periods:
+        hz = np.interp(times[-1] / seconds, np.linspace(0, 1, 256), rates_hz)
+        if times[-1] + jitter / hz > seconds:
+            break
+        times.append(times[-1] + jitter / hz)
+    beats = np.array(times)  # [events] after the onset, in the leading channel
+    strength = np.exp(0.25 * rng.standard_normal(len(beats)))[:, None]
+    strength = strength * np.exp(0.12 * rng.standard_normal((len(beats), len(BANANA))))  # [events, 18]
+    wave = rng.uniform(0.35, 0.65) * np.exp(0.15 * rng.standard_normal(len(beats)))
+
+    half = round(0.5 * rate_hz)
+    at_s = seizure.onset_s + beats[:, None] + seizure.delay_s  # [events, 18]
+    first = np.floor(at_s * rate_hz).astype(int) - half
+    index = first[..., None] + np.arange(2 * half + 1)  # [events, 18, samples]
+    t = index / rate_hz - at_s[..., None]
+    shape = (
+        np.exp(-0.5 * (t / 0.016) ** 2)
+        - 0.45 * np.exp(-0.5 * ((t - 0.04) / 0.02) ** 2)
+        - wave[:, None, None] * np.exp(-0.5 * ((t - 0.14) / 0.05) ** 2)
+    )
+    clean = np.zeros((len(BANANA), n))
+    inside = (index >= 0) & (index < n)
+    channel = np.broadcast_to(np.arange(len(BANANA))[:, None], index.shape)
+    np.add.at(clean, (channel[inside], index[inside]), (shape * strength[..., None])[inside])
+
+    local_s = np.arange(n) / rate_hz - seizure.onset_s - seizure.delay_s[:, None]
+    ramp = np.clip(np.minimum(local_s / _RISE_S, (seconds - local_s) / _RISE_S), 0, 1)
+    envelope = np.sin(0.5 * np.pi * ramp) ** 2
+    whole = ramp >= 1
+    mean = np.sum(clean * whole, axis=1, keepdims=True) / whole.sum(axis=1, keepdims=True)
+    clean -= mean
+    power = np.sum(clean**2 * whole, axis=1, keepdims=True) / whole.sum(axis=1, keepdims=True)
+    return clean / np.sqrt(power) * envelope, envelope
+
+
+def plant(
+    rng: np.random.Generator,
+    potential: np.ndarray,
+    electrodes: tuple[str, ...],
+    rate_hz: float,
+    seizure: Seizure,
+) -> None:
+    """Add a seizure to potentials [E, n] in place.
+
+    The wanted bipolar signals are turned into potentials of the 19 electrodes by least squares (errors relative
+    to each channel's level), because only what potentials can produce can be recorded: around each closed loop
+    of the double banana the channels still sum to zero. Other electrodes receive a weighted mean of their neighbours.
+    """
+    begin = max(int((seizure.onset_s - 1) * rate_hz), 0)
+    end = min(int((seizure.end_s + 2) * rate_hz), potential.shape[1])
+    core = [electrodes.index(name) for name in TEN_TWENTY]
+    to_bipolar = incidence(BANANA, TEN_TWENTY)
+    background = to_bipolar @ potential[core, begin:end]
+    shifted = Seizure(
+        seizure.onset_s - begin / rate_hz,
+        seizure.end_s - begin / rate_hz,
+        seizure.lead,
+        seizure.delay_s,
+        seizure.parent,
+        seizure.snr_db,
+    )
+    clean, envelope = discharge(rng, shifted, end - begin, rate_hz)
+    ratio = 10 ** (seizure.snr_db[:, None] / 20)
+    level = _band_std(background, rate_hz)  # [18, 1]
+    wanted = background + ratio * level * clean
+    wanted /= np.sqrt(1 + (ratio * envelope) ** 2)
+    change = np.linalg.pinv(to_bipolar / level) @ ((wanted - background) / level)
+
+    at = positions(electrodes)
+    weight = np.exp(-0.5 * (np.arccos(np.clip(at @ at[core].T, -1, 1)) / 0.3) ** 2)
+    weight /= weight.sum(axis=1, keepdims=True)
+    weight[core] = np.eye(len(core))
+    potential[:, begin:end] += weight @ change
+
+
+def _band_std(x: np.ndarray, rate_hz: float) -> np.ndarray:
+    """Standard deviation between 0.5 and 40 Hz, [C, 1]."""
+    spectrum = np.abs(np.fft.rfft(x)) ** 2
+    frequency = np.fft.rfftfreq(x.shape[1], 1 / rate_hz)
+    band = (frequency >= 0.5) & (frequency <= 40)
+    return np.sqrt(2 * spectrum[:, band].sum(axis=1, keepdims=True)) / x.shape[1]
