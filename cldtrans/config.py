@@ -188,7 +188,9 @@ class RobustnessConfig(Section):
     """Degradations of the test input."""
 
     noise_db: list[float]
-    dropped_channels: list[Fraction]
+    dropped_channels: list[Fraction]  # of the valid ones
+    rate_fractions: list[Fraction]  # recorded at this fraction of the sampling rate
+    shifts_s: list[float]  # windows rotated in time by so much
 
 
 class ExperimentBlock(Section):

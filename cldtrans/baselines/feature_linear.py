@@ -78,7 +78,7 @@ def eeg_features(x: np.ndarray, mask: np.ndarray, rate_hz: float) -> np.ndarray:
     columns = [*bands, np.abs(first).mean(axis=-1), activity, slope / _positive(activity)]
     features = np.log(_positive(np.stack([*columns, curvature / _positive(slope)], axis=-1)))  # [n, C, 10]
     features[~mask] = np.nan
-    some = np.where(mask.any(axis=1)[:, None, None], features, 0.0)
+    some = np.where(np.any(mask, axis=1, keepdims=True)[..., None], features, 0.0)
     across = [np.nanmean(some, axis=1), np.nanmax(some, axis=1)]
     return np.concatenate([features.reshape(len(x), -1), *across], axis=1)
 
@@ -106,15 +106,10 @@ def _one_ecg(x: np.ndarray, valid: np.ndarray, rate_hz: float) -> np.ndarray:
     )
     lead[~valid] = np.nan
     interval = np.diff(peaks) / rate_hz
-    rhythm = [np.nan] * 4
+    rhythm = np.full(4, np.nan)
     if len(interval) > 1:
         change = np.abs(np.diff(interval))
-        rhythm = [
-            np.mean(interval),
-            np.std(interval),
-            np.sqrt(np.mean(change**2)),
-            np.max(interval) - np.min(interval),
-        ]
+        rhythm[:] = interval.mean(), interval.std(), np.sqrt(np.mean(change**2)), np.ptp(interval)
     return np.concatenate([lead.ravel(), rhythm])
 
 

@@ -85,9 +85,9 @@ def var_f_tests(x: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray, int]
     noise = (power - (beta * cross).sum(axis=0)) / degrees
     f_values = np.zeros((n_channels, n_channels))
     for source in range(n_channels):
-        block = slice(source * order, (source + 1) * order)
-        solved = np.linalg.solve(inverse[block, block], beta[block])
-        f_values[:, source] = (beta[block] * solved).sum(axis=0) / (order * noise)
+        own = slice(source * order, (source + 1) * order)
+        solved = np.linalg.solve(inverse[own, own], beta[own])
+        f_values[:, source] = (beta[own] * solved).sum(axis=0) / (order * noise)
     relative = scale[0, :, 0][:, None] / np.where(scale[0, :, 0] > 0, scale[0, :, 0], 1)
     coefficients = beta.T.reshape(n_channels, n_channels, order) * relative[..., None]
     return coefficients, f_values, degrees

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from cldtrans.config import Config, fingerprint
+from cldtrans.data.base import Task
 from cldtrans.data.shards import ShardSet
 from cldtrans.data.splits import budget_rows, load_split, split_rows
 from cldtrans.errors import DataError
@@ -24,7 +25,7 @@ from cldtrans.evaluation.predict import Classifier, LabelledWindows, counts
 from cldtrans.evaluation.threads import limit_threads
 from cldtrans.provenance import write_result
 
-_NOTHING = {"train": 0, "val": 0, "test": 0, "subjects": {"train": 0, "val": 0, "test": 0}}
+NOTHING = {"train": 0, "val": 0, "test": 0, "subjects": {"train": 0, "val": 0, "test": 0}}
 
 
 class ProbedFeatures:
@@ -74,15 +75,16 @@ def run_fewshot(
         "data_fingerprint": windows.fingerprint,
         "checkpoint_sha256": checkpoint_sha256(checkpoint),
     }
+    task = task_of(windows)
     parts, problem = labelled_parts(windows, dataset, split, budget, seed, features)
     if parts is None:
-        scores = unscored(*task_of(windows), problem)
-        return write_result(output, **common, n=_NOTHING, **_fields(scores))
+        scores = unscored(task.kind, task.classes, problem)
+        return write_result(output, **common, n=NOTHING, **_fields(scores))
     train, val, test = parts
     n = counts(train, val, test)
-    problem = unfit(windows.task.kind, windows.task.classes, train, test)
+    problem = unfit(task, train, test)
     if problem:
-        return write_result(output, **common, n=n, **_fields(unscored(*task_of(windows), problem)))
+        return write_result(output, **common, n=n, **_fields(unscored(task.kind, task.classes, problem)))
     classifier = make_classifier(config, method, windows, seed, threads, features, checkpoint)
     limit_threads(threads)
     classifier.fit(train, val)
@@ -105,8 +107,6 @@ def labelled_parts(
     """Training windows of a budget, validation, test; or None and why not."""
     if windows.reason is not None:
         return None, f"{dataset}: {windows.reason}"
-    if windows.task is None:
-        raise DataError(f"{dataset} has no labels; few-shot needs a dataset with a task")
     divided = load_split(split)
     rows = [
         budget_rows(windows, divided, budget, seed),
@@ -130,17 +130,17 @@ def load_features(path: Path, n_windows: int) -> np.ndarray:
     return features
 
 
-def unfit(kind: str, classes: tuple[str, ...], train: LabelledWindows, test: LabelledWindows) -> str | None:
-    """Why a split cannot be learned from or scored, or None."""
+def unfit(task: Task, train: LabelledWindows, test: LabelledWindows) -> str:
+    """Why a split cannot be learned from or scored; empty where it can."""
     for name, part in (("training", train), ("test", test)):
         if len(part) == 0:
             return f"no labelled {name} windows: too few subjects or labels"
-    if kind == "multilabel":
+    if task.kind == "multilabel":
         if not any(len(np.unique(column[column >= 0])) > 1 for column in train.y.T):
             return "training windows do not vary in any label"
     elif len(np.unique(train.y)) < 2:
-        return f"training windows hold only class {classes[int(train.y[0])]!r}"
-    return None
+        return f"training windows hold only class {task.classes[int(train.y[0])]!r}"
+    return ""
 
 
 def make_classifier(
@@ -153,7 +153,7 @@ def make_classifier(
     checkpoint: Path | None,
 ) -> Classifier:
     """A baseline by its factory; a variant of our model as a linear probe, or fine-tuned."""
-    task = windows.task
+    task = task_of(windows)
     found = configured(config, method, "classifier")
     if found is not None:
         spec, settings = found
@@ -186,7 +186,8 @@ def score(
     seed: int,
 ) -> Scores:
     """Metrics on test at thresholds chosen on validation; alarms too where windows hold seizures."""
-    kind, classes = windows.task.kind, windows.task.classes
+    task = task_of(windows)
+    kind, classes = task.kind, task.classes
     proba, proba_val = classifier.predict_proba(test), classifier.predict_proba(val) if len(val) else None
     thresholds = None
     notes = {}
@@ -197,7 +198,7 @@ def score(
             thresholds = choose_thresholds(kind, val.y, proba_val)
     scores = classification(kind, classes, test.y, proba, test.subjects, thresholds, seed)
     scores.reasons |= notes
-    if windows.task.name == "seizure":
+    if task.name == "seizure":
         index = windows.index[["subject", "recording", "start_s"]]
         no_val = np.zeros(0) if proba_val is None else proba_val[:, -1]
         found = alarms.at_fixed_rate(
@@ -212,9 +213,11 @@ def score(
     return scores
 
 
-def task_of(windows: ShardSet) -> tuple[str, tuple[str, ...]]:
-    """Kind and classes, also of a dataset that is absent and so has no task on record."""
-    return (windows.task.kind, windows.task.classes) if windows.task else ("binary", ("0", "1"))
+def task_of(windows: ShardSet) -> Task:
+    """What is to be predicted."""
+    if windows.task is None:
+        raise DataError(f"{windows.folder}: the dataset has no labels; few-shot needs a dataset with a task")
+    return windows.task
 
 
 def checkpoint_sha256(checkpoint: Path | None) -> str | None:

@@ -158,7 +158,7 @@ def mean_over_subjects(values: np.ndarray, subjects: np.ndarray) -> tuple[np.nda
 
 
 def of_subject_means(means: Mapping[str, np.ndarray], seed: int = 0) -> Intervals:
-    """Intervals of the mean over subjects of several per-subject scores, each in [0, 1] and [S] of its own."""
+    """Intervals of the mean over subjects of several per-subject scores, [S] in [0, 1]."""
     result = Intervals()
     for name, values in means.items():
 

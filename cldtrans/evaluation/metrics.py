@@ -43,13 +43,15 @@ class Scores:
             self.reasons[name] = reason
 
 
+def main_names(kind: str) -> list[str]:
+    """Metric keys of a kind of task, without those of single classes."""
+    return list({"binary": _BINARY, "multiclass": _MULTICLASS, "multilabel": _MULTILABEL}[kind])
+
+
 def metric_names(kind: str, classes: Sequence[str]) -> list[str]:
     """Every metric key of a task."""
-    if kind == "binary":
-        return list(_BINARY)
-    if kind == "multiclass":
-        return [*_MULTICLASS, *(f"f1_{name}" for name in classes)]
-    return [*_MULTILABEL, *(f"auroc_{name}" for name in classes)]
+    single = {"binary": (), "multiclass": classes, "multilabel": classes}[kind]
+    return [*main_names(kind), *(f"{'f1' if kind == 'multiclass' else 'auroc'}_{name}" for name in single)]
 
 
 def unscored(kind: str, classes: Sequence[str], reason: str) -> Scores:

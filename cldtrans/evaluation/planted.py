@@ -56,9 +56,10 @@ def to_double_banana(
     recipe = bipolar_recipe(channels, DOUBLE_BANANA)
     lacking = [target for target, (i, _, _) in zip(DOUBLE_BANANA, recipe, strict=True) if i < 0]
     if lacking:
+        given = ", ".join(channels[:8]) + (", ..." if len(channels) > 8 else "")
         raise DataError(
-            f"a planted discharge needs the 18 channels of the double banana; "
-            f"{', '.join(lacking)} cannot be formed from {', '.join(channels[:8])}{', ...' if len(channels) > 8 else ''}"
+            f"a planted discharge needs the 18 channels of the double banana; {', '.join(lacking)} "
+            f"cannot be formed from {given}"
         )
     plus = np.array([i for i, _, _ in recipe])
     minus = np.array([i if j is None else j for i, j, _ in recipe])

@@ -52,7 +52,8 @@ class LabelledWindows:
 class Classifier(Protocol):
     """What a ``classifier`` factory of the config returns."""
 
-    parameters: int | None
+    @property
+    def parameters(self) -> int | None: ...
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None: ...
 

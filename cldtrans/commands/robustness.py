@@ -1,0 +1,28 @@
+"""Score a fitted model on degraded recordings of held-out subjects."""
+
+import argparse
+
+from cldtrans.commands import fewshot
+
+
+def add_args(parser: argparse.ArgumentParser) -> None:
+    fewshot.add_args(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    from cldtrans import config
+    from cldtrans.evaluation.robustness import run_robustness
+
+    run_robustness(
+        config.load(args.config),
+        dataset=args.dataset,
+        method=args.method,
+        budget=args.budget,
+        seed=args.seed,
+        shards=args.shards,
+        split=args.split,
+        output=args.output,
+        features=args.features,
+        checkpoint=args.checkpoint,
+        threads=args.threads,
+    )

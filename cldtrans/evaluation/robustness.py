@@ -1,0 +1,218 @@
+"""Scores on degraded recordings of held-out subjects; training, penalty and thresholds stay those of clean
+ones.
+
+Conditions: white noise at a signal-to-noise ratio per channel; a fraction of each window's valid channels
+missing (masked); recorded at a fraction of the sampling rate (what lies above its band is gone); rotated in
+time. Random parts are drawn per window from the seed and the window's place in the index: the order of
+reading does not matter. Metric keys are `<metric>@<condition>`, the clean ones plain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cldtrans.config import Config, RobustnessConfig, fingerprint
+from cldtrans.data.shards import ShardSet
+from cldtrans.evaluation.fewshot import (
+    NOTHING,
+    checkpoint_sha256,
+    labelled_parts,
+    make_classifier,
+    score,
+    task_of,
+    unfit,
+)
+from cldtrans.evaluation.methods import configured
+from cldtrans.evaluation.metrics import Scores, main_names
+from cldtrans.evaluation.predict import LabelledWindows, counts
+from cldtrans.evaluation.threads import limit_threads
+from cldtrans.provenance import write_result
+
+Signals = tuple[np.ndarray, np.ndarray]  # x [C, T], mask [C]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A named degradation of one window."""
+
+    name: str
+    apply: Callable[[np.ndarray, np.ndarray, float, np.random.Generator], Signals]
+
+
+class DegradedWindows(LabelledWindows):
+    """Windows as they would be under a condition.
+
+    Parameters
+    ----------
+    clean
+        The windows to degrade.
+    extract
+        Pooled features [n, F] of (x, mask); None for classifiers that read signals.
+    """
+
+    def __init__(
+        self,
+        clean: LabelledWindows,
+        condition: Condition,
+        seed: int,
+        extract: Callable[[np.ndarray, np.ndarray], np.ndarray] | None,
+    ) -> None:
+        super().__init__(clean.shards, clean.rows)
+        self._condition, self._seed, self._extract = condition, seed, extract
+
+    def x(self, which: slice | np.ndarray = slice(None)) -> np.ndarray:
+        return self._degraded(which)[0]
+
+    def mask(self, which: slice | np.ndarray = slice(None)) -> np.ndarray:
+        return self._degraded(which)[1]
+
+    @property
+    def features(self) -> np.ndarray:
+        if self._extract is None:
+            raise ValueError("these windows were opened without a feature extractor")
+        parts = (slice(first, first + 256) for first in range(0, len(self), 256))
+        return np.concatenate([self._extract(*self._degraded(part)) for part in parts])
+
+    def _degraded(self, which: slice | np.ndarray) -> Signals:
+        rows = self.rows[which]
+        x, mask = self.shards.windows(rows), self.shards.mask(rows)
+        for k, row in enumerate(rows):
+            rng = np.random.default_rng([self._seed, int(row)])
+            x[k], mask[k] = self._condition.apply(x[k], mask[k], self.rate_hz, rng)
+        return x, mask
+
+
+def conditions(config: RobustnessConfig) -> list[Condition]:
+    """Every condition of the config."""
+    return [
+        *(Condition(f"noise_{level:g}db", _noise(level)) for level in config.noise_db),
+        *(Condition(f"dropped_{part:g}", _dropped(part)) for part in config.dropped_channels),
+        *(Condition(f"rate_{part:g}", _slower(part)) for part in config.rate_fractions),
+        *(Condition(f"shift_{shift:g}s", _rotated(shift)) for shift in config.shifts_s),
+    ]
+
+
+def _noise(snr_db: float) -> Callable[..., Signals]:
+    def apply(x: np.ndarray, mask: np.ndarray, rate_hz: float, rng: np.random.Generator) -> Signals:
+        size = x.std(axis=1, keepdims=True) * 10 ** (-snr_db / 20) * mask[:, None]
+        return x + size * rng.standard_normal(x.shape, dtype=np.float32), mask
+
+    return apply
+
+
+def _dropped(fraction: float) -> Callable[..., Signals]:
+    def apply(x: np.ndarray, mask: np.ndarray, rate_hz: float, rng: np.random.Generator) -> Signals:
+        valid = np.flatnonzero(mask)
+        count = min(round(fraction * len(valid)), len(valid) - 1)  # one channel always stays
+        lost = rng.permutation(valid)[: max(count, 0)]
+        x, mask = x.copy(), mask.copy()
+        x[lost], mask[lost] = 0, False
+        return x, mask
+
+    return apply
+
+
+def _slower(fraction: float) -> Callable[..., Signals]:
+    def apply(x: np.ndarray, mask: np.ndarray, rate_hz: float, rng: np.random.Generator) -> Signals:
+        spectrum = np.fft.rfft(x)
+        spectrum[:, np.fft.rfftfreq(x.shape[1]) > 0.45 * fraction] = 0  # 90 % of the lower Nyquist frequency
+        return np.fft.irfft(spectrum, x.shape[1]).astype(np.float32), mask
+
+    return apply
+
+
+def _rotated(shift_s: float) -> Callable[..., Signals]:
+    def apply(x: np.ndarray, mask: np.ndarray, rate_hz: float, rng: np.random.Generator) -> Signals:
+        return np.roll(x, round(shift_s * rate_hz), axis=1), mask
+
+    return apply
+
+
+def run_robustness(
+    config: Config,
+    *,
+    dataset: str,
+    method: str,
+    budget: str,
+    seed: int,
+    shards: Path,
+    split: Path,
+    output: Path,
+    features: Path | None = None,
+    checkpoint: Path | None = None,
+    threads: int = 1,
+) -> dict[str, Any]:
+    """Fit as a few-shot cell, score clean and degraded test windows, and write the result file."""
+    windows = ShardSet(shards)
+    task = task_of(windows)
+    parts, problem = labelled_parts(windows, dataset, split, budget, seed, features)
+    if parts is not None:
+        problem = unfit(task, parts[0], parts[2])
+    names = main_names(task.kind)
+    chosen = conditions(config.robustness)
+    scores = Scores()
+    classifier = None
+    if parts is None or problem:
+        scores.undefined(
+            [f"{name}{suffix}" for suffix in ("", *(f"@{c.name}" for c in chosen)) for name in names], problem
+        )
+    else:
+        train, val, test = parts
+        extract = None
+        if configured(config, method, "classifier") is None and config.stage2.finetune_steps == 0:
+            extract = _extractor(checkpoint, windows, threads)
+        classifier = make_classifier(config, method, windows, seed, threads, features, checkpoint)
+        limit_threads(threads)
+        classifier.fit(train, val)
+        _keep(scores, score(classifier, windows, val, test, seed), names, "")
+        for condition in chosen:
+            degraded = DegradedWindows(test, condition, seed, extract)
+            found = score(classifier, windows, val, degraded, seed)
+            _keep(scores, found, names, f"@{condition.name}")
+    return write_result(
+        output,
+        experiment="robustness",
+        dataset=dataset,
+        method=method,
+        budget=budget,
+        seed=seed,
+        metrics=scores.metrics,
+        chance=scores.chance,
+        ci95=scores.ci95,
+        reasons=scores.reasons,
+        n=NOTHING if parts is None else counts(*parts),
+        config_sha256=fingerprint(config),
+        data_fingerprint=windows.fingerprint,
+        checkpoint_sha256=checkpoint_sha256(checkpoint),
+        parameters=None if classifier is None else classifier.parameters,
+        device=getattr(classifier, "device", "cpu"),
+    )
+
+
+def _extractor(
+    checkpoint: Path | None, windows: ShardSet, threads: int
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    from cldtrans.errors import DataError
+
+    if checkpoint is None:
+        raise DataError("degraded windows need the stage-1 checkpoint (--checkpoint)")
+    from cldtrans.evaluation.features import PooledFeatures
+
+    pooled = PooledFeatures(checkpoint, windows.modality, threads)
+    return lambda x, mask: pooled(x, mask, windows.rate_hz)
+
+
+def _keep(scores: Scores, found: Scores, names: list[str], suffix: str) -> None:
+    for name in names:
+        key = name + suffix
+        scores.metrics[key] = found.metrics[name]
+        scores.chance[key] = found.chance.get(name)
+        if name in found.ci95:
+            scores.ci95[key] = found.ci95[name]
+        if name in found.reasons:
+            scores.reasons[key] = found.reasons[name]
