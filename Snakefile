@@ -25,7 +25,7 @@ wildcard_constraints:
     variant=one_of(SETTINGS.variants),
     budget=r"0|0\.01|0\.1|1\.0",
     seed=r"\d+",
-    batch=r"\d{5}",
+    batch=r"\d+",
 
 
 localrules:

@@ -14,7 +14,7 @@ from cldtrans.errors import ConfigError
 
 # Jobs run the interpreter that runs Snakemake, also when it was started as .venv/bin/snakemake; an activated
 # conda environment comes before it on the path.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
 try:
     SETTINGS = settings_module.parse(dict(config))
@@ -73,14 +73,14 @@ def world_settings(wildcards):
 
 def miniature(wildcards):
     """The miniature bucket where the config embeds one and the user names no mirror."""
-    embedded = SETTINGS.source.miniature and not os.environ.get("CLDTRANS_MIRROR")
+    embedded = SETTINGS.source.miniature and not os.getenv("CLDTRANS_MIRROR")
     return f"{SETTINGS.source.url}/MINIATURE.json" if embedded else []
 
 
 def batch_files(wildcards):
     """One file a preprocessing job."""
     return [
-        f"data/{wildcards.run}/shards/{wildcards.dataset}/parts/batch-{batch:05d}.json"
+        f"data/{wildcards.run}/shards/{wildcards.dataset}/parts/batch-{batch}.json"
         for batch in range(SETTINGS.preprocess[wildcards.dataset].batches)
     ]
 

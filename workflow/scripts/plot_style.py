@@ -46,11 +46,18 @@ def colours(methods: list[str]) -> dict[str, tuple[float, float, float]]:
     return dict(zip(order, sns.color_palette("colorblind", max(len(order), 1)), strict=False))
 
 
-def new_figure(columns: int = 1, rows: int = 1, width: float = 3.4, height: float = 2.8, **options) -> tuple[Figure, list[Axes]]:
+def new_figure(
+    columns: int = 1, rows: int = 1, width: float = 3.4, height: float = 2.8, **options
+) -> tuple[Figure, list[Axes]]:
     """A grid of panels in the common style, flattened to a list."""
     sns.set_theme(context="paper", style="ticks", rc={"axes.titlesize": 9, "legend.frameon": False})
     figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * width, rows * height), layout="constrained", squeeze=False, **options
+        rows,
+        columns,
+        figsize=(columns * width, rows * height),
+        layout="constrained",
+        squeeze=False,
+        **options,
     )
     sns.despine(figure)
     return figure, list(axes.flat)

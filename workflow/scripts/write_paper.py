@@ -11,9 +11,11 @@ from cldtrans.provenance import atomic_path
 
 
 def headline(summary: pd.DataFrame) -> str:
-    """The abstract's last sentence: our model's planted top-1 with interval, chance and n, or why there is none."""
+    """The abstract's last sentence: planted top-1 with interval, chance and n, or why there is none."""
     ours = summary[
-        (summary["method"] == "cldtrans") & (summary["experiment"] == "planted") & (summary["metric"] == "top1")
+        (summary["method"] == "cldtrans")
+        & (summary["experiment"] == "planted")
+        & (summary["metric"] == "top1")
     ]
     if ours.empty or ours["mean"].isna().all():
         return "This run scored no planted discharges."
@@ -25,7 +27,9 @@ def headline(summary: pd.DataFrame) -> str:
     )
 
 
-def write_paper(folder: Path, output_md: str, output_tex: str, run: str, miniature: bool, templates: Path) -> None:
+def write_paper(
+    folder: Path, output_md: str, output_tex: str, run: str, miniature: bool, templates: Path
+) -> None:
     """Render both drafts from the tables in `folder`."""
     tables = {path.stem: path.read_text().strip() for path in sorted(folder.glob("*.md"))}
     datasets = pd.read_csv(folder / "datasets.csv")

@@ -1,0 +1,66 @@
+"""Few-shot scores against the share of labels, one panel a dataset."""
+
+from __future__ import annotations
+
+import pandas as pd
+from plot_style import CHANCE, colours, name, new_figure, save, say
+
+from cldtrans.evaluation.metrics import PRIMARY
+
+
+def plot_fewshot(table: pd.DataFrame, *paths: str) -> None:
+    """Primary metric by budget and method, with 95 % intervals, chance and the number of held-out subjects."""
+    table = table[table["metric"].isin(PRIMARY.values())]
+    primary = {}
+    for dataset, rows in table.groupby("dataset"):
+        found = [metric for metric in PRIMARY.values() if metric in set(rows["metric"])]
+        # A multiclass cell has macro AUROC too; what it was selected by stands first.
+        primary[dataset] = "macro_f1" if {"macro_f1", "kappa"} <= set(rows["metric"]) else found[0]
+    datasets = sorted(primary)
+    figure, panels = new_figure(columns=max(len(datasets), 1))
+    colour = colours(sorted(table["method"].unique()))
+    for panel, dataset in zip(panels, datasets, strict=True):
+        rows = table[(table["dataset"] == dataset) & (table["metric"] == primary[dataset])]
+        scored = rows.dropna(subset=["mean"])
+        panel.set_title(name(dataset))
+        if scored.empty:
+            say(panel, f"{name(dataset)}\nnot scored: {rows['reason'].dropna().iloc[0]}")
+            continue
+        budgets = sorted(rows["budget"].unique(), key=float)
+        methods = [method for method in colour if method in set(scored["method"])]
+        for k, method in enumerate(methods):
+            part = scored[scored["method"] == method].sort_values(
+                "budget", key=lambda column: column.astype(float)
+            )
+            x = [budgets.index(budget) + (k - (len(methods) - 1) / 2) * 0.07 for budget in part["budget"]]
+            errors = [part["mean"] - part["ci_low"], part["ci_high"] - part["mean"]]
+            panel.errorbar(
+                x,
+                part["mean"],
+                yerr=[e.clip(lower=0).fillna(0) for e in errors],
+                color=colour[method],
+                label=name(method),
+                marker="o",
+                markersize=4,
+                capsize=2,
+                linewidth=1.2,
+            )
+        panel.axhline(scored["chance"].iloc[0], **CHANCE)
+        panel.set_xticks(range(len(budgets)), [f"{float(budget):.0%}" for budget in budgets])
+        panel.set_xlim(-0.5, len(budgets) - 0.5)
+        panel.set_xlabel(f"share of labels (n = {int(scored['n_subjects'].max())} held-out subjects)")
+        panel.set_ylabel(name(primary[dataset]))
+    handles = {
+        label: handle
+        for panel in panels
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    if handles:
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 4)
+        )
+    save(figure, *paths)
+
+
+if __name__ == "__main__":
+    plot_fewshot(pd.read_csv(snakemake.input.table, dtype={"budget": str}), *snakemake.output)

@@ -1,0 +1,57 @@
+"""Recovery of known lags and edges in simulated worlds."""
+
+from __future__ import annotations
+
+import pandas as pd
+from plot_style import CHANCE, colours, name, new_figure, save, say
+
+PANELS = {
+    "error_over_bound": "lag error / Cramér–Rao bound",
+    "edge_f1": "F1 of the edges",
+    "coverage95": "coverage of 95 % intervals",
+}
+BEST = {"error_over_bound": 1.0, "edge_f1": 1.0, "coverage95": 0.95}
+
+
+def plot_identifiability(table: pd.DataFrame, *paths: str) -> None:
+    """One panel a metric, one row a world; the dashed line is the best that can be reached."""
+    worlds = sorted(table["dataset"].unique(), key=lambda world: (world != "base", world))
+    colour = colours(sorted(table["method"].unique()))
+    height = max(1.8, 0.9 + 0.25 * len(worlds))
+    figure, panels = new_figure(columns=len(PANELS), width=3.2, height=height, sharey=True)
+    for panel, (metric, title) in zip(panels, PANELS.items(), strict=True):
+        rows = table[table["metric"] == metric].dropna(subset=["mean"])
+        if rows.empty:
+            say(panel, f"{title}\nno value in this run")
+            continue
+        for k, method in enumerate(colour):
+            part = rows[rows["method"] == method]
+            y = [worlds.index(world) + 0.12 * (k - (len(colour) - 1) / 2) for world in part["dataset"]]
+            low, high = (
+                (part["mean"] - part["ci_low"]).clip(lower=0),
+                (part["ci_high"] - part["mean"]).clip(lower=0),
+            )
+            panel.errorbar(
+                part["mean"],
+                y,
+                xerr=[low.fillna(0), high.fillna(0)],
+                fmt="o",
+                color=colour[method],
+                capsize=2,
+                markersize=4,
+                label=name(method),
+            )
+        panel.axvline(BEST[metric], **CHANCE)
+        panel.set_xlabel(title)
+        if metric == "error_over_bound" and rows["mean"].max() > 10:
+            panel.set_xscale("log")
+    panels[0].set_yticks(range(len(worlds)), worlds)
+    panels[0].set_ylim(len(worlds) - 0.5, -0.5)
+    handles, labels = panels[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), 5))
+    save(figure, *paths)
+
+
+if __name__ == "__main__":
+    plot_identifiability(pd.read_csv(snakemake.input.table, dtype={"budget": str}), *snakemake.output)

@@ -1,0 +1,68 @@
+"""Focal-lead localization of planted discharges."""
+
+from __future__ import annotations
+
+import pandas as pd
+from plot_style import CHANCE, colours, name, new_figure, save, say
+
+
+def plot_planted(table: pd.DataFrame, *paths: str) -> None:
+    """One panel a signal-to-noise ratio (`top1@5dB`); bars are top-1/3/5 by method, dashes are chance."""
+    parts = table["metric"].str.extract(r"^(top[135])(?:@(.+))?$")
+    table = table.assign(top=parts[0], condition=parts[1]).dropna(subset=["top"])
+    by_snr = table.dropna(subset=["condition"])
+    table = by_snr if not by_snr.empty else table.assign(condition="all")
+    table = table[table["dataset"] == table["dataset"].min()] if not table.empty else table
+    conditions = sorted(
+        table["condition"].unique(), key=lambda c: -float(c.removesuffix("dB")) if c != "all" else 0
+    )
+    figure, panels = new_figure(columns=max(len(conditions), 1), width=3.6, sharey=True)
+    if not conditions:
+        say(panels[0], "no planted discharge in this run's plan")
+    colour = colours(sorted(table["method"].unique()))
+    for panel, condition in zip(panels, conditions, strict=False):
+        rows = table[table["condition"] == condition]
+        if rows["mean"].isna().all():
+            say(panel, f"not scored: {rows['reason'].dropna().iloc[0]}")
+            continue
+        width = 0.8 / len(colour)
+        for k, method in enumerate(colour):
+            part = rows[rows["method"] == method].sort_values("top").dropna(subset=["mean"])
+            x = [
+                ["top1", "top3", "top5"].index(top) + (k - (len(colour) - 1) / 2) * width
+                for top in part["top"]
+            ]
+            low, high = (
+                (part["mean"] - part["ci_low"]).clip(lower=0),
+                (part["ci_high"] - part["mean"]).clip(lower=0),
+            )
+            panel.bar(x, part["mean"], width, color=colour[method], label=name(method))
+            panel.errorbar(
+                x,
+                part["mean"],
+                yerr=[low.fillna(0), high.fillna(0)],
+                fmt="none",
+                ecolor="0.2",
+                elinewidth=0.8,
+            )
+        for position, top in enumerate(("top1", "top3", "top5")):
+            chance = rows.loc[rows["top"] == top, "chance"].dropna()
+            if len(chance):
+                panel.plot(
+                    [position - 0.45, position + 0.45], [chance.iloc[0]] * 2, **(CHANCE | {"zorder": 3})
+                )
+        panel.set_xticks(range(3), ["top-1", "top-3", "top-5"])
+        panel.set_ylim(0, 1)
+        n = rows["n_subjects"].max()
+        panel.set_title(
+            f"{'all levels' if condition == 'all' else condition.replace('dB', ' dB')} (n = {n:.0f} subjects)"
+        )
+    panels[0].set_ylabel("leading channel found")
+    handles, labels = panels[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), 4))
+    save(figure, *paths)
+
+
+if __name__ == "__main__":
+    plot_planted(pd.read_csv(snakemake.input.table, dtype={"budget": str}), *snakemake.output)

@@ -1,0 +1,53 @@
+"""Scores of one fitted model on degraded recordings."""
+
+from __future__ import annotations
+
+import pandas as pd
+from plot_style import CHANCE, colours, name, new_figure, save, say
+
+
+def plot_robustness(table: pd.DataFrame, *paths: str) -> None:
+    """One panel a dataset; one bar a condition (`metric@condition`), the undegraded score first."""
+    conditions = table["metric"].str.split("@", n=1, expand=True)
+    table = table.assign(base=conditions[0], condition=conditions.get(1))
+    table = table[table["base"].isin(table.loc[table["condition"].notna(), "base"])]
+    datasets = sorted(table["dataset"].unique())
+    figure, panels = new_figure(columns=max(len(datasets), 1), width=4.2, height=3.0)
+    if not datasets:
+        say(panels[0], "no robustness cell in this run's plan")
+    colour = colours(sorted(table["method"].unique()))
+    for panel, dataset in zip(panels, datasets, strict=False):
+        rows = table[table["dataset"] == dataset].dropna(subset=["mean"])
+        panel.set_title(name(dataset))
+        if rows.empty:
+            reason = table.loc[table["dataset"] == dataset, "reason"].dropna()
+            say(panel, f"{name(dataset)}\nnot scored: {reason.iloc[0] if len(reason) else 'no value'}")
+            continue
+        order = ["", *dict.fromkeys(rows["condition"].dropna())]
+        for k, (method, part) in enumerate(rows.groupby("method")):
+            y = [order.index(c if isinstance(c, str) else "") + 0.15 * k for c in part["condition"]]
+            low, high = (
+                (part["mean"] - part["ci_low"]).clip(lower=0),
+                (part["ci_high"] - part["mean"]).clip(lower=0),
+            )
+            panel.errorbar(
+                part["mean"],
+                y,
+                xerr=[low.fillna(0), high.fillna(0)],
+                fmt="o",
+                color=colour[method],
+                capsize=2,
+                markersize=4,
+                label=name(method),
+            )
+        panel.set_yticks(range(len(order)), [c.replace("_", " ") if c else "as recorded" for c in order])
+        panel.invert_yaxis()
+        panel.axvline(rows["chance"].iloc[0], **CHANCE)
+        panel.set_xlabel(
+            f"{name(rows['base'].iloc[0])} (n = {int(rows['n_subjects'].max())} held-out subjects)"
+        )
+    save(figure, *paths)
+
+
+if __name__ == "__main__":
+    plot_robustness(pd.read_csv(snakemake.input.table, dtype={"budget": str}), *snakemake.output)

@@ -1,0 +1,58 @@
+"""Pretraining: loss terms, codebook perplexity and validation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from plot_style import colours, name, new_figure, save, say
+
+
+def read_histories(paths: list[str]) -> pd.DataFrame:
+    """Long table: variant, seed, step, term, value."""
+    rows = []
+    for path in map(Path, paths):
+        seed, variant = path.parent.name.removeprefix("seed-"), path.parent.parent.name
+        for entry in json.loads(path.read_text())["history"]:
+            step = entry["step"]
+            rows += [
+                {"variant": variant, "seed": seed, "step": step, "term": term, "value": value}
+                for term, value in entry.items()
+                if term != "step" and isinstance(value, int | float)
+            ]
+    return pd.DataFrame(rows, columns=["variant", "seed", "step", "term", "value"])
+
+
+def plot_training(histories: pd.DataFrame, *paths: str) -> None:
+    """One panel a term, one line a pretraining, one colour a variant."""
+    ranges = histories.groupby("term", sort=False)["value"].agg(["min", "max"])
+    terms = list(ranges.index[ranges["min"] < ranges["max"]])  # a constant needs no panel
+    columns = min(max(len(terms), 1), 4)
+    figure, panels = new_figure(
+        columns=columns, rows=-(-max(len(terms), 1) // columns), width=2.6, height=1.9
+    )
+    colour = colours(sorted(histories["variant"].unique()))
+    for panel in panels[len(terms) :]:
+        panel.set_axis_off()
+    if not terms:
+        say(panels[0], "no training history")
+    for panel, term in zip(panels, terms, strict=False):
+        for (variant, _), rows in histories[histories["term"] == term].groupby(["variant", "seed"]):
+            panel.plot(rows["step"], rows["value"], color=colour[variant], linewidth=1, label=name(variant))
+        panel.set_title(term.replace("_", " ").replace("/", ": "))
+        panel.set_xlabel("step")
+    handles = {
+        label: handle
+        for panel in panels
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    if handles:
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 5)
+        )
+    save(figure, *paths)
+
+
+if __name__ == "__main__":
+    plot_training(read_histories(list(snakemake.input.histories)), *snakemake.output)
