@@ -22,7 +22,7 @@ _REST = ("P7-T7", "T7-FT9", "FT9-FT10", "FT10-T8", "T8-P8")
 _COMMON = (*BANANA, *_REST)  # 23 channels, T8-P8 twice
 _DUMMIES = (
     tuple(
-        "FP1-F7 F7-T7 T7-P7 P7-O1 - FP1-F3 F3-C3 C3-P3 P3-O1 - FZ-CZ CZ-PZ - FP2-F4 F4-C4 C4-P4 P4-O2 - "
+        "FP1-F7 F7-T7 T7-P7 P7-O1 - FP1-F3 F3-C3 C3-P3 P3-O1 - FZ-CZ CZ-PZ - FP2-F4 F4-C4 C4-P4 P4-O2 - "  # noqa: SIM905
         "FP2-F8 F8-T8 T8-P8 P8-O2 -".split()
     )
     + _REST

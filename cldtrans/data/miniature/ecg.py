@@ -1,11 +1,11 @@
 """Twelve-lead electrocardiograms: a heart vector per wave, seen by eight independent leads.
 
-A beat is a sum of Gaussian waves, each with its own direction in space (McSharry et al. 2003, Sameni et al. 2007);
-Dower's coefficients (Dower et al. 1980) turn directions into leads I, II, V1-V6, and the other four limb leads
-follow from I and II in whole numbers, so that twelve leads have rank eight. Diseases change shape: Q waves, ST
-segment, T direction, QRS width and notches, P waves. What a classifier must not use is made equal: heart rate
-comes from one distribution, and after the beats are built the covariance of I and II and the level of V1-V6 are
-set to values drawn without looking at the class.
+A beat is a sum of Gaussian waves, each with its own direction in space (McSharry et al. 2003, Sameni et al.
+2007); Dower's coefficients (Dower et al. 1980) turn directions into leads I, II, V1-V6, and the other four
+limb leads follow from I and II in whole numbers, so that twelve leads have rank eight. Diseases change shape:
+Q waves, ST segment, T direction, QRS width and notches, P waves. What a classifier must not use is made
+equal: heart rate comes from one distribution, and after the beats are built the covariance of I and II and
+the level of V1-V6 are set to values drawn without looking at the class.
 """
 
 from __future__ import annotations

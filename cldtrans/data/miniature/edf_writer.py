@@ -52,9 +52,9 @@ def edf_bytes(
 ) -> bytes:
     """A whole EDF file; with `annotations` (a list, maybe empty) a continuous EDF+ file.
 
-    Every signal must fill the same whole number of records of `record_s` seconds. Annotations go, in order, to
-    the data record in which they begin; `annotation_samples` is the room a record has for them. A file with
-    annotations alone (a hypnogram) has one record of duration 0.
+    Every signal must fill the same whole number of records of `record_s` seconds. Annotations go, in order,
+    to the data record in which they begin; `annotation_samples` is the room a record has for them. A file
+    with annotations alone (a hypnogram) has one record of duration 0.
     """
     per_record = [round(signal.rate_hz * record_s) for signal in signals]
     counts = {len(signal.data) / size for signal, size in zip(signals, per_record, strict=True)}

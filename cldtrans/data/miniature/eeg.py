@@ -1,9 +1,10 @@
 """Scalp EEG at rest: coupled coloured sources seen through the head, rhythms, and everyday artefacts.
 
-A brain is a set of networks. Each network's activity (coloured, heavy-tailed noise) appears at two to four places
-of the cortex, at each a few milliseconds later than at the one before, and every electrode sees all places
-through a smooth kernel: neighbouring electrodes are correlated at lag zero (volume conduction), distant ones with
-a lag. How strong each network and each electrode's own activity is, is random for every subject.
+A brain is a set of networks. Each network's activity (coloured, heavy-tailed noise) appears at two to four
+places of the cortex, at each a few milliseconds later than at the one before, and every electrode sees all
+places through a smooth kernel: neighbouring electrodes are correlated at lag zero (volume conduction),
+distant ones with a lag. How strong each network and each electrode's own activity is, is random for every
+subject.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from cldtrans.data.miniature.head import positions
 _NETWORKS = 16
 _SITES = 4
 _KERNEL_RAD = 0.42  # spread of one cortical place over the scalp
-_RHYTHMS = (  # place (right, front, up), lowest and highest frequency, width in Hz, strength against 1/f activity
+_RHYTHMS = (  # place (right, front, up), frequency from and to, width (Hz), strength against 1/f activity
     ((-0.25, -0.85, 0.45), 8.5, 11.5, 0.6, 1.1),  # posterior alpha, both sides
     ((0.25, -0.85, 0.45), 8.5, 11.5, 0.6, 1.1),
     ((-0.6, 0.05, 0.8), 9.0, 12.0, 0.8, 0.7),  # central mu

@@ -14,9 +14,9 @@ from cldtrans.data.miniature.scales import Scale
 from cldtrans.data.miniature.truth import Truth, generator
 
 ELECTRODES = tuple(
-    "Fc5 Fc3 Fc1 Fcz Fc2 Fc4 Fc6 C5 C3 C1 Cz C2 C4 C6 Cp5 Cp3 Cp1 Cpz Cp2 Cp4 Cp6 Fp1 Fpz Fp2 Af7 Af3 Afz Af4 "
-    "Af8 F7 F5 F3 F1 Fz F2 F4 F6 F8 Ft7 Ft8 T7 T8 T9 T10 Tp7 Tp8 P7 P5 P3 P1 Pz P2 P4 P6 P8 Po7 Po3 Poz Po4 "
-    "Po8 O1 Oz O2 Iz".split()
+    "Fc5 Fc3 Fc1 Fcz Fc2 Fc4 Fc6 C5 C3 C1 Cz C2 C4 C6 Cp5 Cp3 Cp1 Cpz Cp2 Cp4 Cp6 Fp1 Fpz Fp2 Af7 Af3 Afz "  # noqa: SIM905
+    "Af4 Af8 F7 F5 F3 F1 Fz F2 F4 F6 F8 Ft7 Ft8 T7 T8 T9 T10 Tp7 Tp8 P7 P5 P3 P1 Pz P2 P4 P6 P8 Po7 Po3 Poz "
+    "Po4 Po8 O1 Oz O2 Iz".split()
 )
 _RUNS = (3, 4, 7, 8, 11, 12)
 _SLOW_SUBJECT = 88  # recorded at 128 Hz in the real set too
@@ -87,7 +87,7 @@ def _write_run(
 
 
 def _write_impossible_header(good: Path, folder: Path, truth: Truth) -> str:
-    """A copy of `good` whose header claims a negative number of samples a record and an empty digital range."""
+    """A copy of `good` whose header claims negative samples a record and an empty digital range."""
     content = bytearray(good.read_bytes())
     n_signals = int(content[252:256])
     base = 256

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
 import numpy as np
 
@@ -16,13 +17,13 @@ C3 -46 3 C1 -23 4 CZ 0 4 C2 23 4 C4 46 3 C6 71 2 T8 97 0 T10 119 0 TP7 -90 -31 C
 CP1 -21 -18 CPZ 0 -18 CP2 21 -18 CP4 43 -21 CP6 66 -25 TP8 90 -31 P7 -72 -57 P5 -55 -48 P3 -37 -43 P1 -18 -40
 PZ 0 -39 P2 18 -40 P4 37 -43 P6 55 -48 P8 72 -57 PO7 -50 -73 PO3 -28 -63 POZ 0 -60 PO4 28 -63 PO8 50 -73
 O1 -26 -82 OZ 0 -82 O2 26 -82 IZ 0 -103
-""".split()
+""".split()  # noqa: SIM905
 
-TEN_TWENTY = tuple("FP1 F7 T7 P7 O1 F3 C3 P3 FP2 F4 C4 P4 O2 F8 T8 P8 FZ CZ PZ".split())
+TEN_TWENTY = tuple("FP1 F7 T7 P7 O1 F3 C3 P3 FP2 F4 C4 P4 O2 F8 T8 P8 FZ CZ PZ".split())  # noqa: SIM905
 """The 19 electrodes of the double banana."""
 
 BANANA = tuple(
-    "FP1-F7 F7-T7 T7-P7 P7-O1 FP1-F3 F3-C3 C3-P3 P3-O1 FP2-F4 F4-C4 C4-P4 P4-O2 FP2-F8 F8-T8 T8-P8 P8-O2 "
+    "FP1-F7 F7-T7 T7-P7 P7-O1 FP1-F3 F3-C3 C3-P3 P3-O1 FP2-F4 F4-C4 C4-P4 P4-O2 FP2-F8 F8-T8 T8-P8 P8-O2 "  # noqa: SIM905
     "FZ-CZ CZ-PZ".split()
 )
 """The 18 bipolar channels that every scalp recording here can be turned into."""
@@ -53,9 +54,9 @@ def incidence(channels: tuple[str, ...], electrodes: tuple[str, ...]) -> np.ndar
 
 @functools.cache
 def neighbours() -> tuple[tuple[int, ...], ...]:
-    """For each banana channel the channels that share an electrode with it or lie beside it in the next chain."""
+    """For each banana channel those that share an electrode with it or lie beside it in the next chain."""
     beside = [row.split() for row in _ROWS]
-    pairs = {frozenset(pair) for row in beside for pair in zip(row, row[1:], strict=False)}
+    pairs = {frozenset(pair) for row in beside for pair in itertools.pairwise(row)}
     return tuple(
         tuple(
             j

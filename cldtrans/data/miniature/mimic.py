@@ -1,4 +1,4 @@
-"""MIMIC-IV-ECG 1.0 in miniature: leads in that set's own order, some flat or not measured, nothing labelled."""
+"""MIMIC-IV-ECG 1.0 in miniature: leads in that set's own order, some flat or not measured, no labels."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def write(folder: Path, scale: Scale, seed: int, truth: Truth) -> list[str]:
 
 
 def _spoil(draw: np.random.Generator, digital: np.ndarray, k: int) -> str | None:
-    """Every so often a lead that was not measured, a stretch of missing samples, a flat lead; once nothing at all."""
+    """Now and then a lead or a stretch not measured, or a flat lead; once nothing at all."""
     lead = int(draw.integers(12))
     if k == 3:
         digital[:] = INVALID

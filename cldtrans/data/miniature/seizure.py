@@ -1,9 +1,9 @@
 """Seizures with a known leading channel: a spike-and-wave discharge that travels along the double banana.
 
-The discharge begins in one bipolar channel and reaches each neighbour 20-120 ms later, so every channel carries
-the same jittered, evolving, non-sinusoidal train with its own delay. Nothing but the delays tells the leading
-channel: the ratio of discharge to background is drawn anew for every channel (at most 5 dB), and while it lasts
-background and discharge together keep the power that the background had.
+The discharge begins in one bipolar channel and reaches each neighbour 20-120 ms later, so every channel
+carries the same jittered, evolving, non-sinusoidal train with its own delay. Nothing but the delays tells the
+leading channel: the ratio of discharge to background is drawn anew for every channel (at most 5 dB), and
+while it lasts background and discharge together keep the power that the background had.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Seizure:
 
 
 def plan_seizure(rng: np.random.Generator, lead: int, onset_s: float, end_s: float) -> Seizure:
-    """Draw delays along the shortest paths from `lead` (Dijkstra over random hop times) and signal-to-noise ratios."""
+    """Draw the ratios, and the delays as shortest paths from `lead` over random hop times (Dijkstra)."""
     delay_s = np.full(len(BANANA), np.inf)
     parent = np.full(len(BANANA), lead)
     delay_s[lead] = 0.0
@@ -123,9 +123,10 @@ def plant(
 ) -> None:
     """Add a seizure to potentials [E, n] in place.
 
-    The wanted bipolar signals are turned into potentials of the 19 electrodes by least squares (errors relative
-    to each channel's level), because only what potentials can produce can be recorded: around each closed loop
-    of the double banana the channels still sum to zero. Other electrodes receive a weighted mean of their neighbours.
+    The wanted bipolar signals are turned into potentials of the 19 electrodes by least squares (errors
+    relative to each channel's level), because only what potentials can produce can be recorded: around each closed
+    loop of the double banana the channels still sum to zero. Other electrodes receive a weighted mean of their
+    neighbours.
     """
     begin = max(int((seizure.onset_s - 1) * rate_hz), 0)
     end = min(int((seizure.end_s + 2) * rate_hz), potential.shape[1])

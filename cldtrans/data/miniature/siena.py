@@ -1,8 +1,8 @@
 """Siena Scalp EEG 1.0.0 in miniature: referential 10-20 recordings and hand-written seizure lists.
 
-The irregularities of the lists are those of the real ones: two spellings of "start time", full stops and colons,
-file names that differ from the files', registration times ahead of the seizure's title, remarks in brackets, times
-past midnight, an end one hour late.
+The irregularities of the lists are those of the real ones: two spellings of "start time", full stops and
+colons, file names that differ from the files', registration times ahead of the seizure's title, remarks in
+brackets, times past midnight, an end one hour late.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from cldtrans.data.miniature.truth import Truth, generator
 
 RATE_HZ = 512
 LABELS = tuple(
-    "Fp1 F3 C3 P3 O1 F7 T3 T5 Fc1 Fc5 Cp1 Cp5 F9 Fz Cz Pz Fp2 F4 C4 P4 O2 F8 T4 T6 Fc2 Fc6 Cp2 Cp6 F10".split()
+    "Fp1 F3 C3 P3 O1 F7 T3 T5 Fc1 Fc5 Cp1 Cp5 F9 Fz Cz Pz Fp2 F4 C4 P4 O2 F8 T4 T6 Fc2 Fc6 Cp2 Cp6 "  # noqa: SIM905
+    "F10".split()
 )
 _MODERN = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
 _PATIENTS = (0, 1, 3, 5, 6, 7, 9, 10, 11, 12, 13, 14, 16, 17)  # the real numbers

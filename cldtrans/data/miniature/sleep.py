@@ -1,8 +1,8 @@
 """A night of sleep: a plausible hypnogram and signals with each stage's rhythms.
 
 Alpha when awake, theta and slow rolling eyes in N1, spindles and K complexes in N2, delta waves in N3, mixed
-activity and rapid eye movements in REM. How strong each rhythm is differs between subjects; a slow gain removes
-most of what amplitude would say about the stage.
+activity and rapid eye movements in REM. How strong each rhythm is differs between subjects; a slow gain
+removes most of what amplitude would say about the stage.
 """
 
 from __future__ import annotations

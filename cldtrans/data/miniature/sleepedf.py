@@ -18,7 +18,7 @@ _LONG_WAKE = 64  # epochs before sleep in one night: more than the 30 minutes th
 
 
 def write(folder: Path, scale: Scale, seed: int, truth: Truth) -> list[str]:
-    """Write all nights under `folder` and return the lines of RECORDS (polysomnograms alone, as in the real one)."""
+    """Write all nights under `folder` and return the lines of RECORDS (which lists no hypnograms)."""
     records = []
     telemetry = max(scale.sleep_subjects // 6, 1)
     cassette = scale.sleep_subjects - telemetry

@@ -20,9 +20,9 @@ Not a dataset: nothing here may be read by anything that trains or predicts.
 
 chbmit_focal.csv   the leading channel of every CHB-MIT seizure, in the format of the table that users supply
                    (case, file, seizure counted from 1 within the file, channels, source, rater)
-lags/<dataset>/    one JSON file a seizure: onset and end in seconds, the leading bipolar channel, each channel's
-                   delay after it (seconds), the tree of edges along which the discharge travelled (x_target(t) is
-                   driven by x_source(t - lag_s)), and the ratio of discharge to background in dB
+lags/<dataset>/    one JSON file a seizure: onset and end in seconds, the leading bipolar channel, each
+                   channel's delay after it (seconds), the tree of edges along which the discharge travelled
+                   (x_target(t) is driven by x_source(t - lag_s)), and discharge over background in dB
 broken.csv         files that are broken or odd on purpose, and how
 """
 
