@@ -1,0 +1,108 @@
+"""Joint maximum likelihood for a given support: Fisher scoring on weights, lags, self-dynamics and scales."""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from cldtrans.lag.inference import Layout, information
+from cldtrans.lag.likelihood import (
+    Evaluation,
+    Innovation,
+    Parameters,
+    evaluate,
+    fit_density,
+    gradient,
+    residuals,
+)
+from cldtrans.lag.spectra import Spectra
+
+LARGEST_STEP = 0.4
+"""Samples that a lag may move in one step: the likelihood's lobes in tau are about two samples wide."""
+
+
+def refine(
+    data: Spectra,
+    model: Parameters,
+    innovation: Innovation,
+    lags: tuple[float, float],
+    *,
+    jacobian: bool = True,
+    tolerance: float = 1e-2,
+    max_steps: int = 60,
+) -> tuple[Parameters, Evaluation]:
+    """Climb to the nearest maximum of the likelihood, lags held between `lags` (samples).
+
+    Stops where a step gains less than `tolerance` in log likelihood.
+    """
+    model = rescale(data, model, innovation)
+    at = evaluate(data, model, innovation, jacobian)
+    layout = Layout.of(model)
+    factor, moved = None, np.inf
+    for step in range(max_steps):
+        if factor is None or moved > 0.25:
+            layout, hessian, _ = information(data, model, innovation, at, with_covariance=False)
+            factor, moved = cho_factor(_damped(hessian)), 0.0
+        slope = layout.pack(*gradient(data, model, at))
+        change = -cho_solve(factor, slope)
+        gain = -0.5 * float(slope @ change)
+        length = 1.0
+        for _ in range(8):
+            trial = _moved(model, layout, length * change, lags)
+            tried = evaluate(data, trial, innovation, jacobian)
+            if tried.loss <= at.loss:
+                break
+            length *= 0.4
+        else:
+            if moved == 0.0:
+                return model, at
+            factor = None
+            continue
+        improvement = at.loss - tried.loss
+        moved += float(np.abs(trial.lag - model.lag).max(initial=0.0))
+        model, at = trial, tried
+        if gain < tolerance and improvement < tolerance:
+            break
+        if length < 0.1 and moved > 0.0:
+            factor = None
+        if innovation == "student" and step % 5 == 4:
+            model = rescale(data, model, innovation, at)
+            at = evaluate(data, model, innovation, jacobian)
+    return model, at
+
+
+def rescale(
+    data: Spectra, model: Parameters, innovation: Innovation, at: Evaluation | None = None
+) -> Parameters:
+    """Refit scale and degrees of freedom to the model's residuals, channel by channel."""
+    if at is None:
+        residual = residuals(data, model)
+    else:
+        residual = at.u * np.exp(model.log_scale)[:, None, None]
+    log_scale, dof = fit_density(innovation, residual[:, data.scored > 0], model.dof)
+    return replace(model, log_scale=np.maximum(log_scale, FLOOR), dof=dof)
+
+
+FLOOR = np.log(1e-6)
+"""Smallest log scale, channels being standardised: keeps the likelihood bounded."""
+
+
+def _damped(hessian: np.ndarray) -> np.ndarray:
+    """Symmetric and safely positive definite: small eigenvalues are lifted relative to the diagonal."""
+    hessian = 0.5 * (hessian + hessian.T)
+    root = np.sqrt(np.maximum(np.diag(hessian), 1e-12))
+    values, vectors = np.linalg.eigh(hessian / np.multiply.outer(root, root))
+    lifted = (vectors * np.maximum(values, 1e-7)) @ vectors.T
+    return lifted * np.multiply.outer(root, root)
+
+
+def _moved(model: Parameters, layout: Layout, change: np.ndarray, lags: tuple[float, float]) -> Parameters:
+    own = np.where(layout.own >= 0, change[np.maximum(layout.own, 0)], 0.0)
+    lag = model.lag + np.clip(change[layout.lag], -LARGEST_STEP, LARGEST_STEP)
+    return replace(
+        model,
+        weight=model.weight + change[layout.weight],
+        lag=np.clip(lag, *lags),
+        own=model.own + own,
+        log_scale=np.maximum(model.log_scale + np.clip(change[layout.log_scale], -1.0, 1.0), FLOOR),
+    )

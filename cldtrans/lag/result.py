@@ -1,0 +1,77 @@
+"""What a fit returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class LagFit:
+    """A fitted LD-SEM; rows are targets, columns sources; lags in seconds, weights in the input's units.
+
+    tau, tau_stderr        [C, C] NaN off the support
+    weight, weight_stderr  [C, C] 0 and NaN off the support
+    support                [C, C] bool
+    p_value                [C, C] for "this pair has no edge", over all lags and pairs searched (family-wise, or
+                           the false-discovery rate's q-value); NaN on the diagonal and for channels left out
+    sigma                  [C] standard deviation of the innovations; NaN for channels left out
+    self_dynamics          [C, P] coefficients of the channel's own past at lags 1..P samples, P the longest
+    kurtosis               [C] excess kurtosis of the residuals (Gaussian 0, Laplace 3)
+    degrees_of_freedom     [C] of Student-t innovations, else None
+    log_likelihood         of the scored samples, in the input's units
+    left_out               channels that are constant or linear combinations of others
+    warnings               one line each
+    """
+
+    tau: np.ndarray
+    tau_stderr: np.ndarray
+    weight: np.ndarray
+    weight_stderr: np.ndarray
+    support: np.ndarray
+    p_value: np.ndarray
+    sigma: np.ndarray
+    self_dynamics: np.ndarray
+    kurtosis: np.ndarray
+    degrees_of_freedom: np.ndarray | None
+    log_likelihood: float
+    n_scored: int
+    sample_rate: float
+    tau_max: float
+    innovation: str
+    left_out: list[int] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def summary(self, channels: list[str] | None = None) -> pd.DataFrame:
+        """One row an edge, strongest evidence first: source leads target by tau, with 95 % intervals.
+
+        `channels` names the channels (default: their numbers).
+        """
+        import pandas as pd
+
+        names = list(range(len(self.sigma))) if channels is None else list(channels)
+        if len(names) != len(self.sigma):
+            raise ValueError(f"{len(names)} channel names for {len(self.sigma)} channels")
+        target, source = np.nonzero(self.support)
+        edge = (target, source)
+        half = 1.959964 * self.tau_stderr[edge]
+        table = pd.DataFrame(
+            {
+                "source": [names[j] for j in source],
+                "target": [names[i] for i in target],
+                "tau_ms": 1e3 * self.tau[edge],
+                "tau_stderr_ms": 1e3 * self.tau_stderr[edge],
+                "tau_low_ms": 1e3 * (self.tau[edge] - half),
+                "tau_high_ms": 1e3 * (self.tau[edge] + half),
+                "weight": self.weight[edge],
+                "weight_stderr": self.weight_stderr[edge],
+                "z": np.abs(self.weight[edge]) / self.weight_stderr[edge],
+                "p_value": self.p_value[edge],
+            }
+        )
+        return table.sort_values("z", ascending=False, ignore_index=True)

@@ -1,0 +1,170 @@
+"""Choosing what is in the model: edges by search and backward elimination, own past by an information criterion."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import solve_toeplitz
+
+from cldtrans.lag.inference import Layout, covariance, information
+from cldtrans.lag.likelihood import Evaluation, Innovation, Parameters
+from cldtrans.lag.refine import refine
+from cldtrans.lag.search import Covariances, Row, Threshold, search_rows
+from cldtrans.lag.spectra import Spectra
+
+MAX_ROUNDS = 12
+LOOSE = 0.05
+"""Family-wise p-value at which an edge enters and stays while the search goes on, unless the level is higher."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What stays the same during one fit; lags in samples."""
+
+    data: Spectra
+    innovation: Innovation
+    min_lag: float
+    max_lag: float
+    max_order: int
+    jacobian: bool
+    threshold: Threshold
+    alpha: float
+    discovery: bool
+
+    def level(self, n_edges: int) -> float:
+        """Family-wise p-value at which the last of `n_edges` edges stays: Bonferroni, or Benjamini-Hochberg."""
+        return self.alpha * max(1, n_edges) if self.discovery else self.alpha
+
+    def refine(self, model: Parameters, **settings: float) -> tuple[Parameters, Evaluation]:
+        return refine(
+            self.data,
+            model,
+            self.innovation,
+            (self.min_lag, self.max_lag),
+            jacobian=self.jacobian,
+            **settings,
+        )
+
+    def covariance(self, model: Parameters, at: Evaluation) -> tuple[Layout, np.ndarray]:
+        """Positions of the parameters and their covariance [n, n]."""
+        layout, hessian, score = information(self.data, model, self.innovation, at, with_covariance=True)
+        return layout, covariance(hessian, score)
+
+
+def select(problem: Problem) -> tuple[Parameters, Evaluation, list[Row]]:
+    """The fitted model, and the rows of the last search (they hold the evidence for every other pair)."""
+    covariances = Covariances.of(problem.data, problem.max_lag, problem.max_order)
+    model, at = problem.refine(_own_past_only(problem, covariances), tolerance=0.5)
+    seen = set()
+    for _ in range(MAX_ROUNDS):
+        loose = max(LOOSE, problem.level(model.n_edges))
+        model, at, _ = _search(problem, covariances, model, at, loose)
+        model, at = eliminate(problem, model, at, lambda n_edges: max(LOOSE, problem.level(n_edges)))
+        edges = frozenset(zip(model.target, model.source, np.round(model.lag), strict=True))
+        if edges in seen:
+            break
+        seen.add(edges)
+    model = choose_order(problem, model, at)
+    model, at = problem.refine(model, tolerance=0.1)
+    # Shorter own past leaves stronger evidence: one more look, then the threshold that was asked for.
+    model, at, rows = _search(problem, covariances, model, at, problem.level(model.n_edges))
+    model, at = eliminate(problem, model, at, problem.level)
+    model, at = problem.refine(model)
+    return model, at, rows
+
+
+def _own_past_only(problem: Problem, covariances: Covariances) -> Parameters:
+    """No edges; own past by Yule-Walker."""
+    n_channels, order = problem.data.n_channels, problem.max_order
+    past = covariances.past * np.where(np.arange(order + 1) == 0, 1 + 1e-9, 1.0)
+    own = [solve_toeplitz(p[:order], p[1:]) for p in past] if order else np.zeros((n_channels, 0))
+    none = np.zeros(0)
+    return Parameters(
+        target=none.astype(int),
+        source=none.astype(int),
+        lag=none,
+        weight=none,
+        own=np.asarray(own),
+        order=np.full(n_channels, order),
+        log_scale=np.zeros(n_channels),
+        dof=np.full(n_channels, 6.0),
+    )
+
+
+def _search(
+    problem: Problem, covariances: Covariances, model: Parameters, at: Evaluation, p_in: float
+) -> tuple[Parameters, Evaluation, list[Row]]:
+    """One search of all rows around `model`, then a joint refinement of what it proposes."""
+    rows = search_rows(
+        problem.data,
+        covariances,
+        model,
+        problem.innovation,
+        at,
+        (problem.min_lag, problem.max_lag),
+        problem.threshold.z(p_in),
+    )
+    own, edges = model.own.copy(), []
+    for row in rows:
+        value, _, past = row.solve(row.edges)
+        scale = np.exp(model.log_scale[row.target])
+        own[row.target, : len(past)] = past * scale
+        edges += [(row.target, j, lag, w * scale) for (j, lag), w in zip(row.edges, value[:, 0], strict=True)]
+    target, source, lag, weight = np.array(edges).reshape(-1, 4).T
+    bare = replace(model.keep(np.zeros(model.n_edges, bool)), own=own)
+    proposal = bare.add(target.astype(int), source.astype(int), lag, weight)
+    model, at = problem.refine(proposal, tolerance=0.5, max_steps=25)
+    return model, at, rows
+
+
+def eliminate(
+    problem: Problem, model: Parameters, at: Evaluation, level: Callable[[int], float]
+) -> tuple[Parameters, Evaluation]:
+    """Drop edges, weakest first, until each one's family-wise p-value is below `level(number of edges)`; refit.
+
+    Within one pass the others' estimates follow by conditioning their joint normal distribution on the dropped
+    weight being 0, so that a pass costs one information matrix.
+    """
+    while model.n_edges:
+        layout, spread = problem.covariance(model, at)
+        keep = _still_significant(model, layout, spread, problem.threshold.z(level(model.n_edges)))
+        if keep.all():
+            return model, at
+        model, at = problem.refine(model.keep(keep), tolerance=0.5)
+    return model, at
+
+
+def _still_significant(model: Parameters, layout: Layout, spread: np.ndarray, z_out: float) -> np.ndarray:
+    weight, spread = model.weight.copy(), spread.copy()
+    n_edges = model.n_edges
+    keep = np.ones(n_edges, bool)
+    while keep.any():
+        z = np.where(keep, np.abs(weight) / np.sqrt(np.diag(spread)[layout.weight]), np.inf)
+        weakest = int(np.argmin(z))
+        if z[weakest] >= z_out:
+            break
+        keep[weakest] = False
+        fixed = [layout.weight[weakest], layout.lag[weakest]]
+        block = spread[np.ix_(fixed, fixed)] + 1e-12 * np.diag(np.diag(spread)[fixed])
+        pull = np.linalg.solve(block, spread[fixed])  # [2, n]
+        weight = weight - pull[0, layout.weight] * weight[weakest]
+        spread = spread - spread[:, fixed] @ pull
+    return keep
+
+
+def choose_order(problem: Problem, model: Parameters, at: Evaluation) -> Parameters:
+    """Shorten each channel's own past by the Bayesian information criterion, in its Wald form."""
+    layout, spread = problem.covariance(model, at)
+    order = np.zeros(model.n_channels, int)
+    penalty = np.log(problem.data.effective_samples)
+    for channel in range(model.n_channels):
+        at_index = layout.own[channel][layout.own[channel] >= 0]
+        value = model.own[channel, : len(at_index)]
+        cost = [0.0]  # of dropping the last 0, 1, 2, ... coefficients
+        for first in range(len(at_index) - 1, -1, -1):
+            tail = at_index[first:]
+            wald = value[first:] @ np.linalg.solve(spread[np.ix_(tail, tail)], value[first:])
+            cost.append(wald - penalty * len(tail))
+        order[channel] = len(at_index) - int(np.argmin(cost))
+    kept = np.arange(model.own.shape[1]) < order[:, None]
+    return replace(model, order=order, own=model.own * kept)
