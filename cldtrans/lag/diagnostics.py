@@ -56,61 +56,55 @@ def assumptions(
     """
     n_samples = residual.shape[1]
     lines = []
-    kurtosis = excess_kurtosis(residual)
-    noise = np.sqrt(24.0 / n_samples)
-    gaussian = kept[kurtosis < max(0.25, 3 * noise)]
+    limit = max(0.25, 3 * np.sqrt(24.0 / n_samples))
+    gaussian = kept[excess_kurtosis(residual) < limit]
     if innovation != "gaussian" and len(gaussian):
         lines.append(
-            f"innovations of channels {_listed(gaussian)} look Gaussian (excess kurtosis below "
-            f"{max(0.25, 3 * noise):.2f}): a {innovation} likelihood is not justified there, and lags below one "
-            "sample and their direction are not identified"
+            f"innovations of channels {_listed(gaussian)} look Gaussian (excess kurtosis below {limit:.2f}): "
+            f"a {innovation} likelihood is not justified there, and lags below one sample and their direction "
+            "are not identified"
         )
-    lag_one = np.array(
-        [[_autocorrelation(r, runs, k) for k in range(1, max(2, max_order) + 1)] for r in residual]
-    )
-    worst = np.abs(lag_one).max(1)
+    delays = range(1, max(2, max_order) + 1)
+    worst = np.array([max(abs(_autocorrelation(r, runs, k)) for k in delays) for r in residual])
     limit = max(0.05, 5.0 / np.sqrt(n_samples))
     if (worst > limit).any():
         lines.append(
-            f"residuals of channels {_listed(kept[worst > limit])} are autocorrelated (up to {worst.max():.2f}): "
-            f"own past of at most {max_order} samples does not describe them; standard errors and p-values are "
-            "too small"
+            f"residuals of channels {_listed(kept[worst > limit])} are autocorrelated (up to "
+            f"{worst.max():.2f}): own past of at most {max_order} samples does not describe them; standard "
+            "errors and p-values are too small"
         )
     full = kept[(model.order == max_order) & (max_order > 0)]
     if len(full):
         lines.append(
-            f"own past of channels {_listed(full)} reaches max_order = {max_order}; try a larger one"
+            f"own past of channels {_listed(full)} is max_order = {max_order} long: try a larger one"
         )
-    low = model.lag <= min_lag
-    high = model.lag >= max_lag - 1e-6
-    for at_edge, name in ((low, "the smallest"), (high, "tau_max")):
-        if at_edge.any():
-            pairs = [
-                f"{kept[j]}→{kept[i]}"
-                for i, j in zip(model.target[at_edge], model.source[at_edge], strict=True)
-            ]
-            meaning = (
-                "zero-lag mixing such as volume conduction looks so"
-                if name != "tau_max"
-                else "try a larger tau_max"
-            )
-            lines.append(f"the lag of {_listed(pairs)} is at the boundary ({name}): {meaning}")
+    low, high = model.lag <= min_lag, model.lag >= max_lag - 1e-6
+    if low.any():
+        lines.append(
+            f"the lag of {_pairs(model, kept, low)} is at the smallest allowed: zero-lag mixing such as "
+            "volume conduction looks so"
+        )
+    if high.any():
+        lines.append(f"the lag of {_pairs(model, kept, high)} is at tau_max: try a larger one")
     unsure = (stderr_lag > 0.5) & ~low & ~high
     if unsure.any():
-        pairs = [
-            f"{kept[j]}→{kept[i]}" for i, j in zip(model.target[unsure], model.source[unsure], strict=True)
-        ]
         lines.append(
-            f"the lag of {_listed(pairs)} is known to no better than half a sample: another peak of the "
-            "likelihood may be the right one"
+            f"the lag of {_pairs(model, kept, unsure)} is known to no better than half a sample: another "
+            "peak of the likelihood may be the right one"
         )
     per_row = 2 * np.bincount(model.target, minlength=model.n_channels) + model.order + 1
     if n_samples < 50 * per_row.max(initial=1):
         lines.append(
-            f"{n_samples} scored samples for up to {per_row.max()} parameters a channel: too little data for the "
-            "standard errors to be trusted"
+            f"{n_samples} scored samples for up to {per_row.max()} parameters a channel: too little data for "
+            "the standard errors to be trusted"
         )
     return lines
+
+
+def _pairs(model: Parameters, kept: np.ndarray, mask: np.ndarray) -> str:
+    """Edges in `mask` as source→target."""
+    chosen = zip(model.target[mask], model.source[mask], strict=True)
+    return _listed([f"{kept[j]}→{kept[i]}" for i, j in chosen])
 
 
 def _autocorrelation(residual: np.ndarray, runs: np.ndarray, lag: int) -> float:

@@ -1,4 +1,4 @@
-"""Fit an LD-SEM to windows of one system: which channel leads which, by how long, how strongly, how surely."""
+"""Fit an LD-SEM to windows of one system: which channel leads which, how long, how strongly, how surely."""
 
 from typing import Any, Literal
 
@@ -37,11 +37,11 @@ def fit_ldsem(
     band_hz: tuple[float, float] | None = None,
     jacobian: bool = True,
 ) -> LagFit:
-    """Estimate lags, weights and support of `x_i(t) = (a_i * x_i)(t) + sum_j W_ij g(x_j(t - tau_ij)) + e_i(t)`.
+    """Estimate `x_i(t) = (a_i * x_i)(t) + sum_j W_ij g(x_j(t - tau_ij)) + e_i(t)`: support, lags, weights.
 
     Own past by Yule-Walker, then rounds of: search every row for edges on a fine grid of lags, climb to the
-    maximum of the joint likelihood, eliminate what is not significant; the order of each channel's own past by
-    BIC; standard errors from the Fisher information in its robust form. See docs/ldsem.md.
+    maximum of the joint likelihood, eliminate what is not significant; the order of each channel's own past
+    by BIC; standard errors from the Fisher information in its robust form. See docs/ldsem.md.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def _checked(
     least = 20 * (max_order + 3)
     if scored < least:
         raise DataError(
-            f"{n_windows} windows leave {scored} samples to score, a channel; at least {least} are needed: use "
+            f"{n_windows} windows leave {scored} samples a channel to score; {least} or more are needed: use "
             "more or longer windows"
         )
     if n_channels < 1:

@@ -9,7 +9,7 @@ expected Hessian and the covariance of the score of parameters theta of row i an
             + [i=i'] d0 d0' (E[phi^2 u^2] - 2 q_i^2 - E[phi^2] E[u^2]) },     q_i = E[phi u]
 
 where d0 is the coefficient of D_ii at lag 0. The middle term comes from the Jacobian. For the right density
-A = B = Fisher information; else `A^-1 B A^-1` is the covariance of the estimate. `E[du du']` is the data's own.
+A = B = Fisher information; else `A^-1 B A^-1` is the covariance of the estimate. `E[du du']` is the data's.
 """
 
 from dataclasses import dataclass
@@ -78,9 +78,9 @@ def moments(innovation: Innovation, u: np.ndarray, dof: np.ndarray) -> dict[str,
 
 
 def information(
-    data: Spectra, model: Parameters, innovation: Innovation, at: Evaluation, *, with_covariance: bool
-) -> tuple[Layout, np.ndarray, np.ndarray | None]:
-    """Expected Hessian A [n, n] of the loss at `model` and, if asked for, the score's covariance B."""
+    data: Spectra, model: Parameters, innovation: Innovation, at: Evaluation
+) -> tuple[Layout, np.ndarray, np.ndarray]:
+    """Expected Hessian A [n, n] of the loss at `model`, and the score's covariance B."""
     layout = Layout.of(model)
     mask = data.scored > 0
     mean = moments(innovation, at.u[:, mask], model.dof)
@@ -92,8 +92,6 @@ def information(
     instant_pair = n * np.where(same_row, np.multiply.outer(instant, instant), 0.0)
     excess = mean["curvature_u2"] - mean["curvature"] * mean["u2"]
     hessian = mean["curvature"][row][:, None] * gram + n * coupled + instant_pair * excess[row]
-    if not with_covariance:
-        return layout, hessian, None
     q = mean["score_u"]
     excess = mean["score2_u2"] - 2 * q**2 - mean["score2"] * mean["u2"]
     covariance = mean["score2"][row][:, None] * gram + instant_pair * excess[row]

@@ -131,7 +131,7 @@ def fit_density(
 
 
 def _fit_student(residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Alternate the scale's fixed point with a bisection in log(dof - 2) of its score, all channels at once."""
+    """Alternate the scale's fixed point with a bisection in log(dof - 2) of its score, channels at once."""
     square = residual**2
     dof = np.full(len(residual), 6.0)
     scale2 = square.mean(1) * 0.6

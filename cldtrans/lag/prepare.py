@@ -1,4 +1,4 @@
-"""What happens to windows before a fit: checks, slow drift, scales, and channels that carry nothing of their own."""
+"""What happens to windows before a fit: checks, drift, scales, and channels with nothing of their own."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,8 @@ from cldtrans.errors import DataError
 DEPENDENT = 1e-4
 """A channel of which less than this fraction of the variance is its own, given earlier ones, is left out.
 
-Exact sums leave rounding: about 1e-14 in double precision, 1e-7 in single, 1e-5 when stored as 1-µV integers."""
+Exact sums leave rounding: about 1e-14 in double precision, 1e-7 in single, 1e-5 where stored as microvolt
+integers."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,11 @@ def prepare(x: np.ndarray, *, periodic: bool) -> Prepared:
 
 
 DRIFT_CYCLES = 1 / 800
-"""Slow change below this many cycles a sample is taken out of windows cut from a record (0.2 Hz at 160 Hz)."""
+"""Slower change, in cycles a sample, is taken out of windows cut from a record (0.2 Hz at 160 Hz)."""
 
 
 def without_drift(x: np.ndarray, cycles: float) -> np.ndarray:
-    """Subtract from each window its mean, and where `cycles` > 0 its line and cosines of up to that many cycles."""
+    """Subtract from each window its mean, and where `cycles` > 0 its line and slow cosines."""
     x = x - x.mean(-1, keepdims=True)
     if cycles <= 0:
         return x
@@ -83,7 +84,7 @@ def without_drift(x: np.ndarray, cycles: float) -> np.ndarray:
 
 
 def independent_channels(x: np.ndarray) -> tuple[np.ndarray, list[tuple[int, list[int]]]]:
-    """Channels, in order, that are not linear combinations of earlier kept ones; x [N, C, T] of unit variance.
+    """Channels, in order, that are no linear combinations of earlier kept ones; x [N, C, T], unit variance.
 
     Returns the kept positions, and for each other one the kept channels of which it is a combination. (A
     Cholesky factorisation of the correlation matrix that skips a row whose pivot vanishes.)

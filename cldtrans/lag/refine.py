@@ -41,7 +41,7 @@ def refine(
     factor, moved = None, np.inf
     for step in range(max_steps):
         if factor is None or moved > 0.25:
-            layout, hessian, _ = information(data, model, innovation, at, with_covariance=False)
+            layout, hessian, _ = information(data, model, innovation, at)
             factor, moved = cho_factor(_damped(hessian)), 0.0
         slope = layout.pack(*gradient(data, model, at))
         change = -cho_solve(factor, slope)
@@ -75,10 +75,7 @@ def rescale(
     data: Spectra, model: Parameters, innovation: Innovation, at: Evaluation | None = None
 ) -> Parameters:
     """Refit scale and degrees of freedom to the model's residuals, channel by channel."""
-    if at is None:
-        residual = residuals(data, model)
-    else:
-        residual = at.u * np.exp(model.log_scale)[:, None, None]
+    residual = residuals(data, model) if at is None else at.u * np.exp(model.log_scale)[:, None, None]
     log_scale, dof = fit_density(innovation, residual[:, data.scored > 0], model.dof)
     return replace(model, log_scale=np.maximum(log_scale, FLOOR), dof=dof)
 

@@ -18,8 +18,9 @@ class LagFit:
     tau, tau_stderr        [C, C] NaN off the support
     weight, weight_stderr  [C, C] 0 and NaN off the support
     support                [C, C] bool
-    p_value                [C, C] for "this pair has no edge", over all lags and pairs searched (family-wise, or
-                           the false-discovery rate's q-value); NaN on the diagonal and for channels left out
+    p_value                [C, C] for "this pair has no edge", over all lags and pairs searched (family-wise,
+                           or the false-discovery rate's q-value); NaN on the diagonal and for channels left
+                           out
     sigma                  [C] standard deviation of the innovations; NaN for channels left out
     self_dynamics          [C, P] coefficients of the channel's own past at lags 1..P samples, P the longest
     kurtosis               [C] excess kurtosis of the residuals (Gaussian 0, Laplace 3)

@@ -24,7 +24,7 @@ PER_SAMPLE = 8
 
 
 def lag_correlation(data: Spectra, fixed: np.ndarray, moving: np.ndarray, n_grid: int) -> np.ndarray:
-    """`sum_t a_i(t) b_j(t - tau)` on the grid tau = 0, 1/8, ... samples, [C, C, n_grid], of spectra [C, N, B]."""
+    """`sum_t a_i(t) b_j(t - tau)` at tau = 0, 1/8, ... samples, [C, C, n_grid], of spectra [C, N, B]."""
     cross = fixed.conj().transpose(2, 0, 1) @ moving.transpose(2, 1, 0)  # [B, C, C]
     return _on_grid(data, cross, n_grid)
 
@@ -146,7 +146,7 @@ class Row:
         self.own_slope = curvature * (gram @ value)[: self.n_own]
 
     def _design(self, edges: list[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray]:
-        """Covariances of the row's regressors with every candidate [q, C, lags] and with each other [q, q]."""
+        """Covariances of the regressors with every candidate [q, C, lags] and with each other [q, q]."""
         own = self.cov.own[self.target]
         grid = self.centre + np.arange(self.n_lags)
         rows = [own[:, grid - k * PER_SAMPLE] for k in range(1, self.n_own + 1)]
@@ -182,7 +182,7 @@ class Row:
         return [value, (before - after) * PER_SAMPLE]
 
     def _point(self, series: np.ndarray, u: float) -> tuple[float, float, float]:
-        """Value, slope and curvature in u of a correlation at u samples, from the parabola of three points."""
+        """Value, slope and curvature in u of a correlation at u samples: the parabola of three points."""
         position = self.centre + u * PER_SAMPLE
         mid = int(np.clip(np.round(position), 1, len(series) - 2))
         d = position - mid
@@ -230,7 +230,7 @@ class Row:
         return float(z2[j, k]), float(gain[j, k]), int(j), float(k) / PER_SAMPLE
 
     def solve(self, edges: list[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Least squares: weight and derivative's weight of each edge [E, 2], z² of weights [E], and own [p]."""
+        """Least squares: weight and derivative's weight of each edge [E, 2], z² of weights [E], own [p]."""
         _, gram = self._design(edges)
         inverse = np.linalg.inv(gram)
         value = inverse @ self._slopes(edges) / self.curvature
@@ -277,7 +277,7 @@ class Row:
         """Replace one edge by a better candidate given the others, if there is one."""
         for position, edge in enumerate(self.edges):
             others = self.edges[:position] + self.edges[position + 1 :]
-            z2, gain = self.scan(others)
+            gain = self.scan(others)[1]
             here = int(np.clip(np.round(edge[1] * PER_SAMPLE), 0, self.n_lags - 1))
             near = gain[edge[0], max(0, here - 4) : here + 5].max()
             j, k = np.unravel_index(np.argmax(gain), gain.shape)
@@ -297,7 +297,7 @@ def search_rows(
     lags: tuple[float, float],
     z_in: float,
 ) -> list[Row]:
-    """Search every target's row around `model`; the rows' `edges` are the proposals, entered at |z| > z_in."""
+    """Search every target's row around `model`; their `edges` are the proposals, entered at |z| > z_in."""
     n_channels = model.n_channels
     n_lags = int(np.floor(lags[1] * PER_SAMPLE + 1e-9)) + 1
     first_lag = int(np.ceil(lags[0] * PER_SAMPLE - 1e-9))

@@ -1,4 +1,4 @@
-"""Choosing what is in the model: edges by search and backward elimination, own past by an information criterion."""
+"""Choosing what is in the model: edges by search and elimination, own past by an information criterion."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from cldtrans.lag.spectra import Spectra
 
 MAX_ROUNDS = 12
 LOOSE = 0.05
-"""Family-wise p-value at which an edge enters and stays while the search goes on, unless the level is higher."""
+"""Family-wise p-value at which an edge enters and stays during the search (or the level, if higher)."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,25 @@ class Problem:
     discovery: bool
 
     def level(self, n_edges: int) -> float:
-        """Family-wise p-value at which the last of `n_edges` edges stays: Bonferroni, or Benjamini-Hochberg."""
+        """Family-wise p-value at which the last of `n_edges` stays: Bonferroni, or Benjamini-Hochberg."""
         return self.alpha * max(1, n_edges) if self.discovery else self.alpha
 
-    def refine(self, model: Parameters, **settings: float) -> tuple[Parameters, Evaluation]:
+    def refine(
+        self, model: Parameters, tolerance: float = 1e-2, max_steps: int = 60
+    ) -> tuple[Parameters, Evaluation]:
         return refine(
             self.data,
             model,
             self.innovation,
             (self.min_lag, self.max_lag),
             jacobian=self.jacobian,
-            **settings,
+            tolerance=tolerance,
+            max_steps=max_steps,
         )
 
     def covariance(self, model: Parameters, at: Evaluation) -> tuple[Layout, np.ndarray]:
         """Positions of the parameters and their covariance [n, n]."""
-        layout, hessian, score = information(self.data, model, self.innovation, at, with_covariance=True)
+        layout, hessian, score = information(self.data, model, self.innovation, at)
         return layout, covariance(hessian, score)
 
 
@@ -120,10 +123,10 @@ def _search(
 def eliminate(
     problem: Problem, model: Parameters, at: Evaluation, level: Callable[[int], float]
 ) -> tuple[Parameters, Evaluation]:
-    """Drop edges, weakest first, until each one's family-wise p-value is below `level(number of edges)`; refit.
+    """Drop edges, weakest first, until each one's family-wise p-value is below `level(n_edges)`; refit.
 
-    Within one pass the others' estimates follow by conditioning their joint normal distribution on the dropped
-    weight being 0, so that a pass costs one information matrix.
+    Within one pass the others' estimates follow by conditioning their joint normal distribution on the
+    dropped weight being 0, so that a pass costs one information matrix.
     """
     while model.n_edges:
         layout, spread = problem.covariance(model, at)

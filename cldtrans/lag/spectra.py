@@ -1,7 +1,7 @@
 """Windows of one system as spectra, with the samples that may be scored.
 
 A window cut from a record is zero-padded, so that a delayed source reads zeros instead of wrapped samples;
-the samples whose delayed sources or interpolation kernels would reach over the window's ends are never scored.
+samples whose delayed sources or interpolation kernels reach over the window's ends are never scored.
 Everything that the likelihood, the search and the information matrix need comes from these spectra.
 """
 
