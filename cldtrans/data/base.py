@@ -145,6 +145,12 @@ class Dataset(ABC):
         return Path(root) / path
 
 
+def listing(names: Sequence[str], most: int = 8) -> str:
+    """Names for a message, the first few of many."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
 def read_table(path: Path, columns: Sequence[str], dtypes: dict[str, Any] | None = None) -> pd.DataFrame:
     """Read a csv's columns; a missing one is named."""
     import pandas as pd

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cldtrans.data.base import Dataset, Signal, Task, recording_table
+from cldtrans.data.base import Dataset, Signal, Task, listing, recording_table
 from cldtrans.data.montage import DOUBLE_BANANA, apply_recipe, bipolar_recipe
 from cldtrans.errors import DataError
 
@@ -153,7 +153,7 @@ def read_double_banana(path: Path) -> Signal:
     used = sorted({k for i, j, _ in recipe if i >= 0 for k in (i, j) if k is not None})
     if not used:
         raise DataError(
-            f"{path.name}: none of the 18 bipolar channels can be formed from {', '.join(recording.labels)}"
+            f"{path.name}: none of the 18 bipolar channels can be formed from {listing(recording.labels)}"
         )
     place = {channel: position for position, channel in enumerate(used)}
     data = recording.microvolts(used)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cldtrans.data.base import Signal
+from cldtrans.data.base import Signal, listing
 from cldtrans.errors import DataError
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -26,7 +26,7 @@ def read_twelve_leads(path: Path) -> Signal:
         return Signal(data, record.rate_hz, np.ones(len(LEADS), dtype=bool))
     mask = np.array(found) >= 0
     if not mask.any():
-        raise DataError(f"{path.name}: none of the twelve leads found in {', '.join(record.names)}")
+        raise DataError(f"{path.name}: none of the twelve leads found in {listing(record.names)}")
     rows = data[found]
     rows[~mask] = 0.0
     return Signal(rows, record.rate_hz, mask)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cldtrans.data.base import Dataset, Signal, recording_table
+from cldtrans.data.base import Dataset, Signal, listing, recording_table
 from cldtrans.data.montage import electrode
 from cldtrans.errors import DataError
 
@@ -62,7 +62,7 @@ class Eegmmidb(Dataset):
         found = [place.get(name.upper(), -1) for name in self.channels]
         used = [position for position in found if position >= 0]
         if not used:
-            raise DataError(f"{row.path}: none of the 64 electrodes found in {', '.join(recording.labels)}")
+            raise DataError(f"{row.path}: none of the 64 electrodes found in {listing(recording.labels)}")
         rates = {float(recording.rate_hz[position]) for position in used}
         if rates != {RATE_HZ}:
             raise DataError(

@@ -24,7 +24,7 @@ from cldtrans.data.zero_phase import band_pass
 from cldtrans.errors import DataError
 from cldtrans.provenance import atomic_path, write_json
 
-STACK_SAMPLES = 1 << 20  # recordings of one length (10-s ECGs) are filtered together up to this many samples
+STACK_SAMPLES = 1 << 20  # recordings of one length (10-s ECGs) are filtered together up to this many
 BLOCK_SAMPLES = 1 << 20  # windows are scaled and written in blocks of about this many samples
 # What readers raise on damaged bytes besides DataError; a bug elsewhere is not swallowed.
 READER_ERRORS = (OSError, ValueError, IndexError, KeyError, struct.error, OverflowError, EOFError)
@@ -136,7 +136,7 @@ def _stacks(
                 raise DataError(f"{duration_s:g} s long, shorter than one window of {settings.window_s:g} s")
             recording = Recording(row, signal, dataset.events(raw, row) if dataset.has_events else [])
         except (DataError, *READER_ERRORS) as error:
-            quarantine.append((str(row.recording), _reason(error)))
+            quarantine.append((str(row.recording), _reason(error, raw)))
             bar.update()
             continue
         bar.update()
@@ -153,8 +153,9 @@ def _stacks(
         yield stack
 
 
-def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+def _reason(error: BaseException, raw: Path) -> str:
+    """One line that does not depend on where the raw recordings lie."""
+    text = " ".join(str(error).split()).replace(f"{raw}/", "")
     return text if isinstance(error, DataError) else f"{type(error).__name__}: {text}"
 
 
@@ -275,25 +276,16 @@ def _write_windows(
 ) -> None:
     """z-score the kept windows of y [N, C, T] per channel and append them, recording by recording.
 
-    Mean and deviation are those of the window, or of all valid kept windows of the recording.
+    Mean and deviation are those of the window, or of all valid kept windows of the recording; a channel that
+    is not valid in a window is zero there. y is scaled in place.
     """
-    n_recordings, n_channels, _ = y.shape
+    n_channels = y.shape[1]
     width = round(settings.window_s * settings.rate_hz)
-    total = np.zeros((n_recordings, len(first), n_channels))
-    square = np.zeros_like(total)
-    for w, a in enumerate(first):
-        segment = y[:, :, a : a + width]
-        total[:, w] = segment.sum(axis=-1)
-        square[:, w] = np.einsum("nct,nct->nc", segment, segment)
     counted = valid & keep[:, :, None]
+    mean, gain = _scale(y, first, counted, width, pooled=settings.scale == "recording")
     if settings.scale == "recording":
-        n = np.maximum(counted.sum(axis=1, keepdims=True), 1)
-        total = (total * counted).sum(axis=1, keepdims=True) / n
-        square = (square * counted).sum(axis=1, keepdims=True) / n
-    mean = np.broadcast_to(total / width, valid.shape)
-    deviation = np.sqrt(np.maximum(square / width - mean**2, 0.0))
-    gain = np.where(counted & (deviation > 0), 1 / np.maximum(deviation, 1e-12), 0.0).astype(np.float32)
-    offset = (-mean * gain).astype(np.float32)
+        y -= mean[:, 0, :, None]
+        y *= gain[:, 0, :, None]
     dtype = np.dtype(settings.dtype)
     capacity = max(1, BLOCK_SAMPLES // (n_channels * width))
     pairs = np.argwhere(keep)
@@ -301,7 +293,29 @@ def _write_windows(
         some = pairs[begin : begin + capacity]
         block = np.empty((len(some), n_channels, width), dtype=dtype)
         for out, (n, w) in zip(block, some, strict=True):
-            segment = y[n, :, first[w] : first[w] + width] * gain[n, w, :, None]
-            segment += offset[n, w, :, None]
+            segment = y[n, :, first[w] : first[w] + width]
+            if settings.scale == "window":
+                segment = (segment - mean[n, w, :, None]) * gain[n, w, :, None]
             out[:] = segment
+        block[~counted[some[:, 0], some[:, 1]]] = 0.0
         writer.append(block)
+
+
+def _scale(
+    y: np.ndarray, first: np.ndarray, counted: np.ndarray, width: int, pooled: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and reciprocal deviation [N, W, C] float32 of y's windows; [N, 1, C] where they are pooled."""
+    total = np.zeros(counted.shape)
+    square = np.zeros(counted.shape)
+    for w, a in enumerate(first):
+        segment = y[:, :, a : a + width]
+        total[:, w] = segment.sum(axis=-1)
+        square[:, w] = np.einsum("nct,nct->nc", segment, segment)
+    if pooled:
+        n = np.maximum(counted.sum(axis=1, keepdims=True), 1)
+        total = (total * counted).sum(axis=1, keepdims=True) / n
+        square = (square * counted).sum(axis=1, keepdims=True) / n
+    mean = total / width
+    deviation = np.sqrt(np.maximum(square / width - mean**2, 0.0))
+    gain = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+    return mean.astype(np.float32), gain.astype(np.float32)

@@ -5,10 +5,10 @@ Montage: 10-20 (and more) electrodes against one reference, 512 Hz, old names (T
 bipolar channels of the double banana, formed by name.
 Labels: seizure or not, from `PNxx/Seizures-list-PNxx.txt`: hand-written clock times with slips, which are
 read as follows. Times count from the start time in the EDF header (the lists' registration times are
-sometimes wrong: PN05, PN10, PN14). A file name with the letter O for zero (PN06), without its number (PN01, PN11), an
-hour split by a blank (PN10), mixed separators (PN12), an end exactly one hour late (PN00-3) are put right; of
-several times the electrographic onset is taken, or the first (PN10). A seizure that still lies outside its
-recording puts the recording into quarantine.
+sometimes wrong: PN05, PN10, PN14). A file name with the letter O for zero (PN06), without its number (PN01,
+PN11), an hour split by a blank (PN10), mixed separators (PN12), an end exactly one hour late (PN00-3) are
+put right; of several times the electrographic onset is taken, or the first (PN10). A seizure that still lies
+outside its recording puts the recording into quarantine.
 `subject_info.csv` gives lobe and side of each patient: open, clinician-made ground truth for localization.
 Split: by person.
 """

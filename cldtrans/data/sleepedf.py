@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cldtrans.data.base import Dataset, Signal, Task, recording_table
+from cldtrans.data.base import Dataset, Signal, Task, listing, recording_table
 from cldtrans.errors import DataError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class SleepEdf(Dataset):
         if not mask.any():
             raise DataError(
                 f"{row.path}: no channel of {', '.join(self.channels)} at {RATE_HZ:g} Hz; "
-                f"found {', '.join(recording.labels)}"
+                f"found {listing(recording.labels)}"
             )
         data = recording.microvolts([k for k, valid in zip(found, mask, strict=True) if valid])
         if not mask.all():
