@@ -24,7 +24,7 @@ def model_card(model: CLDTrans) -> ModelCard:
     parameters = sum(p.numel() for p in model.parameters())
     config = model.config
     heads = [
-        f"- `{name}` ({head.spec.kind}, {head.spec.modality}): {', '.join(head.spec.classes)}"  # type: ignore[union-attr]
+        f"- `{name}` ({head.spec.kind}, {head.spec.modality}): {', '.join(head.spec.classes)}"  # type: ignore
         for name, head in model.heads.items()
     ]
     facts = [f"- {name.replace('_', ' ')}: {_plain(value)}" for name, value in model.provenance.items()]

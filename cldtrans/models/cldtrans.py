@@ -254,7 +254,7 @@ class CLDTrans(
         """What `save_pretrained` writes to config.json and `from_pretrained` hands to `__init__`."""
         self._hub_mixin_config = {
             "config": self.config.model_dump(mode="json"),
-            "tasks": {name: head.spec.to_json() for name, head in self.heads.items()},  # type: ignore[union-attr]
+            "tasks": {name: head.spec.to_json() for name, head in self.heads.items()},  # type: ignore
             "provenance": self.provenance,
         }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -120,7 +121,7 @@ class GraphODE(nn.Module):
             if len(times) < 2:
                 return Trajectory(start[:, :, None], start.sum() * 0.0, 0)
             driven = _Driven(self.field, drive, adjacency)
-            options = {"method": "rk4"}  # one step between control times
+            options: dict[str, Any] = {"method": "rk4"}  # one step between control times
             if self.solver != "rk4":
                 options = {"method": self.solver, "rtol": self.tolerance, "atol": self.tolerance}
             if self.adjoint and torch.is_grad_enabled():

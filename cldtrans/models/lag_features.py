@@ -80,7 +80,7 @@ def two_sided(table: Tensor) -> Tensor:
     return torch.cat([table[..., 1:].flip(-1).transpose(-2, -3), table], -1)
 
 
-def phase_whitened(x: Tensor, floor: float = 0.03) -> Tensor:
+def phase_whitened(x: Tensor, floor: float = 0.01) -> Tensor:
     """Each channel with a flat spectrum where it has power: bins far below its strongest ones stay small."""
     spectrum = torch.fft.rfft(x)
     power = spectrum.abs().square()
@@ -109,13 +109,17 @@ def lag_features(x: Tensor, mask: Tensor, max_lag: int, sources: int) -> LagFeat
     grown = _grow(full, pair, max_lag, min(sources, n_channels - 1), n_samples)
     tau, weight, t_joint, own, noise = _refine(full, grown, max_lag, n_samples)
 
-    shape = pair.shape
     score, lag = grown.partial, grown.partial_lag.to(x.dtype)
     coefficient = grown.partial_weight
-    selected = torch.zeros(shape, dtype=torch.bool, device=x.device).scatter(2, grown.source, grown.used)
-    score = torch.where(selected, torch.zeros_like(score).scatter(2, grown.source, t_joint), score)
-    lag = torch.where(selected, torch.zeros_like(lag).scatter(2, grown.source, tau), lag)
-    coefficient = torch.where(selected, torch.zeros_like(score).scatter(2, grown.source, weight), coefficient)
+
+    def place(values: Tensor) -> Tensor:
+        """[B, C, K] of the selected regressors -> [B, C, C]; unused ones may name any source."""
+        return torch.zeros_like(score).scatter_add(2, grown.source, values * grown.used)
+
+    selected = place(torch.ones_like(tau)) > 0
+    score = torch.where(selected, place(t_joint), score)
+    lag = torch.where(selected, place(tau), lag)
+    coefficient = torch.where(selected, place(weight), coefficient)
 
     white = phase_whitened(x)
     coherence = two_sided(lagged_covariance(white, white, max_lag))

@@ -23,6 +23,7 @@ from cldtrans.models.motifs import RATE_HZ
 
 CANDIDATES = 3  # lags offered for each pair: conditional, marginal, phase coherence
 N_FEATURES = 24
+COHERENCE, COHERENCE_SLOPE = 0.28, 40.0  # mean coherence of a window at which the reading changes over
 FLOATS_AT_ONCE = 2**25  # of the largest table of the evidence, over the windows worked on together
 
 
@@ -140,17 +141,20 @@ class ZeroLag(nn.Module):
 def reading(evidence: LagFeatures) -> tuple[Tensor, Tensor]:
     """Edge logit [B, C, C] and preference among the candidate lags [B, C, C, 3] without any learning.
 
-    Two kinds of evidence count, and the stronger decides: the significance of the conditional fit, and the
-    coherence of phases with the target behind the source.
+    The significance of the conditional fit counts where channels have a life of their own; where phases are
+    coherent all over the window, so that conditioning explains everything by everything, the coherence and
+    its direction count.
     """
+    either = torch.maximum(evidence.phat, evidence.phat.transpose(1, 2))
+    n_pairs = (either > 0).sum((1, 2), keepdim=True).clamp_min(1)
+    mean = either.sum((1, 2), keepdim=True) / n_pairs
+    gate = torch.sigmoid(COHERENCE_SLOPE * (mean - COHERENCE))
     conditional = 4.0 * (torch.log1p(evidence.score) - math.log(6.0))
-    behind = torch.sigmoid(2.0 * evidence.phat_net)
-    coherent = 8.0 * (evidence.phat * behind - 0.6)
-    logit = torch.logaddexp(conditional, coherent)
-    choice = torch.stack(
-        [conditional, torch.full_like(conditional, -2.0).minimum(conditional), coherent - 1.0], -1
-    )
-    return logit, choice
+    behind = evidence.phat.square() * (evidence.phat_net > 0)
+    coherent = torch.logit(behind.clamp(1e-3, 0.99))
+    zero = torch.zeros_like(conditional)
+    choice = torch.stack([zero, zero - 5.0, zero + 20.0 * (gate - 0.5)], -1)
+    return torch.lerp(conditional, coherent, gate), choice
 
 
 def pair_features(evidence: LagFeatures, mask: Tensor, max_lag: int) -> Tensor:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-READOUT = "net_lead"  # the default
+READOUT = "arrival"  # the default
 
 
 def literal(tau: Tensor, probability: Tensor) -> Tensor:
