@@ -18,6 +18,7 @@ from cldtrans.data.miniature.head import BANANA, TEN_TWENTY, incidence, neighbou
 HOP_S = (0.020, 0.120)
 SNR_DB = (-2.0, 5.0)
 _RISE_S = 1.5
+_RESCALINGS = 4
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,10 @@ def plant(
 ) -> None:
     """Add a seizure to potentials [E, n] in place.
 
-    The wanted bipolar signals are turned into potentials of the 19 electrodes by least squares (errors
-    relative to each channel's level), because only what potentials can produce can be recorded: around each closed
-    loop of the double banana the channels still sum to zero. Other electrodes receive a weighted mean of their
-    neighbours.
+    The wanted bipolar signals are turned into potentials of the 19 electrodes by weighted least squares: only
+    what potentials can produce can be recorded, so around each closed loop of the double banana the channels
+    still sum to zero. That changes powers a little, so the wanted signals are rescaled until what is recorded
+    has the background's typical power again. Other electrodes receive a weighted mean of their neighbours.
     """
     begin = max(int((seizure.onset_s - 1) * rate_hz), 0)
     end = min(int((seizure.end_s + 2) * rate_hz), potential.shape[1])
@@ -146,13 +147,26 @@ def plant(
     level = _band_std(background, rate_hz)  # [18, 1]
     wanted = background + ratio * level * clean
     wanted /= np.sqrt(1 + (ratio * envelope) ** 2)
-    change = np.linalg.pinv(to_bipolar / level) @ ((wanted - background) / level)
+    to_potential = np.linalg.pinv(to_bipolar / level) / level.T  # [19, 18]
+    for _ in range(_RESCALINGS):
+        recorded = background + to_bipolar @ (to_potential @ (wanted - background))
+        rescale = _typical_level(background, envelope, rate_hz) / _typical_level(recorded, envelope, rate_hz)
+        wanted *= 1 + (rescale - 1) * envelope
+    change = to_potential @ (wanted - background)
 
     at = positions(electrodes)
     weight = np.exp(-0.5 * (np.arccos(np.clip(at @ at[core].T, -1, 1)) / 0.3) ** 2)
     weight /= weight.sum(axis=1, keepdims=True)
     weight[core] = np.eye(len(core))
     potential[:, begin:end] += weight @ change
+
+
+def _typical_level(x: np.ndarray, envelope: np.ndarray, rate_hz: float) -> np.ndarray:
+    """Geometric mean over seconds of the standard deviation where all envelopes are 1, [C, 1]."""
+    second = int(rate_hz)
+    inside = np.flatnonzero((envelope >= 1).all(axis=0))
+    blocks = x[:, inside[: len(inside) // second * second]].reshape(len(x), -1, second)
+    return np.exp(0.5 * np.log(np.mean(blocks**2, axis=2)).mean(axis=1, keepdims=True))
 
 
 def _band_std(x: np.ndarray, rate_hz: float) -> np.ndarray:
