@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -302,7 +303,16 @@ def load(path: str | Path) -> Config:
     return parse(settings, origin=str(path))
 
 
-def resolve(paths: list[str | Path]) -> Config:
+def load_any(paths: list[Path]) -> Config:
+    """One resolved JSON config, or YAML overlays on the paper's config and its datasets' settings."""
+    if len(paths) == 1 and paths[0].suffix == ".json":
+        return load(paths[0])
+    folder = Path(__file__).resolve().parent.parent / "config"
+    base = [folder / "config.yaml", *sorted((folder / "datasets").glob("*.yaml"))]
+    return resolve([*base, *(path for path in paths if path.resolve() not in base)])
+
+
+def resolve(paths: Sequence[str | Path]) -> Config:
     """Merge YAML files as the workflow does (mappings merge, all else is replaced) and check the result."""
     import yaml
 

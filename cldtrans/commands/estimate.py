@@ -1,0 +1,41 @@
+"""Jobs, hours, bytes and days that a config will cost."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_args(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", required=True, nargs="+", type=Path, metavar="FILE",
+        help="results/<run>/config.json, or YAML overlays on config/config.yaml",
+    )  # fmt: skip
+    parser.add_argument("--step-ms", type=float, help="measured time of one stage-1 step on all devices")
+    parser.add_argument("--devices", type=int, default=1, help="GPUs that train side by side (default 1)")
+    parser.add_argument("--cores", type=int, help="for preprocessing (default: those of this machine)")
+    parser.add_argument("--download-mb-s", type=float, default=50.0, help="assumed transfer rate (50)")
+    parser.add_argument(
+        "--samples-m-s", type=float, default=10.0, help="assumed preprocessing rate a core (10)"
+    )
+    parser.add_argument("--job-min", type=float, default=5.0, help="assumed minutes of other jobs (5)")
+    parser.add_argument("--json", type=Path, help="write the numbers to this file too")
+
+
+def run(args: argparse.Namespace) -> None:
+    import os
+
+    from cldtrans import config
+    from cldtrans.estimate import Pace, estimate, measured_step_ms, render
+    from cldtrans.provenance import write_json
+
+    settings = config.load_any(args.config)
+    step_ms, origin = args.step_ms, "as given"
+    if step_ms is None:
+        step_ms, origin = measured_step_ms(settings), "measured by this run's first finished pretraining"
+    cores = args.cores or os.cpu_count() or 1
+    pace = Pace(step_ms, origin, args.devices, cores, args.download_mb_s, args.samples_m_s, args.job_min)
+    result = estimate(settings, pace)
+    print(render(result), end="")
+    if args.json:
+        write_json(args.json, result.to_json())

@@ -1,0 +1,265 @@
+"""Is this machine fit to run? Each check says what it found and, where something is wrong, what to do."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from cldtrans.config import Config
+
+FFT_TOLERANCE = 1e-5  # of float32 results against NumPy in float64, relative to the largest value
+ADJOINT_TOLERANCE = 1e-4  # of float32 gradients against direct float64 backpropagation on the CPU
+PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "mne", "wfdb", "obstore", "safetensors", "snakemake")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report."""
+
+    name: str
+    status: Literal["OK", "WARN", "FAIL"]
+    found: str
+    advice: str = ""
+
+
+def examine(config: Config | None, source_url: str | None = None) -> list[Check]:
+    """All checks; those of disk and source need a config. `source_url` replaces the config's."""
+    checks = [*_guarded("python", python_checks)]
+    device: list[Any] = []
+    checks += _guarded("torch", lambda: torch_checks(device))
+    if device:
+        checks += _guarded("fft", lambda: fft_checks(device[0]))
+        checks += _guarded("adjoint", lambda: adjoint_checks(device[0]))
+        checks += _guarded("ranks", lambda: rank_checks(device[0]))
+    if config is not None:
+        url = source_url or os.environ.get("CLDTRANS_MIRROR") or config.source.url
+        checks += _guarded("disk", lambda: disk_checks(config, url))
+        checks += _guarded("source", lambda: source_checks(config, url))
+    return checks
+
+
+def python_checks() -> Iterator[Check]:
+    """Interpreter (pip has refused one that is too old) and packages."""
+    yield Check("python", "OK", platform.python_version())
+    missing = []
+    for package in PACKAGES:
+        try:
+            importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(package)
+    if missing:
+        yield Check("packages", "FAIL", f"missing: {', '.join(missing)}", "make setup")
+    else:
+        yield Check("packages", "OK", f"{len(PACKAGES)} present")
+
+
+def torch_checks(device: list[Any]) -> Iterator[Check]:
+    """torch, and the GPUs that it sees; appends the device to use to `device`."""
+    try:
+        import torch
+    except ImportError as error:
+        yield Check("torch", "FAIL", str(error), "make setup")
+        return
+    backend = f"ROCm {torch.version.hip}" if torch.version.hip else f"CUDA {torch.version.cuda}"
+    build = backend if torch.version.hip or torch.version.cuda else "CPU build"
+    yield Check("torch", "OK", f"{torch.__version__}, {build}")
+    device.append(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+        memory = min(item.total_memory for item in names) / 1e9
+        yield Check("gpu", "OK", f"{len(names)} x {names[0].name}, {memory:.0f} GB each")
+        return
+    tool = next((name for name in ("nvidia-smi", "rocm-smi") if shutil.which(name)), None)
+    if tool is None:
+        yield Check("gpu", "WARN", "none", "training runs on the CPU: enough for the demo, not for the paper")
+    elif build == "CPU build":
+        advice = "install the torch wheel of this GPU (README, Clusters)"
+        yield Check("gpu", "FAIL", f"{tool} is here, but torch is a CPU build", advice)
+    else:
+        advice = f"look at `{tool}`, the driver, and CUDA_VISIBLE_DEVICES or ROCR_VISIBLE_DEVICES"
+        yield Check("gpu", "FAIL", f"{tool} is here, but torch sees no GPU", advice)
+
+
+def fft_checks(device: Any) -> Iterator[Check]:
+    """Forward and inverse real FFT on the device, against NumPy in float64; then its speed."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    worst = 0.0
+    for length in (1600, 1729, 5129, 5000):  # even, odd, prime
+        x = rng.standard_normal((4, length))
+        spectrum = torch.fft.rfft(torch.tensor(x, dtype=torch.float32, device=device))
+        back = torch.fft.irfft(spectrum, n=length).cpu().numpy()
+        expected = np.fft.rfft(x)
+        forward = np.abs(spectrum.cpu().numpy() - expected).max() / np.abs(expected).max()
+        error = float(np.maximum(forward, np.abs(back - x).max() / np.abs(x).max()))
+        if not error <= FFT_TOLERANCE:  # also when it is not a number
+            advice = "train with CUDA_VISIBLE_DEVICES='' until the driver or the torch build is replaced"
+            yield Check("fft", "FAIL", f"error {error:.1e} at length {length} on {device.type}", advice)
+            return
+        worst = max(worst, error)
+    windows = torch.randn(32, 64, 1600, device=device)
+    seconds = _median_s(lambda: torch.fft.irfft(torch.fft.rfft(windows), n=1600), device)
+    yield Check("fft", "OK", f"error {worst:.1e}; {32 / seconds:,.0f} windows/s of 64 x 1600, there and back")
+
+
+def adjoint_checks(device: Any) -> Iterator[Check]:
+    """Gradient of a small ODE by the adjoint method on the device, against direct float64 on the CPU."""
+    import torch
+    from torchdiffeq import odeint, odeint_adjoint
+
+    class Field(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            generator = torch.Generator().manual_seed(0)
+            self.weight = torch.nn.Parameter(torch.randn(8, 8, generator=generator) / 4)
+
+        def forward(self, t: Any, h: Any) -> Any:
+            return torch.tanh(h @ self.weight) - 0.1 * h
+
+    def gradient(solve: Any, where: Any, dtype: Any, method: str) -> np.ndarray:
+        field = Field().to(where, dtype)
+        start = torch.linspace(-1, 1, 8, dtype=dtype, device=where).expand(4, 8)
+        times = torch.linspace(0, 1, 21, dtype=dtype, device=where)
+        solve(field, start, times, method=method, rtol=1e-6, atol=1e-6)[-1].square().sum().backward()
+        assert field.weight.grad is not None
+        return field.weight.grad.double().cpu().numpy()
+
+    reference = gradient(odeint, torch.device("cpu"), torch.float64, "dopri5")
+    for method in ("rk4", "dopri5"):
+        found = gradient(odeint_adjoint, device, torch.float32, method)
+        error = float(np.abs(found - reference).max() / np.abs(reference).max())
+        if error <= ADJOINT_TOLERANCE:
+            yield Check(f"adjoint {method}", "OK", f"gradient error {error:.1e} on {device.type}")
+        else:
+            advice = "set model.adjoint to false" + ("" if method == "rk4" else " or model.solver to rk4")
+            yield Check(f"adjoint {method}", "FAIL", f"gradient error {error:.1e} on {device.type}", advice)
+
+
+def rank_checks(device: Any) -> Iterator[Check]:
+    """Whether several processes can train together."""
+    import torch.distributed as dist
+
+    wanted = "nccl" if device.type == "cuda" else "gloo"
+    usable = dist.is_available() and (
+        dist.is_nccl_available() if wanted == "nccl" else dist.is_gloo_available()
+    )
+    if usable:
+        yield Check("ranks", "OK", f"torch.distributed with {wanted}")
+    else:
+        yield Check("ranks", "WARN", f"no {wanted}", "training works on one device only")
+
+
+def disk_checks(config: Config, url: str) -> Iterator[Check]:
+    """Room where recordings, shards and results go, against what is still to come."""
+    from cldtrans.estimate import dataset_cost
+
+    root = Path()
+    linked = Path(url).is_dir()  # files of a mirror are linked, not copied
+    raw = shards = 0
+    for name in config.datasets:
+        cost = dataset_cost(config, name, root)
+        raw += (
+            0
+            if linked or (root / f"data/{config.run}/download/{name}.json").exists()
+            else cost.download_bytes
+        )
+        shards += 0 if cost.measured else cost.shard_bytes
+    for name, folder, needed in (
+        ("raw", Path(config.raw), raw),
+        ("shards", root / "data", shards),
+        ("results", root / "results", 10**9),
+    ):
+        existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+        free = shutil.disk_usage(existing).free
+        found = f"{free / 1e9:,.1f} GB free at {folder}, {needed / 1e9:,.1f} GB to come"
+        if not os.access(existing, os.W_OK):
+            yield Check(
+                f"disk {name}",
+                "FAIL",
+                f"{existing} is not writable",
+                "choose another folder or ask for access",
+            )
+        elif free < needed:
+            yield Check(f"disk {name}", "FAIL", found, f"make room, or put {folder} on a larger disk")
+        else:
+            yield Check(f"disk {name}", "OK" if free > 1.5 * needed else "WARN", found)
+
+
+def source_checks(config: Config, url: str) -> Iterator[Check]:
+    """Whether the source answers, and which datasets it has."""
+    from cldtrans.data import get_dataset
+    from cldtrans.data.sources import Retry, open_source
+    from cldtrans.errors import SourceError
+
+    if config.source.miniature is not None and url == config.source.url:
+        yield Check("source", "OK", f"embedded miniature ({config.source.miniature}) at {url}")
+        return
+    try:
+        source = open_source(url, config.source.endpoint, Retry(attempts=2, first_s=0.2, longest_s=1.0))
+    except SourceError as error:
+        yield Check("source", "FAIL", str(error), "set source.url, or CLDTRANS_MIRROR for one call")
+        return
+    yield Check("source", "OK", url)
+    for name in config.datasets:
+        dataset = get_dataset(name)
+        prefix = f"{dataset.slug}/{dataset.version}"
+        try:
+            size = int(source.sizes(prefix, ["SHA256SUMS.txt"], 1)[0])
+        except SourceError as error:
+            yield Check("source", "FAIL", str(error), "check the network, a proxy, or source.endpoint")
+            return
+        if size >= 0:
+            yield Check(f"  {name}", "OK", prefix)
+        elif config.source.allow_absent:
+            yield Check(f"  {name}", "WARN", f"no {prefix}/SHA256SUMS.txt", "the report will say: absent")
+        else:
+            yield Check(
+                f"  {name}",
+                "FAIL",
+                f"no {prefix}/SHA256SUMS.txt",
+                "remove it from datasets, or set source.allow_absent",
+            )
+
+
+def render(checks: list[Check]) -> str:
+    """Table for a terminal."""
+    name, found = (max(len(getattr(check, key)) for check in checks) for key in ("name", "found"))
+    lines = [f"{c.status:<4}  {c.name:<{name}}  {c.found:<{found}}  {c.advice}".rstrip() for c in checks]
+    return "\n".join(lines) + "\n"
+
+
+def _guarded(name: str, run: Callable[[], Iterator[Check]]) -> list[Check]:
+    """A check that breaks is a finding, not the end of the report."""
+    done: list[Check] = []
+    try:
+        for check in run():
+            done.append(check)
+    except Exception as error:
+        first = str(error).splitlines()[0] if str(error) else ""
+        done.append(
+            Check(name, "FAIL", f"{type(error).__name__}: {first}"[:100], "see the message; report it")
+        )
+    return done
+
+
+def _median_s(call: Callable[[], Any], device: Any) -> float:
+    import torch
+
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return sorted(times)[2]
