@@ -120,8 +120,8 @@ def r_peaks(x: np.ndarray, rate_hz: float) -> np.ndarray:
     band = np.exp(-(((frequency - 12) / 7) ** 4))
     filtered = np.fft.irfft(np.fft.rfft(x) * band, n)
     filtered /= _positive(filtered.std(axis=1))[:, None]
-    width = max(1, round(0.08 * rate_hz))
-    energy = np.convolve((filtered**2).sum(axis=0), np.ones(width) / width, mode="same")
+    bell = np.hanning(2 * max(1, round(0.06 * rate_hz)) + 1)  # a single top, unlike a box: beats line up
+    energy = np.convolve((filtered**2).sum(axis=0), bell / bell.sum(), mode="same")
     apart = round(0.25 * rate_hz)
     threshold = 0.3 * np.quantile(energy, 0.98)
     candidates = np.flatnonzero(

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from cldtrans.baselines.lag_estimate import LagEstimate
 from cldtrans.config import Config, fingerprint, suggestion
 from cldtrans.errors import ConfigError
+from cldtrans.evaluation.estimators import LagEstimate
 from cldtrans.evaluation.methods import build, configured
 from cldtrans.evaluation.metrics import Scores
 from cldtrans.evaluation.threads import limit_threads
