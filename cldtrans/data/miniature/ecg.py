@@ -80,7 +80,7 @@ def diseased_beat(rng: np.random.Generator, beat: dict[str, Wave], codes: list[s
     """The beat changed by each statement of `codes`, each with its own severity."""
     beat = {name: Wave(wave.centre_s, wave.width_s, wave.vector.copy()) for name, wave in beat.items()}
     for code in codes:
-        severity = rng.uniform(0.55, 1.25)
+        severity = rng.uniform(0.25, 1.1)
         if code in _TERRITORY:
             _infarct(rng, beat, np.array(_TERRITORY[code]), severity)
         elif code in CODES["STTC"]:
@@ -107,7 +107,7 @@ def _repolarise(rng: np.random.Generator, beat: dict[str, Wave], code: str, seve
     if code != "NDT":
         wall = np.array([0.8, 0.45, -0.35]) if code == "ISC_" else np.array([0.7, 0.0, -0.75])
         beat["ischaemia"] = Wave(0.115, 0.05, -0.16 * severity * wall)
-    keep = rng.uniform(-0.7, 0.15) if severity > 0.7 else rng.uniform(-0.1, 0.3)
+    keep = 1 - severity * rng.uniform(0.6, 1.6)
     for name in ("T1", "T"):
         beat[name].vector *= keep
 

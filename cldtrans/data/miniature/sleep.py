@@ -2,7 +2,8 @@
 
 Alpha when awake, theta and slow rolling eyes in N1, spindles and K complexes in N2, delta waves in N3, mixed
 activity and rapid eye movements in REM. How strong each rhythm is differs between subjects; a slow gain
-removes most of what amplitude would say about the stage.
+removes most of what amplitude would say about the stage, and every epoch is a mixture of its stage and one that
+resembles it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ _BUMPS = {  # stage: (centre Hz, width Hz, power against 1/f at the front, at th
     "N3": ((1.2, 0.5, 1.3, 0.8), (3.0, 1.0, 0.3, 0.2)),
     "R": ((4.5, 1.3, 0.4, 0.45), (8.2, 0.8, 0.15, 0.2)),
 }
+
+_LOOKALIKES = ((1,), (0, 2, 4), (1, 3), (2,), (1, 0))  # stages that each one is mistaken for
 
 
 def hypnogram(rng: np.random.Generator, epochs: int, lead_in: int) -> np.ndarray:
@@ -53,7 +56,7 @@ def night(rng: np.random.Generator, stages: np.ndarray) -> dict[str, np.ndarray]
         ``front`` (Fpz-Cz), ``back`` (Pz-Oz), ``eog``, ``emg``: [epochs * 3000] at 100 Hz in microvolt.
     """
     n = len(stages) * EPOCH_S * RATE_HZ
-    weight = _weights(stages, n)  # [5, n]
+    weight = _weights(_blur(rng, stages), n)  # [5, n]
     eeg = np.zeros((2, n))
     for k, stage in enumerate(STAGES):
         eeg += weight[k] * _stage_eeg(rng, stage, n)
@@ -69,12 +72,22 @@ def night(rng: np.random.Generator, stages: np.ndarray) -> dict[str, np.ndarray]
     return dict(zip(("front", "back", "eog", "emg"), signals * levels[:, None], strict=True))
 
 
-def _weights(stages: np.ndarray, n: int) -> np.ndarray:
+def _blur(rng: np.random.Generator, stages: np.ndarray) -> np.ndarray:
+    """Share of each stage in each epoch's power, [5, epochs]: sleep is not as discrete as its scoring."""
+    share = rng.beta(2.6, 1.1, len(stages))
+    second = np.array([rng.choice(_LOOKALIKES[stage]) for stage in stages])
+    out = np.zeros((len(STAGES), len(stages)))
+    np.add.at(out, (stages, np.arange(len(stages))), share)
+    np.add.at(out, (second, np.arange(len(stages))), 1 - share)
+    return out
+
+
+def _weights(shares: np.ndarray, n: int) -> np.ndarray:
     """How much each stage contributes at each sample, with transitions of about two seconds, [5, n]."""
-    hard = (np.repeat(stages, EPOCH_S * RATE_HZ) == np.arange(len(STAGES))[:, None]).astype(float)
+    hard = np.repeat(shares, EPOCH_S * RATE_HZ, axis=1)
     width = 2 * RATE_HZ
     summed = np.cumsum(np.pad(hard, ((0, 0), (width // 2 + 1, width // 2)), mode="edge"), axis=1)
-    return np.sqrt((summed[:, width:] - summed[:, :-width])[:, :n] / width)
+    return np.sqrt(np.maximum(summed[:, width:] - summed[:, :-width], 0)[:, :n] / width)
 
 
 def _noise(rng: np.random.Generator, power: np.ndarray, n: int) -> np.ndarray:
