@@ -9,7 +9,7 @@ from cldtrans.evaluation.metrics import PRIMARY
 
 
 def plot_fewshot(table: pd.DataFrame, *paths: str) -> None:
-    """Primary metric by budget and method, with 95 % intervals, chance and the number of held-out subjects."""
+    """Primary metric by budget and method, with intervals, chance and the number of subjects."""
     table = table[table["metric"].isin(PRIMARY.values())]
     primary = {}
     for dataset, rows in table.groupby("dataset"):

@@ -1,0 +1,189 @@
+"""Every result file of a run as tables: csv for programs, Markdown and LaTeX for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from plot_style import name
+
+from cldtrans.data import get_dataset
+from cldtrans.evaluation.metrics import PRIMARY
+from cldtrans.evaluation.summary import against_best_baseline, over_seeds, read_results, tidy
+from cldtrans.provenance import atomic_path
+
+HEADLINES = {
+    "planted": ("top1",),
+    "zeroshot": ("top1", "lobe_accuracy", "side_accuracy", "consistency_top1"),
+    "identifiability": ("error_over_bound", "edge_f1"),
+}
+COST = [
+    "experiment",
+    "dataset",
+    "method",
+    "budget",
+    "seed",
+    "wall_s",
+    "peak_memory_gib",
+    "parameters",
+    "nfe",
+    "device",
+]
+
+
+def primary_metrics(experiment: str, dataset: str) -> tuple[str, ...]:
+    """The metrics by which an experiment is judged."""
+    if experiment in HEADLINES:
+        return HEADLINES[experiment]
+    task = get_dataset(dataset).task
+    return (PRIMARY[task.kind],) if task else ()
+
+
+def score_table(cells: pd.DataFrame) -> pd.DataFrame:
+    """Cells over seeds with one interval: over seeds (t) from three on, else over held-out subjects."""
+    many = cells["n_seeds"] >= 3
+    table = cells.assign(
+        ci_low=cells["t_low"].where(many, cells["ci_low"]),
+        ci_high=cells["t_high"].where(many, cells["ci_high"]),
+        interval=many.map({True: "seeds", False: "subjects"}).where(cells["mean"].notna()),
+    )
+    primary = [
+        metric in primary_metrics(experiment, dataset)
+        for experiment, dataset, metric in zip(
+            table["experiment"], table["dataset"], table["metric"], strict=True
+        )
+    ]
+    table = table.assign(primary=primary).drop(columns=["t_low", "t_high"])
+    return table.sort_values(["experiment", "dataset", "metric", "budget", "method"], ignore_index=True)
+
+
+def dataset_table(stamps: list[str], metas: list[str], quarantines: list[str]) -> pd.DataFrame:
+    """One row a dataset: what was found, used and set aside, and why a dataset is missing."""
+    rows = []
+    for stamp, meta, quarantine in zip(
+        map(Path, stamps), map(Path, metas), map(Path, quarantines), strict=True
+    ):
+        download, content = json.loads(stamp.read_text()), json.loads(meta.read_text())
+        rows.append(
+            {
+                "dataset": content["dataset"],
+                "version": content["version"],
+                "status": content["status"],
+                "files": download["files"],
+                "gigabytes": round(download["bytes"] / 1e9, 3),
+                "subjects": content["n_subjects"],
+                "recordings": content["n_recordings"],
+                "quarantined": len(pd.read_csv(quarantine)),
+                "windows": content["n_windows"],
+                "channels": len(content["channels"]),
+                "rate_hz": content["rate_hz"],
+                "reason": content["reason"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def training_notes(histories: list[str]) -> pd.DataFrame:
+    """What a pretraining had to say, such as that it ran without validation."""
+    rows = []
+    for path in map(Path, histories):
+        for note in json.loads(path.read_text()).get("notes", []):
+            rows.append(
+                {"dataset": f"stage 1, {path.parent.parent.name}, {path.parent.name}", "reason": note}
+            )
+    return pd.DataFrame(rows, columns=["dataset", "reason"])
+
+
+def cost_table(records: list[dict]) -> pd.DataFrame:
+    """Wall-clock, memory and size of every scored cell."""
+    table = pd.DataFrame(records).assign(peak_memory_gib=lambda t: (t["peak_memory_bytes"] / 2**30).round(3))
+    return table[COST].sort_values(COST[:5], ignore_index=True)
+
+
+def for_people(table: pd.DataFrame) -> pd.DataFrame:
+    """The same with known names, scores as `0.81 [0.74, 0.88]`, and a dash where there is none."""
+    if "mean" not in table:
+        return table.astype(object).where(table.notna(), "–")
+
+    def score(row: pd.Series) -> str:
+        if pd.isna(row["mean"]):
+            return "–"
+        bounds = "" if pd.isna(row["ci_low"]) else f" [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+        return f"{row['mean']:.3f}{bounds}"
+
+    shown = pd.DataFrame(
+        {
+            "experiment": table["experiment"],
+            "data": table["dataset"].map(name),
+            "method": table["method"].map(name),
+            "labels": [("–" if float(budget) == 0 else f"{float(budget):.0%}") for budget in table["budget"]],
+            "metric": table["metric"].map(name),
+            "score [95 % interval]": [score(row) for _, row in table.iterrows()],
+            "chance": ["–" if pd.isna(chance) else f"{chance:.3f}" for chance in table["chance"]],
+            "n subjects": table["n_subjects"].replace(0, "–"),
+            "n windows": table["n_windows"].replace(0, "–"),
+            "seeds": table["n_seeds"],
+            "why not": table["reason"].fillna(""),
+        }
+    )
+    return shown if shown["why not"].any() else shown.drop(columns="why not")
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A pipe table."""
+    rows = [
+        [str(cell).replace("|", r"\|") for cell in row]
+        for row in [list(table.columns), *table.to_numpy().tolist()]
+    ]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(table.columns))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    return (
+        "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]) + "\n"
+    )
+
+
+def latex(table: pd.DataFrame) -> str:
+    """A booktabs table."""
+    return table.rename(columns=str).to_latex(index=False, escape=True, longtable=True).replace("–", "--")
+
+
+def write_table(table: pd.DataFrame, folder: Path, stem: str) -> None:
+    """One table in its three formats."""
+    shown = for_people(table)
+    for suffix, text in (
+        ("csv", table.to_csv(index=False, float_format="%.6g")),
+        ("md", markdown(shown) if len(table) else "No cell of this kind in this run's plan.\n"),
+        ("tex", latex(shown) if len(table) else "No cell of this kind in this run's plan.\n"),
+    ):
+        with atomic_path(folder / f"{stem}.{suffix}") as temporary:
+            temporary.write_text(text)
+
+
+def make_tables(
+    records: list[dict], datasets: pd.DataFrame, notes: pd.DataFrame, baselines: list[str], folder: Path
+) -> None:
+    """Write every table of a run."""
+    frame = tidy(records)
+    scores = score_table(over_seeds(frame))
+    for experiment in ("fewshot", "planted", "zeroshot", "identifiability", "robustness"):
+        write_table(scores[scores["experiment"] == experiment], folder, experiment)
+    write_table(scores[scores["primary"]], folder, "summary")
+    ours = sorted({record["method"] for record in records} - set(baselines))
+    metrics = sorted(set(scores.loc[scores["primary"], "metric"]))
+    write_table(against_best_baseline(frame, ours, baselines, metrics).round(6), folder, "comparisons")
+    write_table(pd.concat([datasets, notes], ignore_index=True), folder, "datasets")
+    write_table(cost_table(records), folder, "cost")
+
+
+if __name__ == "__main__":
+    make_tables(
+        read_results(snakemake.input.results),
+        dataset_table(snakemake.input.stamps, snakemake.input.metas, snakemake.input.quarantines),
+        training_notes(snakemake.input.histories),
+        sorted(snakemake.config["methods"]),
+        Path(snakemake.output.csv[0]).parent,
+    )
