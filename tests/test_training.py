@@ -18,7 +18,7 @@ from torch import nn
 from toy_training import FakeShards, ToyModel, loop_config, toy_corpora, toy_loss, train_toy
 
 from cldtrans.training.guard import DivergenceError, DivergenceGuard, Preempted
-from cldtrans.training.loader import Loader, ShardCorpus
+from cldtrans.training.loader import Buffers, Loader, ShardCorpus
 from cldtrans.training.loop import run_training
 from cldtrans.training.optimiser import AdamW, AveragedWeights, learning_rate
 from cldtrans.training.sampler import BLOCK_STEPS, MixedSampler, rank_share
@@ -139,9 +139,35 @@ def test_ranks_get_the_same_channels_and_their_windows():
         assert ranks[0][step].seed != ranks[1][step].seed
 
 
+def test_a_buffer_is_lent_again_only_when_nothing_refers_to_it():
+    buffers = Buffers()
+    first = buffers.lend((4, 3), np.float32)
+    place = first.ctypes.data
+    tensor = torch.from_numpy(first)
+    part = tensor[1:]
+    assert buffers.lend((4, 3), np.float32).ctypes.data != place
+    del first, tensor
+    assert buffers.lend((4, 3), np.float32).ctypes.data != place  # the slice still sees it
+    view = part.numpy()
+    del part
+    other = buffers.lend((4, 3), np.float32)
+    assert other.ctypes.data != place
+    del view
+    assert place in {buffers.lend((4, 3), np.float32).ctypes.data for other in [other]}
+    assert buffers.lend((2, 3), np.float32).shape == (2, 3)
+
+
+def test_kept_batches_are_not_overwritten():
+    corpora = toy_corpora()
+    sampler = MixedSampler([len(corpus) for corpus in corpora], 6, 4)
+    kept = take(Loader(corpora, sampler, workers=2), 0, 30)
+    fresh = [take(Loader(toy_corpora(), sampler, workers=0), step, 1)[0] for step in range(30)]
+    assert all(torch.equal(one.x, two.x) for one, two in zip(kept, fresh, strict=True))
+
+
 def test_an_error_while_gathering_reaches_the_loop():
     corpus = toy_corpora()[0]
-    corpus.shards.windows = lambda rows: (_ for _ in ()).throw(OSError("shard-00003.npy is gone"))
+    corpus.shards.windows = lambda rows, out: (_ for _ in ()).throw(OSError("shard-00003.npy is gone"))
     with pytest.raises(OSError, match="shard-00003"):
         take(Loader([corpus], MixedSampler([90], 4, 0), workers=2), 0, 1)
 

@@ -32,8 +32,8 @@ class FakeShards:
         self.data = np.cumsum(self.data, axis=2) / 3
         self.modality, self.rate_hz = modality, rate_hz
 
-    def windows(self, rows: np.ndarray) -> np.ndarray:
-        return self.data[rows]
+    def windows(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        return np.take(self.data, rows, axis=0, out=out)
 
     def mask(self, rows: np.ndarray) -> np.ndarray:
         return np.ones((len(rows), self.data.shape[1]), dtype=bool)

@@ -184,18 +184,19 @@ class ShardSet:
         """Why there is nothing here, or None."""
         return None if self.meta["status"] == "ok" else str(self.meta["reason"])
 
-    def windows(self, rows: np.ndarray) -> np.ndarray:
-        """[n, C, T] float32, rows as positions in `index`; masked channels are zero."""
+    def windows(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """[n, C, T] float32, rows as positions in `index`; masked channels are zero.
+
+        `out` is filled and returned where given: fresh memory costs as much as the copy.
+        """
         rows = np.asarray(rows)
-        out = np.empty((len(rows), len(self.meta["channels"]), self.n_samples), dtype=np.float32)
-        shard = self._shard[rows]
-        place = self._row[rows]
-        if len(rows) and (shard == shard[0]).all():
-            out[:] = self._memmap(int(shard[0]))[place]
-            return out
-        for number in np.unique(shard):
-            here = np.flatnonzero(shard == number)
-            out[here] = self._memmap(int(number))[place[here]]
+        if out is None:
+            out = np.empty((len(rows), len(self.meta["channels"]), self.n_samples), dtype=np.float32)
+        # One copy a window, straight from the map; gathering by an index array would make two.
+        for i, (shard, place) in enumerate(
+            zip(self._shard[rows].tolist(), self._row[rows].tolist(), strict=True)
+        ):
+            out[i] = self._memmap(shard)[place]
         return out
 
     def mask(self, rows: np.ndarray) -> np.ndarray:
@@ -218,7 +219,8 @@ class ShardSet:
 
     def _memmap(self, shard: int) -> np.ndarray:
         if shard not in self._open:
-            self._open[shard] = np.load(self.folder / shard_name(shard), mmap_mode="r")
+            mapped = np.load(self.folder / shard_name(shard), mmap_mode="r")
+            self._open[shard] = mapped.view(np.ndarray)  # slicing np.memmap itself is slow
         return self._open[shard]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -6,6 +6,8 @@ forked, so no memory map is shared across processes and no batch is sent through
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +22,7 @@ from cldtrans.training.sampler import MixedSampler, rank_share
 from cldtrans.training.seeding import step_seed
 
 PREFETCH_PER_WORKER = 2
+MAX_FREE_BUFFERS = 8  # of a corpus
 
 
 class Corpus(Protocol):
@@ -79,6 +82,36 @@ class Batch:
             yield Batch(self.step, self.seed, self.corpus, self.modality, self.rate_hz, part)
 
 
+class Buffers:
+    """Arrays to gather into, lent again once nobody else refers to them.
+
+    Fresh memory has to be cleared by the system, which costs as much as the copy into it. A tensor made by
+    `torch.from_numpy` and its slices hold a reference to the array, so the count tells when they are gone.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: list[np.ndarray] = [np.empty(0)]
+        self._lock = threading.Lock()
+        self._unshared = self._counts()[0]
+
+    def lend(self, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+        """An uninitialised array that is in no other use."""
+        with self._lock:
+            for position, count in enumerate(self._counts()):
+                found = self._arrays[position]
+                if count == self._unshared and found.shape == shape and found.dtype == dtype:
+                    return found
+            array: np.ndarray = np.empty(shape, dtype)
+            free = [i for i, count in enumerate(self._counts()) if count == self._unshared]
+            if len(free) > MAX_FREE_BUFFERS:
+                del self._arrays[free[0]]
+            self._arrays.append(array)
+            return array
+
+    def _counts(self) -> list[int]:
+        return [sys.getrefcount(self._arrays[i]) for i in range(len(self._arrays))]
+
+
 class ShardCorpus:
     """Some windows of one dataset's shards.
 
@@ -102,6 +135,8 @@ class ShardCorpus:
         self.name, self.shards, self.rows = name, shards, np.asarray(rows, dtype=np.int64)
         self.modality, self.rate_hz = str(shards.modality), float(shards.rate_hz)
         self.labels, self.choose_channels = labels, choose_channels
+        self._shape = tuple(shards.windows(self.rows[:1]).shape[1:])
+        self._buffers = Buffers()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -109,7 +144,8 @@ class ShardCorpus:
     def load(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Gather `x`, `mask` and, where asked for, `y`."""
         chosen = self.rows[rows]
-        arrays = {"x": self.shards.windows(chosen), "mask": self.shards.mask(chosen)}
+        x = self._buffers.lend((len(rows), *self._shape), np.float32)
+        arrays = {"x": self.shards.windows(chosen, out=x), "mask": self.shards.mask(chosen)}
         if self.labels:
             arrays["y"] = self.shards.labels(chosen)
         if self.choose_channels is not None:

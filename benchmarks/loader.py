@@ -1,0 +1,121 @@
+"""Shard loader against raw `np.load(mmap_mode="r")` slicing, side by side on the same random rows.
+
+    python benchmarks/loader.py [--batches 40] [--dtype float16]
+
+Writes a temporary corpus, then times: slicing the memory maps window by window into one float32 array;
+`ShardSet.windows`; and the training loader (tensors, masks, epoch order) with its threads. The bar is 0.8 x
+the first. Everything is in the page cache; rounds are interleaved, and the median of their processor times is
+printed (wall-clock times mean little on a machine that does other work).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cldtrans.data.shards import ShardSet
+from cldtrans.training.loader import Loader, ShardCorpus
+from cldtrans.training.sampler import MixedSampler
+
+SHARDS, BATCH, ROUNDS = 8, 32, 7
+SHAPES = {
+    "eeg 64 x 1600": (64, 1600, 160.0),
+    "eeg 18 x 1600": (18, 1600, 160.0),
+    "ecg 12 x 5000": (12, 5000, 500.0),
+}
+
+
+def write_corpus(
+    folder: Path, channels: int, samples: int, rate_hz: float, dtype: str, windows: int
+) -> ShardSet:
+    """Random shards with the files that a ShardSet reads."""
+    rng = np.random.default_rng(0)
+    per_shard = windows // SHARDS
+    for shard in range(SHARDS):
+        block = rng.standard_normal((per_shard, channels, samples), dtype=np.float32).astype(dtype)
+        np.save(folder / f"shard-{shard:05d}.npy", block)
+    index = pd.DataFrame(
+        {
+            "shard": np.repeat(np.arange(SHARDS, dtype=np.int32), per_shard),
+            "row": np.tile(np.arange(per_shard, dtype=np.int32), SHARDS),
+            "channel_mask": np.full(SHARDS * per_shard, (1 << channels) - 1, dtype=np.uint64),
+        }
+    )
+    index.to_parquet(folder / "index.parquet")
+    meta = {
+        "channels": [f"c{i}" for i in range(channels)],
+        "rate_hz": rate_hz,
+        "n_samples": samples,
+        "task": None,
+    }
+    (folder / "meta.json").write_text(json.dumps(meta | {"modality": "eeg", "status": "ok"}))
+    return ShardSet(folder)
+
+
+def slice_raw(maps: list[np.ndarray], shards: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The plainest way: one slice a window."""
+    out = np.empty((len(rows), *maps[0].shape[1:]), dtype=np.float32)
+    for i, (shard, row) in enumerate(zip(shards, rows, strict=True)):
+        out[i] = maps[shard][row]
+    return out
+
+
+def compare(corpus: ShardSet, folder: Path, batches: int) -> dict[str, float]:
+    """Windows a second of each way, median of interleaved rounds."""
+    maps = [np.load(folder / f"shard-{shard:05d}.npy", mmap_mode="r") for shard in range(SHARDS)]
+    sampler = MixedSampler([len(corpus)], BATCH, seed=0)
+    draws = [sampler.draw(step).rows for step in range(batches)]
+    shard, row = corpus.index["shard"].to_numpy(), corpus.index["row"].to_numpy()
+
+    def raw() -> None:
+        for rows in draws:
+            slice_raw(maps, shard[rows], row[rows])
+
+    def gathered() -> None:
+        for rows in draws:
+            corpus.windows(rows)
+
+    def loaded(workers: int) -> None:
+        stream = Loader(
+            [ShardCorpus("corpus", corpus, np.arange(len(corpus)))], sampler, workers=workers
+        ).batches(0)
+        for _ in draws:
+            next(stream)
+        stream.close()
+
+    ways = {"raw slicing": raw, "ShardSet.windows": gathered}
+    ways |= {f"loader, {n} threads": lambda n=n: loaded(n) for n in (0, 1, 2)}
+    np.testing.assert_array_equal(slice_raw(maps, shard[draws[0]], row[draws[0]]), corpus.windows(draws[0]))
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, way in ways.items():
+            start = time.process_time()
+            way()
+            times[name].append(time.process_time() - start)
+    return {name: BATCH * batches / statistics.median(seconds) for name, seconds in times.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batches", type=int, default=80)
+    parser.add_argument("--dtype", choices=("float16", "float32"), nargs="+", default=["float16", "float32"])
+    args = parser.parse_args()
+    print(f"{'corpus':<24}{'way':<22}{'windows/s':>10}{'of raw':>8}")
+    for dtype in args.dtype:
+        for name, (channels, samples, rate_hz) in SHAPES.items():
+            with tempfile.TemporaryDirectory() as folder:
+                corpus = write_corpus(Path(folder), channels, samples, rate_hz, dtype, windows=1024)
+                rates = compare(corpus, Path(folder), args.batches)
+            for way, rate in rates.items():
+                print(f"{name + ' ' + dtype:<24}{way:<22}{rate:>10,.0f}{rate / rates['raw slicing']:>8.2f}")
+
+
+if __name__ == "__main__":
+    main()
