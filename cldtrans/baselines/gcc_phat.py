@@ -77,8 +77,9 @@ def correlations(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whitened cross-correlations averaged over windows [N, C, T]: ([C, C, lags], lag in seconds [lags]).
 
-    `curves[i, j]` at tau is large where x_i(t) resembles x_j(t - tau); 1 where it is the same signal. Delays are
-    `per_sample` to a sample: the peak of a white signal is a sinc, whose parabola is off by 0.12 samples at one.
+    `curves[i, j]` at tau is large where x_i(t) resembles x_j(t - tau); 1 where it is the same signal. There
+    are `per_sample` delays a sample: a white signal's peak is a sinc, whose parabola is off by 0.12 samples
+    at one.
     """
     n_samples = x.shape[-1]
     size = 2 * n_samples

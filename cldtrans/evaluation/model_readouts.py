@@ -1,4 +1,4 @@
-"""Focal-lead readouts of our own model: the default, and the other named ones from the same pass."""
+"""What evaluations ask of our own model: focal-lead readouts, pooled features of given windows."""
 
 from __future__ import annotations
 
@@ -52,3 +52,23 @@ class ModelReadouts:
                 )
                 found.append(scores.double().cpu().numpy())
         return {name: np.concatenate(found) for name, found in pieces.items()}
+
+
+class PooledFeatures:
+    """Pooled features of windows that are not in a shard set, such as degraded ones."""
+
+    def __init__(self, checkpoint: Path, modality: str, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._model = CLDTrans.from_pretrained(str(checkpoint)).eval()
+        self._modality = modality
+
+    @torch.inference_mode()
+    def __call__(self, x: np.ndarray, mask: np.ndarray, rate_hz: float) -> np.ndarray:
+        """Features float32 [n, F] of windows x [n, C, T]."""
+        pieces = []
+        for first in range(0, len(x), _BATCH):
+            part = slice(first, first + _BATCH)
+            valid = torch.from_numpy(mask[part])
+            out = self._model(torch.from_numpy(x[part]), rate_hz, channel_mask=valid, modality=self._modality)
+            pieces.append(out.pooled.float().cpu().numpy())
+        return np.concatenate(pieces)

@@ -18,6 +18,7 @@ import numpy as np
 
 from cldtrans.config import Config, RobustnessConfig, fingerprint
 from cldtrans.data.shards import ShardSet
+from cldtrans.errors import DataError
 from cldtrans.evaluation.fewshot import (
     NOTHING,
     checkpoint_sha256,
@@ -34,6 +35,7 @@ from cldtrans.evaluation.threads import limit_threads
 from cldtrans.provenance import write_result
 
 Signals = tuple[np.ndarray, np.ndarray]  # x [C, T], mask [C]
+Extract = Callable[[np.ndarray, np.ndarray], np.ndarray]  # x [n, C, T], mask [n, C] -> features [n, F]
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class DegradedWindows(LabelledWindows):
         clean: LabelledWindows,
         condition: Condition,
         seed: int,
-        extract: Callable[[np.ndarray, np.ndarray], np.ndarray] | None,
+        extract: Extract | None,
     ) -> None:
         super().__init__(clean.shards, clean.rows)
         self._condition, self._seed, self._extract = condition, seed, extract
@@ -163,9 +165,9 @@ def run_robustness(
         )
     else:
         train, val, test = parts
-        extract = None
+        extract: Extract | None = None
         if configured(config, method, "classifier") is None and config.stage2.finetune_steps == 0:
-            extract = _extractor(checkpoint, windows, threads)
+            extract = _extractor(checkpoint, test, windows.modality, threads)
         classifier = make_classifier(config, method, windows, seed, threads, features, checkpoint)
         limit_threads(threads)
         classifier.fit(train, val)
@@ -194,17 +196,18 @@ def run_robustness(
     )
 
 
-def _extractor(
-    checkpoint: Path | None, windows: ShardSet, threads: int
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    from cldtrans.errors import DataError
-
+def _extractor(checkpoint: Path | None, test: LabelledWindows, modality: str, threads: int) -> Extract:
+    """Features of degraded windows, after a look that it gives the stored ones of clean windows."""
     if checkpoint is None:
         raise DataError("degraded windows need the stage-1 checkpoint (--checkpoint)")
-    from cldtrans.evaluation.features import PooledFeatures
+    from cldtrans.evaluation.model_readouts import PooledFeatures
 
-    pooled = PooledFeatures(checkpoint, windows.modality, threads)
-    return lambda x, mask: pooled(x, mask, windows.rate_hz)
+    pooled = PooledFeatures(checkpoint, modality, threads)
+    some = slice(0, 4)
+    again, stored = pooled(test.x(some), test.mask(some), test.rate_hz), test.features[some]
+    if again.shape != stored.shape or not np.allclose(again, stored, rtol=1e-2, atol=1e-3):
+        raise DataError(f"{checkpoint} does not give the stored features; delete them and run again")
+    return lambda x, mask: pooled(x, mask, test.rate_hz)
 
 
 def _keep(scores: Scores, found: Scores, names: list[str], suffix: str) -> None:
