@@ -1,10 +1,11 @@
 """Zero-phase Butterworth band-pass and polyphase resampling of continuous recordings, in one pass.
 
-Both are linear and symmetric, so both are factors of the cosine spectrum of the recording: the squared
-magnitude of the Butterworth filter (what ``scipy.signal.sosfiltfilt`` applies), and the response of the
-Kaiser-windowed filter of ``scipy.signal.resample_poly``. A cosine transform continues the recording evenly
-beyond its ends, and the spectrum is cut at the new Nyquist frequency, so nothing folds back. Results equal
-those two functions to about 1e-3 standard deviations away from the ends, in a fraction of the time.
+Both are linear and symmetric, so both are real factors of the recording's spectrum: the squared magnitude of
+the Butterworth filter (what ``scipy.signal.sosfiltfilt`` applies), and the response of the Kaiser-windowed
+filter of ``scipy.signal.resample_poly``. The spectrum is cut at the new Nyquist frequency, so nothing folds
+back. A recording continues evenly beyond its ends: with scipy's default continuation, 27 samples long, a
+0.05-Hz high-pass leaves a 10-s ECG off its baseline by a good part of a deviation. Away from the ends results
+equal those two functions to about 1e-3 deviations, in a fraction of the time.
 """
 
 from __future__ import annotations
@@ -49,67 +50,51 @@ def band_pass(
         )
     up, down = rate_ratio(rate_in_hz, rate_out_hz)
     n = x.shape[-1]
+    if up == down and n <= BLOCK:
+        return _even(x, rate_in_hz, band_hz)
     overlap = _ring_down(rate_in_hz, band_hz, down)
-    block = max(BLOCK, 4 * overlap)
-    if n <= block + overlap:
-        return _transform(x, rate_in_hz, up, down, band_hz)[..., : -(-n * up // down)]
+    step = _fast_length(max(BLOCK, 4 * overlap), down) - 2 * overlap
     out = np.empty((*x.shape[:-1], -(-n * up // down)), dtype=np.float32)
-    step = _fast_length(block, down) - 2 * overlap
     for start in range(0, n, step):
-        stop = n if n - start < step + overlap else start + step  # no short block at the end
-        first = max(0, start - overlap)
-        y = _transform(x[..., first : min(n, stop + overlap)], rate_in_hz, up, down, band_hz)
-        a, b = start * up // down, -(-stop * up // down)
-        skip = (start - first) * up // down
-        out[..., a:b] = y[..., skip : skip + b - a]
-        if stop == n:
-            break
+        length = _fast_length(min(step, n - start) + 2 * overlap, down)
+        block = _mirrored(x, start - overlap, start - overlap + length)
+        spectrum = scipy.fft.rfft(block)
+        gain = _gain(length, rate_in_hz, up, down, band_hz)
+        y = scipy.fft.irfft(spectrum[..., : len(gain)] * gain, length * up // down, overwrite_x=True)
+        part = out[..., start * up // down : -(-min(start + step, n) * up // down)]
+        skip = overlap * up // down
+        part[:] = y[..., skip : skip + part.shape[-1]]
     return out
 
 
-def _transform(x: np.ndarray, rate_hz: float, up: int, down: int, band_hz: tuple[float, float]) -> np.ndarray:
-    """One block; the result may run on beyond the end of the block."""
+def _even(x: np.ndarray, rate_hz: float, band_hz: tuple[float, float]) -> np.ndarray:
+    """A whole recording at its own rate: the cosine transform continues it evenly without end."""
     n = x.shape[-1]
-    length = _fast_length(n, down)
-    if length > n:
-        x = np.concatenate([x, _mirrored_tail(x, length - n)], axis=-1)
-    spectrum = scipy.fft.dct(x, type=2)
-    cosine, sine = _factors(length, rate_hz, up, down, band_hz)
-    kept = len(cosine)
-    length_out = length * up // down
-    if sine is None:
-        spectrum *= cosine
-        return scipy.fft.idct(spectrum, type=2, overwrite_x=True)
-    y = scipy.fft.idct(spectrum[..., :kept] * cosine, type=2, n=length_out, overwrite_x=True)
-    y += scipy.fft.idst(spectrum[..., 1:kept] * sine[1:], type=2, n=length_out, overwrite_x=True)
-    return y
+    length = _fast_length(n, 1)
+    spectrum = scipy.fft.dct(_mirrored(x, 0, length), type=2)
+    spectrum *= _gain(2 * length, rate_hz, 1, 1, band_hz)[:length]
+    return scipy.fft.idct(spectrum, type=2, overwrite_x=True)[..., :n]
 
 
-def _mirrored_tail(x: np.ndarray, n: int) -> np.ndarray:
-    """[..., n] that continues x as its mirror image, forth and back if need be."""
-    position = np.arange(x.shape[-1], x.shape[-1] + n) % (2 * x.shape[-1])
-    return x[..., np.minimum(position, 2 * x.shape[-1] - 1 - position)]
+def _mirrored(x: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """[..., stop - start] of x continued as its mirror image beyond both ends, forth and back if need be."""
+    n = x.shape[-1]
+    if start >= 0 and stop <= n:
+        return x[..., start:stop]
+    position = np.arange(start, stop) % (2 * n)
+    return x[..., np.minimum(position, 2 * n - 1 - position)]
 
 
 @lru_cache(maxsize=8)
-def _factors(
-    length: int, rate_hz: float, up: int, down: int, band_hz: tuple[float, float]
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Factors [kept] of the cosine spectrum, and of its part in quadrature where the rate changes.
-
-    DCT samples sit in the middle of their intervals, which differ between the two rates: the new samples are
-    shifted by half the difference, so that the first one stays where it was.
-    """
+def _gain(length: int, rate_hz: float, up: int, down: int, band_hz: tuple[float, float]) -> np.ndarray:
+    """Factors of the bins of an rfft of `length` samples, below the Nyquist frequencies of both rates."""
     length_out = length * up // down
-    kept = min(length, length_out)
-    frequency_hz = np.arange(kept) * rate_hz / (2 * length)
+    frequency_hz = np.arange((min(length, length_out) + 1) // 2) * rate_hz / length
     _, response = scipy.signal.sosfreqz(_butterworth(rate_hz, band_hz), worN=frequency_hz, fs=rate_hz)
     gain = np.abs(response) ** 2
-    if up == down:
-        return gain.astype(np.float32), None
-    gain *= _polyphase_response(up, down, frequency_hz / (up * rate_hz)) * length_out / length
-    shift = np.pi * np.arange(kept) / 2 * (1 / length_out - 1 / length)
-    return (gain * np.cos(shift)).astype(np.float32), (gain * np.sin(shift)).astype(np.float32)
+    if up != down:
+        gain *= _polyphase_response(up, down, frequency_hz / (up * rate_hz)) * length_out / length
+    return gain.astype(np.float32)
 
 
 def _polyphase_response(up: int, down: int, frequency: np.ndarray) -> np.ndarray:
