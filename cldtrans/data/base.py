@@ -139,10 +139,9 @@ class Dataset(ABC):
 
     def locate(self, root: Path, path: str) -> Path:
         """Absolute place of a `path`; names from tables are untrusted and may not leave the folder."""
-        parts = PurePosixPath(path).parts
-        if path.startswith("/") or ".." in parts or "\\" in path:
+        if path.startswith("/") or ".." in path.split("/") or "\\" in path:
             raise DataError(f"{path}: a path outside the dataset's folder; it is not followed")
-        return Path(root) / path
+        return Path(root, path)
 
 
 def listing(names: Sequence[str], most: int = 8) -> str:
