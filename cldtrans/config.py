@@ -111,9 +111,19 @@ class LoopConfig(Section):
 
 
 # Terms of the stage-1 loss: reconstruction (2), codes, likelihood, edges, lags, state, its prediction of
-# hidden tokens; edge and lag compare with the truth of simulated worlds.
+# hidden tokens; edge, lag and lead compare with the truth of simulated worlds.
 Term = Literal[
-    "waveform", "spectrum", "commitment", "ldsem", "sparsity", "smoothness", "energy", "fill", "edge", "lag"
+    "waveform",
+    "spectrum",
+    "commitment",
+    "ldsem",
+    "sparsity",
+    "smoothness",
+    "energy",
+    "fill",
+    "edge",
+    "lag",
+    "lead",
 ]
 
 
@@ -123,6 +133,7 @@ class Stage1Config(Section):
     datasets: list[str] = Field(min_length=1)
     validation_windows: PositiveInt  # at most so many, from held-out subjects of each corpus
     max_channels: PositiveInt | None  # a random subset of channels a batch: cheaper, and it teaches transfer
+    crop_s: PositiveFloat | None  # a random stretch so long of each window, for speed; null: all of it
     simulator_fraction: Fraction  # share of steps on simulated worlds with known lags; 0: real windows alone
     mask_fraction: Fraction  # of tokens hidden from the dynamics, which have to fill them in
     weights: dict[Term, NonNegativeFloat]  # of the loss's terms

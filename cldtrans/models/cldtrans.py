@@ -185,7 +185,7 @@ class CLDTrans(
         b, c, _ = x.shape
         z = self.encoder(x.flatten(0, 1), modality).unflatten(0, (b, c))
         if not self.config.quantize:
-            return Codes(z, torch.zeros(z.shape[:3], dtype=torch.long, device=z.device), z.sum() * 0.0)
+            return Codes(z, torch.zeros(z.shape[:3], dtype=torch.long, device=z.device), z[..., 0] * 0.0)
         return self.codebook(modality)(z, mask[:, :, None].expand(z.shape[:3]))
 
     def codebook(self, modality: str) -> Codebook:
@@ -245,7 +245,7 @@ class CLDTrans(
             if task not in self.heads:
                 raise ValueError(f"task is {task!r}; this model has {', '.join(self.heads) or 'no heads'}")
             return task
-        fitting = [name for name, head in self.heads.items() if head.spec.modality == modality]
+        fitting = [name for name, head in self.heads.items() if head.spec.modality == modality]  # type: ignore
         return fitting[0] if fitting else None
 
     # --- saving ---------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ class Trajectory:
     """States at the control times."""
 
     states: Tensor  # [B, C, S, H]
-    energy: Tensor  # mean squared speed of the valid channels' states
+    energy: Tensor  # [B] mean squared speed of the valid channels' states
     nfe: int  # evaluations of the right-hand side (0 without an ODE)
 
 
@@ -119,7 +119,7 @@ class GraphODE(nn.Module):
             times = torch.arange(len(drive), dtype=dtype, device=drive.device)
             start = torch.zeros_like(drive[0])
             if len(times) < 2:
-                return Trajectory(start[:, :, None], start.sum() * 0.0, 0)
+                return Trajectory(start[:, :, None], start.sum((1, 2)) * 0.0, 0)
             driven = _Driven(self.field, drive, adjacency)
             options: dict[str, Any] = {"method": "rk4"}  # one step between control times
             if self.solver != "rk4":
@@ -136,8 +136,8 @@ class GraphODE(nn.Module):
             at_knots = times * driven.knots_a_step
             between = torch.stack([_at(adjacency, t) for t in at_knots])
             speed = self.field(states, drive, between)
-        weight = mask[None, :, :, None].to(dtype)
-        energy = (speed.square() * weight).sum() / (weight.sum() * len(times) * speed.shape[-1]).clamp_min(1)
+        weight = mask.to(dtype)
+        energy = (speed.square().mean((0, 3)) * weight).sum(1) / weight.sum(1).clamp_min(1)
         return Trajectory(states.movedim(0, 2), energy, nfe)
 
 
@@ -154,7 +154,7 @@ class TokenMap(nn.Module):
 
     def forward(self, path: Tensor, adjacency: Tensor, mask: Tensor) -> Trajectory:
         states = self.map(path)
-        return Trajectory(states, states.sum() * 0.0, 0)
+        return Trajectory(states, states.sum((1, 2, 3)) * 0.0, 0)
 
 
 def _at(path: Tensor, t: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ OWN_LAGS = 6  # order of a channel's own filter
 NOISE_FLOOR = 1e-3  # white noise added to unit-variance channels: bounds what empty bands and ties can do
 STEP = 0.3  # samples on each side of a lag between which a Gauss-Newton step interpolates
 SINC_TAPS = 8  # on each side, to interpolate covariances
+FINER = 4  # steps a sample of the interpolated table
 
 
 @dataclass
@@ -100,14 +101,15 @@ def lag_features(x: Tensor, mask: Tensor, max_lag: int, sources: int) -> LagFeat
     sources : largest number of sources that a target's model is grown to
     """
     n_samples, n_channels = x.shape[-1], x.shape[1]
-    table = lagged_covariance(x, x, max_lag)
+    table = lagged_covariance(x, x, max_lag + SINC_TAPS)
     diagonal = torch.arange(n_channels, device=x.device)
     table[:, diagonal, diagonal, 0] += NOISE_FLOOR
-    full = two_sided(table)
+    wide = two_sided(table)
+    full = wide[..., SINC_TAPS:-SINC_TAPS].contiguous()
     pair = mask[:, :, None] & mask[:, None, :]
     pair = pair & ~torch.eye(n_channels, dtype=torch.bool, device=x.device)
     grown = _grow(full, pair, max_lag, min(sources, n_channels - 1), n_samples)
-    tau, weight, t_joint, own, noise = _refine(full, grown, max_lag, n_samples)
+    tau, weight, t_joint, own, noise = _refine(_finer(wide), grown, max_lag, n_samples)
 
     score, lag = grown.partial, grown.partial_lag.to(x.dtype)
     coefficient = grown.partial_weight
@@ -236,24 +238,24 @@ def _grow(full: Tensor, pair: Tensor, max_lag: int, steps: int, n_samples: int) 
 
 
 def _refine(
-    full: Tensor, grown: _Grown, max_lag: int, n_samples: int, steps: int = 4
+    fine: Tensor, grown: _Grown, max_lag: int, n_samples: int, steps: int = 3
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Lags to fractions of a sample, then the joint fit: tau, weight, |t| [B, C, K], own [B, C, P], noise.
 
     A step replaces each regressor by two copies, `STEP` earlier and later; the fitted share of the later one
     says which way the lag has to move.
     """
-    tau = grown.lag.to(full.dtype)
+    tau = grown.lag.to(fine.dtype)
     for _ in range(steps):
         near = torch.cat([tau - STEP, tau + STEP], -1)
         twice = torch.cat([grown.source, grown.source], -1)
         used = torch.cat([grown.used, grown.used], -1)
-        coefficient, _, _, _ = _fit(full, twice, near, used, max_lag)
+        coefficient, _, _, _ = _fit(fine, twice, near, used, max_lag)
         early, late = coefficient[..., OWN_LAGS:].chunk(2, -1)
         total = early + late
         move = STEP * (late - early) / torch.where(total.abs() < 1e-6, torch.full_like(total, 1e-6), total)
         tau = torch.where(grown.used, tau + move.clamp(-0.7, 0.7), tau).clamp(0, max_lag)
-    coefficient, inverse, noise, _ = _fit(full, grown.source, tau, grown.used, max_lag)
+    coefficient, inverse, noise, _ = _fit(fine, grown.source, tau, grown.used, max_lag)
     error = (inverse.diagonal(dim1=-2, dim2=-1) * noise[..., None] / n_samples).clamp_min(1e-12).sqrt()
     t = (coefficient.abs() / error)[..., OWN_LAGS:]
     weight = coefficient[..., OWN_LAGS:]
@@ -261,7 +263,7 @@ def _refine(
 
 
 def _fit(
-    full: Tensor, source: Tensor, tau: Tensor, used: Tensor, max_lag: int
+    fine: Tensor, source: Tensor, tau: Tensor, used: Tensor, max_lag: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Least squares of each target on its own past and on `source` at lags `tau` [B, C, K].
 
@@ -269,40 +271,52 @@ def _fit(
     side [B, C, P + K].
     """
     b, c, _ = source.shape
-    own = torch.arange(1, OWN_LAGS + 1, device=full.device)
-    me = torch.arange(c, device=full.device)[None, :, None].expand(b, c, OWN_LAGS)
+    own = torch.arange(1, OWN_LAGS + 1, device=fine.device)
+    me = torch.arange(c, device=fine.device)[None, :, None].expand(b, c, OWN_LAGS)
     channel = torch.cat([me, source], -1)
-    lag = torch.cat([own.to(full.dtype).expand(b, c, OWN_LAGS), tau], -1)
-    live = torch.cat([torch.ones_like(me, dtype=torch.bool), used], -1).to(full.dtype)
+    lag = torch.cat([own.to(fine.dtype).expand(b, c, OWN_LAGS), tau], -1)
+    live = torch.cat([torch.ones_like(me, dtype=torch.bool), used], -1).to(fine.dtype)
     gram = _covariance_at(
-        full, channel[..., :, None], channel[..., None, :], lag[..., None, :] - lag[..., :, None], max_lag
+        fine, channel[..., :, None], channel[..., None, :], lag[..., None, :] - lag[..., :, None], max_lag
     )
     gram = gram * live[..., :, None] * live[..., None, :]
     ridge = NOISE_FLOOR + (1 - live)
     gram = gram + torch.diag_embed(ridge)
-    right = _covariance_at(full, me[..., :1], channel, lag, max_lag) * live
+    right = _covariance_at(fine, me[..., :1], channel, lag, max_lag) * live
     inverse = torch.linalg.inv(gram)
     coefficient = (inverse @ right[..., None])[..., 0]
-    power = full.diagonal(dim1=1, dim2=2)[:, max_lag]
+    power = fine.diagonal(dim1=1, dim2=2)[:, max_lag * FINER]
     noise = (power - (coefficient * right).sum(-1)).clamp_min(NOISE_FLOOR * 1e-2)
     return coefficient, inverse, noise, right
 
 
-def _covariance_at(full: Tensor, i: Tensor, j: Tensor, lag: Tensor, max_lag: int) -> Tensor:
-    """`R_ij(lag)` at fractional lags, by a windowed sinc over the table; i, j and lag broadcast."""
+def _finer(wide: Tensor) -> Tensor:
+    """`R_ij(m)`, |m| <= M + SINC_TAPS, at 1/FINER sample over |lag| <= M, by a windowed sinc."""
+    taps = torch.arange(-SINC_TAPS, SINC_TAPS + 1, device=wide.device)
+    phase = torch.arange(FINER, device=wide.device) / FINER
+    distance = phase[:, None] - taps
+    kernel = torch.sinc(distance) * torch.cos(math.pi * distance / (2 * SINC_TAPS + 2)) ** 2
+    rows = wide.reshape(-1, 1, wide.shape[-1])
+    fine = F.conv1d(rows, kernel[:, None].to(wide.dtype))  # [rows, FINER, 2M + 1]
+    return fine.transpose(1, 2).reshape(*wide.shape[:3], -1)
+
+
+def _covariance_at(fine: Tensor, i: Tensor, j: Tensor, lag: Tensor, max_lag: int) -> Tensor:
+    """`R_ij(lag)` at any lags, by cubic interpolation in the finer table; i, j and lag broadcast."""
     i, j, lag = torch.broadcast_tensors(i, j, lag)
-    lag = lag.clamp(-max_lag, max_lag)
-    whole = torch.floor(lag)
-    taps = torch.arange(1 - SINC_TAPS, SINC_TAPS + 1, device=full.device)
-    distance = (lag - whole)[..., None] - taps
-    window = torch.cos(math.pi * distance / (2 * SINC_TAPS + 2)) ** 2
-    kernel = torch.sinc(distance) * window
-    at = whole[..., None].long() + taps + max_lag
-    inside = (at >= 0) & (at <= 2 * max_lag)
-    batch = torch.arange(full.shape[0], device=full.device).view(-1, *([1] * (i.dim() - 1)))
-    start = ((batch * full.shape[1] + i) * full.shape[2] + j) * full.shape[3]
-    values = full.reshape(-1)[start[..., None] + at.clamp(0, 2 * max_lag)]
-    return (values * kernel * inside).sum(-1)
+    place = (lag + max_lag).clamp(0, 2 * max_lag) * FINER
+    first = place.floor().clamp(1, fine.shape[-1] - 3)
+    u = place - first
+    batch = torch.arange(fine.shape[0], device=fine.device).view(-1, *([1] * (i.dim() - 1)))
+    at = ((batch * fine.shape[1] + i) * fine.shape[2] + j) * fine.shape[3] + first.long()
+    flat = fine.reshape(-1)
+    below, left, right, above = (flat[at + step] for step in (-1, 0, 1, 2))
+    return (
+        -u * (u - 1) * (u - 2) / 6 * below
+        + (u + 1) * (u - 1) * (u - 2) / 2 * left
+        - (u + 1) * u * (u - 2) / 2 * right
+        + (u + 1) * u * (u - 1) / 6 * above
+    )
 
 
 def _peak(profile: Tensor) -> tuple[Tensor, Tensor]:

@@ -81,7 +81,7 @@ class Codes:
 
     latents: Tensor  # [..., D], gradient passes straight through
     index: Tensor  # [...] entry of each latent
-    commitment: Tensor  # mean squared distance of the latents to their entries
+    distance: Tensor  # [...] mean squared difference of each latent from its entry
 
 
 class Codebook(nn.Module):
@@ -121,10 +121,7 @@ class Codebook(nn.Module):
         entries = F.embedding(index, self.entries).to(z.dtype)
         if self.training and torch.is_grad_enabled():
             self._gather(z.detach()[valid], index[valid])
-        weight = valid.to(z.dtype)
-        squared = ((z - entries) ** 2).mean(-1)
-        commitment = (squared * weight).sum() / weight.sum().clamp_min(1)
-        return Codes(z + (entries - z).detach(), index, commitment)
+        return Codes(z + (entries - z).detach(), index, (z - entries).square().mean(-1))
 
     @torch.no_grad()
     def nearest(self, z: Tensor, at_once: int = 4096) -> Tensor:

@@ -1,0 +1,39 @@
+"""Pretrain without labels."""
+
+import argparse
+from pathlib import Path
+
+
+def add_args(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, required=True, help="resolved config (results/<run>/config.json)"
+    )
+    parser.add_argument("--variant", required=True, help="cldtrans or an ablation of the config")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--shards", type=Path, required=True, help="folder of the datasets' shard folders")
+    parser.add_argument("--output", type=Path, required=True, help="checkpoint folder to write")
+    parser.add_argument("--work-dir", type=Path, required=True, help="scratch folder for rolling checkpoints")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU, a process")
+    parser.add_argument("--procs", type=int, default=1, help="more than one: start them with torchrun")
+
+
+def run(args: argparse.Namespace) -> None:
+    from cldtrans import config
+    from cldtrans.training.launch import relaunch
+
+    if relaunch(args.procs):
+        return
+    import torch
+
+    from cldtrans.training.stage1 import train_stage1
+
+    torch.set_num_threads(args.threads)
+    train_stage1(
+        config.load(args.config),
+        args.variant,
+        args.seed,
+        args.shards,
+        args.output,
+        args.work_dir,
+        log_dir=args.work_dir / "tensorboard",
+    )

@@ -1,0 +1,191 @@
+"""Terms of the stage-1 loss. Each returns one number a window [B], so that a batch's loss is their mean."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cldtrans.lag.operator import fast_max_delay, lagged_mix
+from cldtrans.models.cldtrans import Encoding
+from cldtrans.models.graph_ode import STRIDE
+from cldtrans.models.lag_inference import Lags
+from cldtrans.models.motifs import RATE_HZ
+from cldtrans.models.readouts import arrival
+
+STFT_SIZES = (16, 64, 256)  # samples; training steps take them in turn
+LIKELIHOOD_SAMPLES = 1280  # of a window, from its middle: bounds the cost
+FREQUENCIES = 48  # bins of the log-determinant, which is smooth in frequency
+SCALE_FLOOR = 1e-2  # of a residual, in standard deviations of its channel
+DEPENDENT = 1e-4  # share of a channel's variance that others leave unexplained: below, it is a sum of others
+HIDE_STEPS = 4  # length of a hidden stretch in control steps
+
+
+def channel_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the valid channels and everything after them: `values` [B, C, ...] -> [B]."""
+    flat = values.flatten(2).mean(2) if values.dim() > 2 else values
+    weight = mask.to(flat.dtype)
+    return (flat * weight).sum(1) / weight.sum(1).clamp_min(1)
+
+
+def waveform(x: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared error of the reconstruction y, channels of unit variance."""
+    return channel_mean((x - y).square(), mask)
+
+
+def spectrum(x: Tensor, y: Tensor, mask: Tensor, size: int) -> Tensor:
+    """Mean absolute difference of log magnitudes of short-time Fourier transforms of `size` samples."""
+    both = (
+        torch.cat([x, y]).flatten(0, 1).float()
+        if x.dtype != torch.float64
+        else torch.cat([x, y]).flatten(0, 1)
+    )
+    window = torch.hann_window(size, dtype=both.dtype, device=x.device)
+    bins = torch.stft(both, size, size // 2, window=window, center=False, return_complex=True)
+    power = torch.view_as_real(bins).square().sum(-1)
+    a, b = torch.log(power + 1e-3 * size).unflatten(0, (2, *x.shape[:2]))
+    return channel_mean((a - b).abs() / 2, mask)
+
+
+def hidden_steps(shape: tuple[int, int], fraction: float, step: int, device: torch.device) -> Tensor:
+    """Control steps that the dynamics do not see, bool [C, S], the same for all windows of a training step.
+
+    Some stretches hide every channel (time has to be bridged), some a single one (the graph has to help).
+    """
+    generator = torch.Generator().manual_seed(step)
+    n_channels, n_steps = shape
+    n_blocks = -(-n_steps // HIDE_STEPS)
+    alone = torch.rand(n_channels, n_blocks, generator=generator) < 0.8 * fraction
+    together = torch.rand(1, n_blocks, generator=generator) < 0.2 * fraction
+    blocks = (alone | together).repeat_interleave(HIDE_STEPS, 1)[:, :n_steps]
+    return blocks.to(device)
+
+
+def fill(prediction: Tensor, path: Tensor, hide: Tensor, mask: Tensor) -> Tensor:
+    """Squared error of the hidden control steps [B, C, S, D]; `hide` [C, S]."""
+    error = (prediction - path.detach()).square().mean(-1)
+    weight = (hide & mask[..., None]).to(error.dtype)
+    return (error * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
+
+
+def independent_channels(x: Tensor, mask: Tensor) -> Tensor:
+    """Valid channels that are no linear combination of the ones before them, bool [B, C].
+
+    Sums of other channels make the likelihood unbounded (residual 0 at lag 0): 12 leads have rank 8, an
+    average reference C - 1. Read from the pivots of a Cholesky factor of the correlations.
+    """
+    correlation = x @ x.transpose(1, 2) / x.shape[-1]
+    eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    valid = mask[:, :, None] & mask[:, None, :]
+    correlation = torch.where(valid, correlation, 0.0) + (1e-6 + (~mask).to(x.dtype))[..., None] * eye
+    pivots = torch.linalg.cholesky_ex(correlation)[0].diagonal(dim1=1, dim2=2).square()
+    return mask & (pivots > DEPENDENT)
+
+
+def ldsem(
+    x: Tensor, mask: Tensor, lags: Lags, modality: str, tau_max_s: float, tau: Tensor | None = None
+) -> Tensor:
+    """Negative log-likelihood a sample and channel of the lagged model, innovations Laplace with free scale.
+
+    `e_i = x_i - a_i * x_i - sum_j p_ij w_ij x_j(t - tau_ij)` and, per sample,
+    `-log L = sum_i (log 2 s_i + 1) - mean_f log|det M(f)|` with `s_i = mean_t |e_i(t)|`, its maximum over the
+    scale. Channels that depend on others are left out (as targets and as sources); scales have a floor.
+    `tau` replaces the inferred lags (for comparison).
+    """
+    rate_hz = RATE_HZ[modality]
+    x = _middle(x.detach(), LIKELIHOOD_SAMPLES)
+    free = independent_channels(x, mask)
+    pair = free[:, :, None] & free[:, None, :]
+    weight = torch.where(pair, lags.weight * lags.edge_probability, 0.0)
+    tau = lags.tau if tau is None else tau
+    own = lags.own * free[..., None]
+    longest = fast_max_delay(x.shape[-1], tau_max_s, rate_hz)
+    mixed = lagged_mix(x, weight, tau, rate_hz, max_delay=longest)
+    residual = x - mixed - _filtered(x, own)
+    warm = own.shape[-1] + round(float(rate_hz) * 0.1)
+    scale = residual[..., warm:].abs().mean(-1).clamp_min(SCALE_FLOOR)
+    n_free = free.sum(1).clamp_min(1).to(x.dtype)
+    fit = ((math.log(2.0) + torch.log(scale) + 1.0) * free).sum(1) / n_free
+    return fit - _log_determinant(weight, tau * rate_hz, own) / n_free
+
+
+def _middle(x: Tensor, n_samples: int) -> Tensor:
+    start = max(0, (x.shape[-1] - n_samples) // 2)
+    return x[..., start : start + n_samples]
+
+
+def _filtered(x: Tensor, own: Tensor) -> Tensor:
+    """`(a_i * x_i)(t)`: each channel's own past through its coefficients [B, C, P]."""
+    order = own.shape[-1]
+    past = F.pad(x, (order, -1)).unfold(-1, order, 1)  # [B, C, T, P], oldest first
+    return (past @ own.flip(-1)[..., None])[..., 0]
+
+
+def _log_determinant(weight: Tensor, lag: Tensor, own: Tensor) -> Tensor:
+    """Mean over frequency of `log|det M(f)|`, [B]; lags in samples."""
+    f = (torch.arange(FREQUENCIES, dtype=weight.dtype, device=weight.device) + 0.5) / (2 * FREQUENCIES)
+    angle = -2 * math.pi * f[:, None, None] * lag[:, None]
+    matrix = torch.complex(-weight[:, None] * torch.cos(angle), -weight[:, None] * torch.sin(angle))
+    order = torch.arange(1, own.shape[-1] + 1, device=own.device)
+    turn = -2 * math.pi * f[:, None] * order
+    response = (
+        1
+        - torch.einsum("bcp,fp->bfc", own, torch.cos(turn))
+        - 1j * torch.einsum("bcp,fp->bfc", own, torch.sin(turn))
+    )
+    return torch.linalg.slogdet(matrix + torch.diag_embed(response))[1].mean(1)
+
+
+def sparsity(lags: Lags, mask: Tensor) -> Tensor:
+    """Expected number of incoming edges of a channel, beside the number of channels that could send one."""
+    others = (mask.sum(1) - 1).clamp_min(1).to(lags.edge_probability.dtype)
+    return channel_mean(lags.edge_probability.sum(2), mask) / others
+
+
+def smoothness(first: Lags, second: Lags, tau_max_s: float) -> Tensor:
+    """Change of tau between two halves of a window, where both see an edge, as a share of the largest lag."""
+    p = first.edge_probability * second.edge_probability
+    change = p * (first.tau - second.tau).abs() / tau_max_s
+    return change.sum((1, 2)) / p.sum((1, 2)).clamp_min(1)
+
+
+def edges(lags: Lags, edge: Tensor, mask: Tensor) -> Tensor:
+    """Cross-entropy of the edges of a simulated world; both classes weigh alike, in each window."""
+    pair = mask[:, :, None] & mask[:, None, :]
+    pair = pair & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+    loss = F.binary_cross_entropy_with_logits(lags.edge_logit, edge.to(lags.edge_logit), reduction="none")
+    return torch.where(pair, loss, 0.0).sum((1, 2)) / pair.sum((1, 2)).clamp_min(1)
+
+
+def true_lags(lags: Lags, edge: Tensor, lag_s: Tensor, rate_hz: float) -> Tensor:
+    """Error of tau on true edges: of the choice among the candidates, and the tau's own with its uncertainty.
+
+    In samples; the second part is the negative log-likelihood of a Laplace density.
+    """
+    truth = lag_s * rate_hz
+    apart = (lags.candidates * rate_hz - truth[..., None]).abs()
+    chosen = (lags.choice.exp() * torch.log1p(apart)).sum(-1)
+    error = (lags.tau * rate_hz - truth).abs().clamp_max(20.0)
+    spread = (lags.tau_stderr * rate_hz).clamp_min(0.02)
+    density = error / spread + torch.log(spread)
+    weight = edge.to(truth.dtype)
+    return ((chosen + 0.2 * density) * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
+
+
+def leads(lags: Lags, lead: Tensor, tau_max_s: float) -> Tensor:
+    """Cross-entropy of the leading channel under the default readout's scores; 0 where there is none."""
+    scores = arrival(lags.tau, lags.edge_probability) * (10.0 / tau_max_s)
+    loss = F.cross_entropy(scores, lead.clamp_min(0), reduction="none")
+    return torch.where(lead >= 0, loss, 0.0)
+
+
+def control_steps(encoding_tokens: int) -> int:
+    """Control steps of a window with so many tokens."""
+    return -(-encoding_tokens // STRIDE)
+
+
+def snr_db(encoding: Encoding, y: Tensor) -> Tensor:
+    """Variance of the signal over that of the reconstruction's error, decibel, [B]."""
+    return -10 * torch.log10(waveform(encoding.x, y, encoding.mask).clamp_min(1e-9))

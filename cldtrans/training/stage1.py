@@ -1,0 +1,295 @@
+"""Stage 1: pretraining without labels on real windows, and on simulated worlds whose lags are known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from cldtrans.config import Config, LoopConfig, ModelConfig, Stage1Config, fingerprint, variant
+from cldtrans.data.shards import ShardSet
+from cldtrans.errors import DataError
+from cldtrans.models.cldtrans import CLDTrans
+from cldtrans.models.motifs import PATCH, RATE_HZ, perplexity
+from cldtrans.provenance import atomic_path, write_json
+from cldtrans.training import distributed, objective
+from cldtrans.training.loader import Batch, Corpus, ShardCorpus
+from cldtrans.training.loop import TrainingResult, run_training
+from cldtrans.training.worlds import WorldCorpus
+
+HELD_OUT = 0.1  # share of subjects whose windows only validate
+PTBXL_TRAINING_FOLDS = range(1, 9)  # 9 and 10 are for labels
+VALIDATION_WORLDS = 32
+SMOOTHNESS_SHARE = 4  # one window in so many is also looked at in halves
+VALIDATION_STEP = 1 << 40  # numbers steps of validation: never one of training
+
+
+class Objective:
+    """The loss of a batch: of real windows, or of simulated ones."""
+
+    def __init__(self, settings: Stage1Config):
+        self.settings, self.weights = settings, settings.weights
+
+    def __call__(self, module: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Mean of each term over the batch's windows, and their weighted sum `loss`."""
+        assert isinstance(module, CLDTrans)
+        terms = self.worlds(module, batch) if "edge" in batch.data else self.windows(module, batch)
+        means = {name: value.mean() for name, value in terms.items()}
+        weighted = [weight * means[name] for name, weight in self.weights.items() if name in means and weight]
+        return {"loss": torch.stack(weighted).sum(), **means}
+
+    def windows(self, model: CLDTrans, batch: Batch) -> dict[str, Tensor]:
+        """Terms of real windows."""
+        signal = self._crop(batch)
+        n_samples = math.ceil(signal.shape[-1] * RATE_HZ[batch.modality] / batch.rate_hz)
+        n_steps = objective.control_steps(-(-n_samples // PATCH[batch.modality]))
+        hide = objective.hidden_steps(
+            (batch.x.shape[1], n_steps), self.settings.mask_fraction, batch.step, batch.x.device
+        )
+        encoding = model.encode(
+            signal, batch.rate_hz, batch.mask, batch.modality, hide.expand(len(batch), *hide.shape)
+        )
+        y = model.reconstruct(encoding)
+        with torch.autocast(batch.x.device.type, enabled=False):
+            x, mask, lags = encoding.x, encoding.mask, encoding.lags
+            sizes = objective.STFT_SIZES
+            y, path = y.to(x.dtype), encoding.path.to(x.dtype)
+            terms = {
+                "waveform": objective.waveform(x, y, mask),
+                "spectrum": objective.spectrum(x, y, mask, sizes[batch.step % len(sizes)]),
+                "commitment": objective.channel_mean(encoding.codes.distance.to(x.dtype), mask),
+                "energy": encoding.trajectory.energy,
+                "fill": objective.fill(model.fill(encoding.trajectory.states), path, hide, mask),
+            }
+            if model.config.lag != "none":
+                tau_max_s = model.config.tau_max_s[batch.modality]  # type: ignore[index]
+                terms["ldsem"] = objective.ldsem(x, mask, lags, batch.modality, tau_max_s)
+                terms["sparsity"] = objective.sparsity(lags, mask)
+                if model.training and self.weights["smoothness"]:
+                    terms["smoothness"] = self._smoothness(model, x, mask, batch.modality)
+        size = model.config.codebook_size
+        terms["perplexity"] = perplexity(encoding.codes.index[mask], size).to(x.dtype).expand(len(x))
+        terms["latent_variance"] = path.detach().var(2).mean((1, 2))
+        return terms
+
+    def _crop(self, batch: Batch) -> Tensor:
+        """A stretch of every window, the same for a step's windows."""
+        if self.settings.crop_s is None:
+            return batch.x
+        length = min(batch.x.shape[-1], round(self.settings.crop_s * batch.rate_hz))
+        last = batch.x.shape[-1] - length
+        start = int(np.random.default_rng(batch.step).integers(0, last, endpoint=True))
+        return batch.x[..., start : start + length]
+
+    def worlds(self, model: CLDTrans, batch: Batch) -> dict[str, Tensor]:
+        """Terms of simulated windows: the lag network alone sees them."""
+        data = batch.data
+        lags = model.lags(batch.x, batch.rate_hz, batch.mask, batch.modality)
+        tau_max_s = model.config.tau_max_s[batch.modality]  # type: ignore[index]
+        with torch.autocast(batch.x.device.type, enabled=False):
+            return {
+                "edge": objective.edges(lags, data["edge"], batch.mask),
+                "lag": objective.true_lags(lags, data["edge"], data["lag_s"], batch.rate_hz),
+                "lead": objective.leads(lags, data["lead"], tau_max_s),
+            }
+
+    def _smoothness(self, model: CLDTrans, x: Tensor, mask: Tensor, modality: str) -> Tensor:
+        """Over the first windows of the batch; the others count with their mean."""
+        some = slice(0, max(1, len(x) // SMOOTHNESS_SHARE))
+        half = x.shape[-1] // 2
+        first, second = (
+            model.lag_inference(part, mask[some], modality) for part in x[some].split(half, -1)[:2]
+        )
+        tau_max_s = model.config.tau_max_s[modality]  # type: ignore[index]
+        return objective.smoothness(first, second, tau_max_s).mean().expand(len(x))
+
+
+@dataclass
+class Corpora:
+    """What stage 1 trains and validates on."""
+
+    train: list[Corpus]
+    weights: list[float]
+    validation: list[ShardCorpus]  # held-out subjects
+    worlds: list[WorldCorpus]  # held-out simulated windows
+    notes: list[str]
+    fingerprints: dict[str, str]
+
+
+def open_corpora(settings: Stage1Config, network: ModelConfig, shards: Path, seed: int) -> Corpora:
+    """Training and held-out windows of every corpus that is there.
+
+    Raises
+    ------
+    DataError
+        If none is.
+    """
+    found = Corpora([], [], [], [], [], {})
+    for name in settings.datasets:
+        folder = shards / name
+        windows = ShardSet(folder) if (folder / "meta.json").is_file() else None
+        reason = f"no shards in {folder}" if windows is None else windows.reason
+        if windows is None or reason is not None:
+            found.notes.append(f"{name}: left out ({reason})")
+            continue
+        rows = _pretraining_rows(name, windows)
+        held = _held_out(windows.index["subject"].to_numpy()[rows].astype(str), seed)
+        if not held.any():
+            found.notes.append(f"{name}: one subject, so it trains without validation")
+        choose = _subset(settings.max_channels)
+        found.train.append(ShardCorpus(name, windows, rows[~held], choose_channels=choose))
+        found.fingerprints[name] = windows.fingerprint
+        if held.any():
+            rng = np.random.default_rng([seed, 11])
+            few = np.sort(rng.permutation(rows[held])[: settings.validation_windows])
+            found.validation.append(ShardCorpus(name, windows, few, choose_channels=choose))
+    if not found.train:
+        raise DataError(
+            f"stage 1 has no corpus to train on: {'; '.join(found.notes)}; preprocess at least one of "
+            f"{', '.join(settings.datasets)}"
+        )
+    simulated = settings.simulator_fraction if network.lag != "none" else 0.0
+    found.weights = [(1.0 - simulated) / len(found.train)] * len(found.train)
+    modalities = sorted({corpus.modality for corpus in found.train})
+    if simulated > 0:
+        for modality in modalities:
+            tau_max_s = network.tau_max_s[modality]  # type: ignore[index]
+            found.train.append(WorldCorpus(modality, tau_max_s, seed, settings.max_channels))
+            found.weights.append(simulated / len(modalities))
+            found.worlds.append(WorldCorpus(modality, tau_max_s, seed + 1, settings.max_channels))
+    return found
+
+
+def _pretraining_rows(name: str, windows: ShardSet) -> np.ndarray:
+    index = windows.index
+    use = (index["kind"] == "grid").to_numpy()
+    if name == "ptbxl":
+        use &= index["fold"].isin(list(PTBXL_TRAINING_FOLDS)).to_numpy()
+    return np.flatnonzero(use)
+
+
+def _held_out(subjects: np.ndarray, seed: int) -> np.ndarray:
+    """Rows of the subjects that only validate: a tenth of them, at least one where there are two."""
+    names = np.unique(subjects)
+    if len(names) < 2:
+        return np.zeros(len(subjects), dtype=bool)
+    chosen = np.random.default_rng([seed, 7]).permutation(names)[: max(1, round(HELD_OUT * len(names)))]
+    return np.isin(subjects, chosen)
+
+
+def _subset(limit: int | None) -> Any:
+    """Draw at most `limit` channels a batch."""
+    if limit is None:
+        return None
+
+    def choose(rng: np.random.Generator, n_channels: int) -> np.ndarray:
+        return np.sort(rng.permutation(n_channels)[:limit])
+
+    return choose
+
+
+class Validation:
+    """The loss on held-out subjects, and lags on held-out simulated worlds."""
+
+    def __init__(self, loss: Objective, corpora: Corpora, batch_size: int, device: torch.device):
+        self.loss, self.corpora, self.batch_size, self.device = loss, corpora, batch_size, device
+
+    def __call__(self, module: nn.Module) -> dict[str, float]:
+        """Means over windows; `loss` is the mean of the corpora's."""
+        dtype = next(module.parameters()).dtype
+        rows: dict[str, list[tuple[float, int]]] = {}
+        for number, corpus in enumerate(self._all()):
+            n = VALIDATION_WORLDS if isinstance(corpus, WorldCorpus) else len(corpus)
+            for start in range(0, n, self.batch_size):
+                which = np.arange(start, min(n, start + self.batch_size))
+                arrays = corpus.load(which, np.random.default_rng([number, start]))
+                data = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in arrays.items()}
+                batch = Batch(VALIDATION_STEP, 0, corpus.name, corpus.modality, corpus.rate_hz, data)
+                values = self.loss(module, batch.to(self.device, dtype))
+                for key, value in values.items():
+                    name = f"{key}/{corpus.name}"
+                    rows.setdefault(name, []).append((float(value), len(which)))
+        means = {
+            name: sum(v * n for v, n in pairs) / sum(n for _, n in pairs) for name, pairs in rows.items()
+        }
+        losses = [value for name, value in means.items() if name.startswith("loss/")]
+        return {"loss": float(np.mean(losses)), **means}
+
+    def _all(self) -> Sequence[ShardCorpus | WorldCorpus]:
+        return [*self.corpora.validation, *self.corpora.worlds]
+
+
+def train_stage1(
+    config: Config,
+    name: str,
+    seed: int,
+    shards: Path,
+    output: Path,
+    work_dir: Path,
+    log_dir: Path | None = None,
+) -> TrainingResult | None:
+    """Train one variant and save it to `output`; the result on the rank that writes, None on the others."""
+    model_settings, settings = variant(config, name)
+    corpora = open_corpora(settings, model_settings, shards, seed)
+    with distributed.process_group() as device:
+        for note in corpora.notes:
+            if distributed.is_main():
+                tqdm.write(f"stage 1: {note}")
+        torch.manual_seed(seed)
+        model = CLDTrans(model_settings)
+        loss = Objective(settings)
+        validate = Validation(loss, corpora, config.loop.micro_batch, device) if corpora.validation else None
+        result = run_training(
+            model,
+            loss,
+            corpora.train,
+            config.loop,
+            seed=seed,
+            device=device,
+            weights=corpora.weights,
+            validate=validate,
+            step_end=lambda module: module.update_codebooks(),  # type: ignore
+            work_dir=work_dir,
+            log_dir=log_dir,
+            config_sha256=fingerprint(model_settings, settings, config.loop, corpora.fingerprints, seed),
+            name=f"stage 1 {name} seed {seed}",
+        )
+        if not distributed.is_main():
+            return None
+        save(model, result, output, corpora, config.loop, settings, name, seed)
+        return result
+
+
+def save(
+    model: CLDTrans,
+    result: TrainingResult,
+    output: Path,
+    corpora: Corpora,
+    loop: LoopConfig,
+    settings: Stage1Config,
+    name: str,
+    seed: int,
+) -> None:
+    """The checkpoint folder: weights, config, model card, training.json."""
+    trained_on = [corpus.name for corpus in corpora.train]
+    model.describe(
+        stage="1, without labels",
+        variant=name,
+        seed=seed,
+        trained_on=", ".join(trained_on),
+        simulated_worlds=f"{settings.simulator_fraction:.0%} of steps",
+        steps=result.steps,
+        windows_a_step=loop.batch_size,
+    )
+    model.to("cpu").eval()
+    with atomic_path(output) as folder:
+        model.save_pretrained(folder)
+        record = {**result.to_json(), "notes": corpora.notes, "trained_on": trained_on}
+        write_json(folder / "training.json", record)

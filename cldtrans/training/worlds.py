@@ -1,0 +1,296 @@
+"""Simulated windows with known edges and lags, made fast in batches, that teach the lag network.
+
+Two kinds, mixed at random window by window:
+
+network : a sparse linear system with lags, each channel with an autoregressive filter of its own,
+    `X(f) = M(f)^-1 E(f)` solved on the bins of a longer circular record; then, in some windows, sensor noise,
+    mixing at zero lag, or the band limit of the real recordings.
+spread : a rhythmic discharge that begins at one channel and travels along a tree, over a background that a
+    set of distant sources mixes into neighbouring electrodes (volume conduction).
+
+Window number n is the same whatever batch or rank asks for it. These worlds are not those of
+`cldtrans.lag.simulate`, on which lags are judged: that one draws one resonance a channel and unit noise;
+here orders, radii, weights, noise families, nuisances and the range of lags differ by window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft
+
+from cldtrans.models.motifs import RATE_HZ
+
+N_WINDOWS = 1 << 20  # numbers of windows: never exhausted
+MARGIN = 400  # samples of the circular record outside the window
+MAX_GAIN = 0.9
+CHANNELS = (4, 24)  # drawn log-uniformly, one number a batch
+WINDOW_SAMPLES = {"eeg": (960, 1600), "ecg": (2000, 3000)}
+SPREAD_SHARE = 0.4
+
+
+@dataclass
+class World:
+    """One window and what made it; row = target, lags in seconds."""
+
+    x: np.ndarray  # [C, T]
+    edge: np.ndarray  # [C, C] bool
+    lag_s: np.ndarray  # [C, C], 0 without an edge
+    lead: int  # leading channel, -1 where there is none
+
+
+class WorldCorpus:
+    """Windows of simulated worlds, for the loader.
+
+    Parameters
+    ----------
+    modality : gives the rate, the lengths of windows and lags, and the shapes of discharges
+    tau_max_s : end of the lag grid; lags are drawn below it
+    seed : of the whole stream
+    max_channels : upper end of the number of channels
+    """
+
+    def __init__(self, modality: str, tau_max_s: float, seed: int, max_channels: int | None = None):
+        self.name, self.modality, self.rate_hz = f"worlds-{modality}", modality, RATE_HZ[modality]
+        self.tau_max_s, self.seed = tau_max_s, seed
+        self.channels = (CHANNELS[0], min(CHANNELS[1], max_channels or CHANNELS[1]))
+
+    def __len__(self) -> int:
+        return N_WINDOWS
+
+    def load(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """`x` [B, C, T], `mask` [B, C], `edge` [B, C, C], `lag_s` [B, C, C], `lead` [B]."""
+        low, high = np.log(self.channels)
+        n_channels = round(float(np.exp(rng.uniform(low, high))))
+        n_samples = int(rng.integers(*WINDOW_SAMPLES[self.modality], endpoint=True))
+        worlds = [self.window(int(row), n_channels, n_samples) for row in rows]
+        return {
+            "x": np.stack([world.x for world in worlds]).astype(np.float32),
+            "mask": np.ones((len(worlds), n_channels), dtype=bool),
+            "edge": np.stack([world.edge for world in worlds]),
+            "lag_s": np.stack([world.lag_s for world in worlds]).astype(np.float32),
+            "lead": np.array([world.lead for world in worlds]),
+        }
+
+    def window(self, number: int, n_channels: int, n_samples: int) -> World:
+        """One window by its number."""
+        rng = np.random.default_rng([self.seed, number])
+        make = spread_world if rng.random() < SPREAD_SHARE else network_world
+        return make(rng, n_channels, n_samples, self.rate_hz, self.tau_max_s, self.modality)
+
+
+def network_world(
+    rng: np.random.Generator,
+    n_channels: int,
+    n_samples: int,
+    rate_hz: float,
+    tau_max_s: float,
+    modality: str,
+) -> World:
+    """A sparse lagged system."""
+    max_lag = 0.95 * tau_max_s * rate_hz
+    edge = _draw_graph(rng, n_channels)
+    longest = max_lag * rng.choice([0.3, 0.85, 1.0])
+    lag = np.where(edge, rng.uniform(rng.choice([0.2, 1.0, 1.0]), longest, edge.shape), 0.0)
+    low = rng.uniform(0.1, 0.4)
+    size = rng.uniform(low, low + rng.uniform(0.1, 0.4), edge.shape)
+    weight = np.where(edge, size * rng.choice([-1, 1], edge.shape, p=[0.45, 0.55]), 0.0)
+
+    length = fft.next_fast_len(n_samples + MARGIN, real=True)
+    frequency = np.fft.rfftfreq(length)
+    own = _own_filters(rng, n_channels, frequency, rate_hz)  # [F, C]
+    gain = np.abs(weight)[None] / np.abs(own[::8, :, None])
+    radius = max(_radius(g) for g in gain[:: max(1, len(gain) // 32)])
+    if radius > MAX_GAIN:
+        weight *= MAX_GAIN / radius
+    e = fft.rfft(_innovations(rng, (n_channels, length), modality, rate_hz))
+    matrix = (-weight * np.exp(-2j * np.pi * frequency[:, None, None] * lag)).astype(np.complex64)
+    diagonal = np.arange(n_channels)
+    matrix[:, diagonal, diagonal] += own.astype(np.complex64)
+    spectrum = np.linalg.solve(matrix, e.T[..., None].astype(np.complex64))[..., 0].T
+    x = fft.irfft(_nuisances(rng, spectrum, frequency, rate_hz), length)
+    start = (length - n_samples) // 2
+    return World(x[:, start : start + n_samples], edge, lag / rate_hz, -1)
+
+
+def spread_world(
+    rng: np.random.Generator,
+    n_channels: int,
+    n_samples: int,
+    rate_hz: float,
+    tau_max_s: float,
+    modality: str,
+) -> World:
+    """A discharge from one channel along a tree, over a volume-conducted background."""
+    place = rng.uniform(0, 1, (n_channels, 2))
+    distance = np.linalg.norm(place[:, None] - place, axis=-1)
+    background = _background(rng, place, n_samples, rate_hz, modality)
+    lead = int(rng.integers(n_channels))
+    scale = {"eeg": rng.uniform(0.3, 1.0), "ecg": rng.uniform(0.1, 0.6)}[modality]
+    parent, arrival, hop = _tree(rng, distance, lead, scale * 0.5 * tau_max_s)
+    fade = rng.uniform(0.55, 0.95)
+    gain = np.zeros(n_channels)
+    for channel in np.argsort(arrival):
+        above = parent[channel]
+        gain[channel] = 1.0 if above < 0 else gain[above] * fade * rng.uniform(0.8, 1.2)
+    gain *= rng.choice([-1, 1], n_channels, p=[0.2, 0.8])
+    reached = arrival < rng.choice([np.inf, np.quantile(arrival, 0.7)], p=[0.6, 0.4]) + 1e-9
+    length = fft.next_fast_len(n_samples + MARGIN + int(arrival.max() * rate_hz), real=True)
+    wave = fft.rfft(_discharge(rng, length, rate_hz, modality))
+    frequency = np.fft.rfftfreq(length, 1 / rate_hz)
+    spectrum = (gain * reached)[:, None] * wave * np.exp(-2j * np.pi * frequency * arrival[:, None])
+    signal = fft.irfft(spectrum, length)[:, -n_samples:]
+    level = background[lead].std() / max(signal[lead].std(), 1e-9) * 10 ** (rng.uniform(-3, 20) / 20)
+    by_channel = background.std(1, keepdims=True) / background[lead].std()
+    x = background + level * signal * (by_channel if rng.random() < 0.5 else 1.0)
+    edge = np.zeros((n_channels, n_channels), dtype=bool)
+    target = np.flatnonzero((parent >= 0) & reached)
+    edge[target, parent[target]] = True
+    lag_s = np.zeros(edge.shape)
+    lag_s[target, parent[target]] = hop[target]
+    return World(x, edge, lag_s, lead)
+
+
+def _draw_graph(rng: np.random.Generator, n_channels: int) -> np.ndarray:
+    """Random sources of each target, cyclic or not, 0.5 to 4 a target."""
+    density = min(rng.uniform(0.5, 4.0), 0.5 * (n_channels - 1)) / (n_channels - 1)
+    edge = rng.random((n_channels, n_channels)) < density
+    np.fill_diagonal(edge, False)
+    if rng.random() < 0.3:
+        order = rng.permutation(n_channels)
+        edge &= order[:, None] > order
+    return edge
+
+
+def _own_filters(
+    rng: np.random.Generator, n_channels: int, frequency: np.ndarray, rate_hz: float
+) -> np.ndarray:
+    """`1 - a_i(f)` [F, C]: up to three resonances or real poles a channel."""
+    z = np.exp(-2j * np.pi * frequency)
+    response = np.ones((len(frequency), n_channels), dtype=complex)
+    largest = rng.choice([0.0, 0.8, 0.92, 0.97])
+    for _ in range(int(rng.integers(1, 4))):
+        radius = largest * rng.uniform(0.3, 1.0, n_channels)
+        hertz = rng.uniform(0.0, min(45.0, 0.4 * rate_hz), n_channels)
+        pole = radius * np.exp(2j * np.pi * hertz / rate_hz)
+        pair = (1 - pole * z[:, None]) * (1 - pole.conj() * z[:, None])
+        single = 1 - radius * z[:, None]
+        response *= np.where(rng.random(n_channels) < 0.7, pair, single)
+    return response
+
+
+def _radius(matrix: np.ndarray) -> float:
+    """Spectral radius of a non-negative matrix, slightly from above: `|A^16|^(1/16)`."""
+    scale = float(np.linalg.norm(matrix)) + 1e-12
+    return scale * float(np.linalg.norm(np.linalg.matrix_power(matrix / scale, 16))) ** (1 / 16)
+
+
+def _innovations(
+    rng: np.random.Generator, shape: tuple[int, ...], modality: str, rate_hz: float
+) -> np.ndarray:
+    """Independent noise of a random family; for ECG also trains of pulses."""
+    kinds: list[Callable[[], np.ndarray]] = [
+        lambda: rng.standard_normal(shape),
+        lambda: rng.laplace(size=shape),
+        lambda: rng.standard_t(rng.uniform(3, 8), shape),
+    ]
+    e = kinds[int(rng.integers(len(kinds)))]()
+    if modality == "ecg" and rng.random() < 0.5:
+        pulses = np.stack([_discharge(rng, shape[1], rate_hz, modality) for _ in range(shape[0])])
+        e = e / e.std() + rng.uniform(1, 4) * pulses / pulses.std()
+    return e * np.exp(rng.uniform(-1, 1, (shape[0], 1)))
+
+
+def _nuisances(
+    rng: np.random.Generator, spectrum: np.ndarray, frequency: np.ndarray, rate_hz: float
+) -> np.ndarray:
+    """Sensor noise, zero-lag mixing, the pass-band of the real recordings: each in some windows."""
+    n_channels = len(spectrum)
+    if rng.random() < 0.25:
+        mixing = np.eye(n_channels) + rng.uniform(0.05, 0.25) * rng.standard_normal((n_channels, n_channels))
+        spectrum = mixing @ spectrum
+    power = np.sqrt((np.abs(spectrum) ** 2).mean(1, keepdims=True))
+    if rng.random() < 0.4:
+        noise = rng.standard_normal(spectrum.shape) + 1j * rng.standard_normal(spectrum.shape)
+        spectrum = spectrum + rng.uniform(0.02, 0.3) * power * noise / np.sqrt(2)
+    if rng.random() < 0.3:
+        hertz = frequency * rate_hz
+        high = 40.0 if rate_hz < 400 else 150.0
+        low = 0.5 if rate_hz < 400 else 0.05
+        band = 1 / np.sqrt((1 + (hertz / high) ** 8) * (1 + (low / np.maximum(hertz, 1e-3)) ** 4))
+        spectrum = spectrum * band**2
+    return spectrum
+
+
+def _background(
+    rng: np.random.Generator, place: np.ndarray, n_samples: int, rate_hz: float, modality: str
+) -> np.ndarray:
+    """Distant sources with 1/f spectra and rhythms, mixed by distance; some windows are bipolar-like."""
+    n_channels = len(place)
+    n_sources = int(rng.integers(n_channels // 2 + 2, 2 * n_channels + 3))
+    length = n_samples + MARGIN
+    frequency = np.fft.rfftfreq(length, 1 / rate_hz)
+    slope = rng.uniform(0.5, 1.5, (n_sources, 1))
+    shape = 1 / np.maximum(frequency, 0.5) ** slope
+    centre, width = rng.uniform(5, 25, (n_sources, 1)), rng.uniform(0.5, 3, (n_sources, 1))
+    rhythm = rng.uniform(0, 3, (n_sources, 1)) * np.exp(-(((frequency - centre) / width) ** 2))
+    shape = shape * (1 + rhythm * np.maximum(frequency, 1.0))
+    high = 40.0 if rate_hz < 400 else 150.0
+    shape = shape / (1 + (frequency / high) ** 8)
+    noise = rng.standard_normal((n_sources, len(frequency))) + 1j * rng.standard_normal(
+        (n_sources, len(frequency))
+    )
+    source = fft.irfft(shape * noise, length)[:, :n_samples]
+    at = rng.uniform(-0.3, 1.3, (n_sources, 2))
+    apart = np.linalg.norm(place[:, None] - at, axis=-1)
+    reach = rng.uniform(0.1, 0.4)
+    mixing = np.exp(-((apart / reach) ** 2) / 2) * rng.choice([-1, 1], n_sources) + 0.02
+    x = mixing @ source
+    if rng.random() < 0.5:
+        neighbour = np.argsort(np.linalg.norm(place[:, None] - place, axis=-1), 1)[:, 1]
+        x = x - rng.uniform(0.5, 1.0) * x[neighbour]
+    deviation = x.std(1, keepdims=True) + 1e-9
+    x = x / deviation + rng.uniform(0.02, 0.3) * rng.standard_normal(x.shape)
+    return x * np.exp(rng.uniform(-0.7, 0.7, (n_channels, 1)))
+
+
+def _tree(
+    rng: np.random.Generator, distance: np.ndarray, lead: int, hop_s: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shortest paths from the lead over near neighbours: parent (-1: the lead), arrival and hop, s."""
+    n = len(distance)
+    near = np.sort(distance, 1)[:, min(n - 1, int(rng.integers(2, 6)))]
+    pace = hop_s * rng.uniform(0.3, 1.7, (n, n))
+    cost = np.where((distance <= near[:, None]) | (distance <= near), pace, 8 * pace)
+    parent, arrival, hop = np.full(n, -1), np.full(n, np.inf), np.zeros(n)
+    arrival[lead] = 0.0
+    todo = set(range(n))
+    while todo:
+        source = min(todo, key=lambda channel: arrival[channel])
+        todo.remove(source)
+        for target in todo:
+            at = arrival[source] + cost[target, source]
+            if at < arrival[target]:
+                arrival[target], parent[target], hop[target] = at, source, cost[target, source]
+    return parent, arrival, hop
+
+
+def _discharge(rng: np.random.Generator, n_samples: int, rate_hz: float, modality: str) -> np.ndarray:
+    """Spikes and waves (EEG, 2-12 a second) or beats (ECG), of random shape, jitter and envelope."""
+    t = np.arange(n_samples) / rate_hz
+    rate = rng.uniform(2, 12) if modality == "eeg" else rng.uniform(0.8, 2.0)
+    jitter = rng.uniform(0.0, 0.15)
+    beats = np.cumsum(rng.normal(1.0, jitter, int(t[-1] * rate) + 3).clip(0.3, 2.0)) / rate
+    width = (0.02, 0.06) if modality == "eeg" else (0.008, 0.03)
+    wave = np.zeros(n_samples)
+    for _ in range(int(rng.integers(1, 4))):  # deflections of one beat
+        sigma = rng.uniform(*width) * rng.choice([1.0, 2.5])
+        centre = beats + rng.uniform(-0.3, 0.3) / rate
+        size = rng.normal() * (1 + 0.2 * rng.standard_normal(len(beats)))
+        nearest = np.clip(np.searchsorted(centre, t), 1, len(centre) - 1)
+        for k in (nearest - 1, nearest):
+            wave += size[k] * np.exp(-(((t - centre[k]) / sigma) ** 2) / 2)
+    drift = np.cumsum(rng.standard_normal(n_samples)) / np.sqrt(n_samples)
+    return wave * np.exp(rng.uniform(0, 0.8) * drift)
