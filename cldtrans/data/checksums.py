@@ -132,10 +132,12 @@ def select(checksums: Checksums, dataset: KeyedDataset, selection: Selection) ->
     rows = []
     for row, key in _wanted(checksums, dataset):
         if limited:
-            record, subject = dataset.record_of(key), dataset.subject_of(key)
-            if record is not None and record not in records:
-                continue
-            if record is None and subject is not None and subject not in subjects:
+            record = dataset.record_of(key)
+            if record is None:
+                subject = dataset.subject_of(key)
+                if subject is not None and subject not in subjects:
+                    continue
+            elif record not in records:
                 continue
         rows.append(row)
     return np.array(rows, dtype=np.int64)

@@ -246,7 +246,7 @@ class MirrorSource:
         except OSError as error:
             raise SourceError(f"{file}: cannot be read ({error.strerror}); check the mirror") from error
         part.unlink(missing_ok=True)
-        part.symlink_to(os.path.relpath(file, target.parent.resolve()))
+        part.symlink_to(os.path.relpath(file, self._resolved(target.parent)))
         tick(size)
         return digest
 
