@@ -101,7 +101,7 @@ def ldsem(
     weight = torch.where(pair, lags.weight * lags.edge_probability, 0.0)
     tau = lags.tau if tau is None else tau
     own = lags.own * free[..., None]
-    longest = fast_max_delay(x.shape[-1], tau_max_s, rate_hz)
+    longest = fast_max_delay(x.shape[-1], tau_max_s + 1 / rate_hz, rate_hz)
     mixed = lagged_mix(x, weight, tau, rate_hz, max_delay=longest)
     residual = x - mixed - _filtered(x, own)
     warm = own.shape[-1] + round(float(rate_hz) * 0.1)
