@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -38,6 +39,8 @@ def write_miniature(out: str | Path, scale: str = "demo", seed: int = 0) -> bool
     scale : ``tiny``, ``demo`` or ``standard`` (`SCALES`).
     seed : of everything random.
     """
+    if scale not in SCALES:
+        raise DataError(f"no miniature of scale {scale!r}: choose one of {', '.join(SCALES)}")
     out = Path(out)
     stamp = {"format": FORMAT, "scale": scale, "seed": seed}
     if (out / STAMP).is_file():
@@ -45,8 +48,8 @@ def write_miniature(out: str | Path, scale: str = "demo", seed: int = 0) -> bool
             return False
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} is not empty and holds no {STAMP}: choose an empty folder for the miniature")
+    _remove_abandoned(out)
     with atomic_path(out) as folder:
-        shutil.rmtree(folder, ignore_errors=True)
         truth = Truth()
         for prefix, write in tqdm(_DATASETS, desc=f"miniature ({scale})", unit="dataset", disable=None):
             records = write(folder / prefix, SCALES[scale], seed, truth)
@@ -55,6 +58,18 @@ def write_miniature(out: str | Path, scale: str = "demo", seed: int = 0) -> bool
         truth.write(folder / "truth")
         (folder / STAMP).write_text(json.dumps(stamp, indent=2) + "\n")
     return True
+
+
+def _remove_abandoned(out: Path) -> None:
+    """Delete half-written siblings whose process was killed: nobody else would."""
+    for folder in out.parent.glob(f".{out.stem}.*.part{out.suffix}"):
+        owner = folder.name.removeprefix(f".{out.stem}.").split(".")[0]
+        try:
+            os.kill(int(owner), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (PermissionError, ValueError):
+            continue  # alive and somebody else's, or not ours
 
 
 def _write_checksums(folder: Path) -> None:

@@ -2,8 +2,8 @@
 
 Alpha when awake, theta and slow rolling eyes in N1, spindles and K complexes in N2, delta waves in N3, mixed
 activity and rapid eye movements in REM. How strong each rhythm is differs between subjects; a slow gain
-removes most of what amplitude would say about the stage, and every epoch is a mixture of its stage and one that
-resembles it.
+removes most of what amplitude would say about the stage, and every epoch is a mixture of its stage and one
+that resembles it.
 """
 
 from __future__ import annotations
