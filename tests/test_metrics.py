@@ -193,6 +193,9 @@ def test_few_subjects_and_perfect_scores():
     assert perfect == pytest.approx([stats.binomtest(8, 8).proportion_ci(0.95, "exact").low, 1.0])
     none = of_subject_means({"top1": np.zeros(8)}).ci95["top1"]
     assert none == pytest.approx([0.0, stats.binomtest(0, 8).proportion_ci(0.95, "exact").high])
+    alike = of_subject_means({"top1": np.full(8, 0.4)})
+    assert alike.ci95 == {"top1": None}
+    assert "score the same" in alike.reasons["ci95.top1"]
     alone = of_subject_means({"top1": np.ones(1)})
     assert alone.ci95 == {}
     assert "no interval" in alone.reasons["ci95"]

@@ -88,7 +88,8 @@ def run_fewshot(
     classifier = make_classifier(config, method, windows, seed, threads, features, checkpoint)
     limit_threads(threads)
     classifier.fit(train, val)
-    scores = score(classifier, windows, val, test, seed)
+    proba_val = classifier.predict_proba(val) if len(val) else None
+    scores = score(classifier, windows, val, proba_val, test, seed)
     return write_result(
         output,
         **common,
@@ -182,13 +183,16 @@ def score(
     classifier: Classifier,
     windows: ShardSet,
     val: LabelledWindows,
+    proba_val: np.ndarray | None,
     test: LabelledWindows,
     seed: int,
 ) -> Scores:
-    """Metrics on test at thresholds chosen on validation; alarms too where windows hold seizures."""
+    """Metrics on test at thresholds chosen on validation (`proba_val`, None where there is none); alarms too
+    where windows hold seizures.
+    """
     task = task_of(windows)
     kind, classes = task.kind, task.classes
-    proba, proba_val = classifier.predict_proba(test), classifier.predict_proba(val) if len(val) else None
+    proba = classifier.predict_proba(test)
     thresholds = None
     notes = {}
     if kind != "multiclass":

@@ -13,7 +13,7 @@ it
   should be: a bootstrap of so few subjects has a handful of distinct values and covers far less than 95 %.
 - every subject alike at the end of the metric's range (all right, all wrong): no resampling gives a width;
   Clopper-Pearson with n = S ("rule of three") is used instead.
-- 1 subject: none, with a reason.
+- every subject alike elsewhere, or 1 subject: none, with a reason.
 """
 
 from __future__ import annotations
@@ -87,13 +87,20 @@ def over_subjects(
         elif np.ptp(jackknife[name]) == 0 and value[0] in (low, high):
             found = _all_alike(n_subjects, at_top=value[0] == high)
             found = (low + (high - low) * found[0], low + (high - low) * found[1])
+        elif np.ptp(jackknife[name]) == 0:
+            found = None
         elif drawn is None:
             found = _jackknife_t(value[0], jackknife[name], (low, high))
         else:
             found = bca(value[0], drawn[name], jackknife[name])
         result.ci95[name] = None if found is None else [float(found[0]), float(found[1])]
         if found is None and np.isfinite(value[0]):
-            result.reasons[f"ci95.{name}"] = "undefined on most resamples of the held-out subjects"
+            alike = np.ptp(jackknife[name]) == 0
+            result.reasons[f"ci95.{name}"] = (
+                "all held-out subjects score the same"
+                if alike
+                else "undefined on most resamples of the subjects"
+            )
     if few:
         result.reasons["ci95"] = f"jackknife t-interval: only {n_subjects} held-out subjects"
     return result
@@ -104,8 +111,8 @@ def bca(
 ) -> tuple[float, float] | None:
     """Bias-corrected, accelerated interval from resampled [R] and leave-one-out [S] values.
 
-    Efron 1987. With the resamples all equal to the estimate, the interval is that point; None where more
-    than half of the resamples, or all but one of the leave-one-out values, are undefined (NaN).
+    Efron 1987. None where more than half of the resamples, or all but one of the leave-one-out values, are
+    undefined (NaN).
     """
     undefined = ~np.isfinite(drawn)
     drawn, jackknife = drawn[~undefined], jackknife[np.isfinite(jackknife)]

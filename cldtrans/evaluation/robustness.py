@@ -171,10 +171,11 @@ def run_robustness(
         classifier = make_classifier(config, method, windows, seed, threads, features, checkpoint)
         limit_threads(threads)
         classifier.fit(train, val)
-        _keep(scores, score(classifier, windows, val, test, seed), names, "")
+        proba_val = classifier.predict_proba(val) if len(val) else None
+        _keep(scores, score(classifier, windows, val, proba_val, test, seed), names, "")
         for condition in chosen:
             degraded = DegradedWindows(test, condition, seed, extract)
-            found = score(classifier, windows, val, degraded, seed)
+            found = score(classifier, windows, val, proba_val, degraded, seed)
             _keep(scores, found, names, f"@{condition.name}")
     return write_result(
         output,
