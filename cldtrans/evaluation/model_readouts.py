@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cldtrans.evaluation.features import features_of
 from cldtrans.models import CLDTrans
 from cldtrans.models.readouts import READOUT, READOUTS, focal_scores
 
@@ -55,7 +56,7 @@ class ModelReadouts:
 
 
 class PooledFeatures:
-    """Pooled features of windows that are not in a shard set, such as degraded ones."""
+    """Features as `evaluation.features` makes them, for windows outside a shard set, such as degraded ones."""
 
     def __init__(self, checkpoint: Path, modality: str, threads: int) -> None:
         torch.set_num_threads(threads)
@@ -70,5 +71,5 @@ class PooledFeatures:
             part = slice(first, first + _BATCH)
             valid = torch.from_numpy(mask[part])
             out = self._model(torch.from_numpy(x[part]), rate_hz, channel_mask=valid, modality=self._modality)
-            pieces.append(out.pooled.float().cpu().numpy())
+            pieces.append(features_of(out, valid).float().cpu().numpy())
         return np.concatenate(pieces)
