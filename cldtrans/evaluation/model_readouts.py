@@ -56,7 +56,7 @@ class ModelReadouts:
 
 
 class PooledFeatures:
-    """Features as `evaluation.features` makes them, for windows outside a shard set, such as degraded ones."""
+    """Features as `evaluation.features` makes them, for windows outside a shard set, e.g. degraded ones."""
 
     def __init__(self, checkpoint: Path, modality: str, threads: int) -> None:
         torch.set_num_threads(threads)
