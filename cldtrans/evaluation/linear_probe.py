@@ -55,6 +55,10 @@ class LinearProbe:
         self.penalty, self._models = PENALTIES[best], paths[best]
         self.parameters = sum(weights.size + bias.size for weights, bias in self._models)
 
+    def linear(self) -> Linear:
+        """Weights [K', F] and biases [K'] of the fit, for features standardised and clipped as here."""
+        return np.concatenate([w for w, _ in self._models]), np.concatenate([b for _, b in self._models])
+
     def predict_proba(self, x: np.ndarray) -> np.ndarray:
         """Probabilities [n, K] of features [n, F]."""
         return self._predict(self._models, self._standardise(x))
