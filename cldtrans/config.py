@@ -145,7 +145,9 @@ class Stage2Config(Section):
     variants: list[str]  # which variants get a model with task heads, and for which seeds
     seeds: list[int]
     datasets: list[str] = Field(min_length=1)
-    finetune_steps: int = Field(ge=0)
+    finetune_steps: int = Field(ge=0)  # of the whole network after the linear probe; 0: the probe alone
+    finetune_batch: PositiveInt  # windows a step
+    finetune_learning_rate: PositiveFloat  # peak; warm-up, averaging and early stop as in `loop`
 
 
 class VariantConfig(Section):

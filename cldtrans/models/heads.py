@@ -17,6 +17,7 @@ from cldtrans.models.readouts import net_lead
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression"]
 MOMENTS = 3  # over valid channels: mean, standard deviation, maximum
+CLIP = 10.0  # of standardised inputs of a head
 LAG_SUMMARIES = 4  # a channel: outgoing and incoming edges, net lead, mean incoming lag
 
 
@@ -79,7 +80,7 @@ class TaskHead(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """`pooled` [B, F] -> [B, K]."""
-        return self.linear((pooled - self.mean) / self.scale)
+        return self.linear(((pooled - self.mean) / self.scale).clamp(-CLIP, CLIP))
 
     @torch.no_grad()
     def set_linear(self, mean: Tensor, scale: Tensor, weight: Tensor, bias: Tensor) -> None:

@@ -1,0 +1,23 @@
+"""Pooled features of every window from one checkpoint."""
+
+import argparse
+from pathlib import Path
+
+
+def add_args(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, required=True, help="resolved config (results/<run>/config.json)"
+    )
+    parser.add_argument("--dataset", required=True, help="for messages; the windows are those of --shards")
+    parser.add_argument("--variant", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="stage-1 checkpoint folder")
+    parser.add_argument("--shards", type=Path, required=True, help="the dataset's shard folder")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, required=True, help=".npz file")
+
+
+def run(args: argparse.Namespace) -> None:
+    from cldtrans.evaluation.features import extract_features
+
+    extract_features(args.checkpoint, args.shards, args.output, args.threads)

@@ -1,0 +1,37 @@
+"""Fit one head a task on a pretrained model."""
+
+import argparse
+from pathlib import Path
+
+
+def add_args(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, required=True, help="resolved config (results/<run>/config.json)"
+    )
+    parser.add_argument("--variant", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--shards", type=Path, required=True, help="folder of the datasets' shard folders")
+    parser.add_argument("--splits", type=Path, required=True, help="folder of <dataset>/seed-<s>.csv")
+    parser.add_argument("--features", type=Path, required=True, help="folder of <dataset>/<variant>/*.npz")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="stage-1 checkpoint folder")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, required=True, help="checkpoint folder to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    import torch
+
+    from cldtrans import config
+    from cldtrans.training.stage2 import train_stage2
+
+    torch.set_num_threads(args.threads)
+    train_stage2(
+        config.load(args.config),
+        args.variant,
+        args.seed,
+        args.shards,
+        args.splits,
+        args.features,
+        args.checkpoint,
+        args.output,
+    )
