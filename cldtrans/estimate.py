@@ -154,7 +154,6 @@ def job_counts(config: Config) -> dict[str, int]:
     features = {(d, m, s) for e, d, m, _, s in ours if e in ("fewshot", "robustness")} | on_heads
     splits = {(d, s) for _, d, _, _, s in scored} | {(d, s) for d, _, s in on_heads}
     return {
-        "write_config": 1,
         "write_miniature": int(config.source.miniature is not None),
         "download_dataset": len(config.datasets),
         "preprocess_batch": sum(config.preprocess[name].batches for name in config.datasets),
@@ -222,7 +221,7 @@ def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list
             ["score_fewshot_baseline", "score_focal_lead", "score_robustness"],
         ),
         others("identifiability", ["score_identifiability"]),
-        others("config, tables, figures", ["write_config", "write_miniature", "tables and figures"]),
+        others("miniature, tables, figures", ["write_miniature", "tables and figures"]),
     ]
 
 
