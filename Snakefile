@@ -43,7 +43,6 @@ localrules:
     baselines,
     figures,
     paper,
-    write_config,
 
 
 rule all:

@@ -325,6 +325,20 @@ def load_any(paths: list[Path]) -> Config:
     return resolve([*base, *(path for path in paths if path.resolve() not in base)])
 
 
+def write_resolved(config: Config, path: str | Path) -> str:
+    """Write what `load` reads, only when the content differs: many processes may parse the workflow at once."""
+    from cldtrans.provenance import write_json
+
+    settings = config.model_dump(mode="json")
+    try:
+        same = json.loads(Path(path).read_text()) == settings
+    except (OSError, json.JSONDecodeError):
+        same = False
+    if not same:
+        write_json(path, settings)
+    return str(path)
+
+
 def resolve(paths: Sequence[str | Path]) -> Config:
     """Merge YAML files as the workflow does (mappings merge, all else is replaced) and check the result."""
     import yaml

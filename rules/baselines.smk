@@ -1,10 +1,10 @@
 rule score_fewshot_baseline:
     """Train a baseline with a budget of labels and score it on held-out subjects."""
     input:
-        config=ancient("results/{run}/config.json"),
+        config=CONFIG,
         index="data/{run}/shards/{dataset}/index.parquet",
         split="data/{run}/splits/{dataset}/seed-{seed}.csv",
-        source=source("evaluation/predict.py", "evaluation/metrics.py", "evaluation/intervals.py"),
+        source=source("evaluation/fewshot.py", "evaluation/metrics.py", "evaluation/intervals.py"),
         method=method_source,
     output:
         "results/{run}/fewshot/{dataset}/{method}/budget-{budget}/seed-{seed}.json",

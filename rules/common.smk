@@ -22,7 +22,9 @@ except ConfigError as error:
     raise WorkflowError(str(error))
 
 RUN = SETTINGS.run
-CONFIG = f"results/{RUN}/config.json"
+# The resolved settings, which every job reads. Written here and not by a rule: a job depends on its own settings
+# alone, through its params, and Snakemake passes over missing outputs behind an input that is both ancient and new.
+CONFIG = ancient(settings_module.write_resolved(SETTINGS, f"results/{RUN}/config.json"))
 CONDA = "../envs/cpu.yaml"
 
 
@@ -196,6 +198,6 @@ def checkpoint_option(wildcards):
 def method_source(wildcards):
     """The module of ours that holds a baseline; a user's own module is not tracked."""
     method = SETTINGS.methods[wildcards.method]
-    package = (method.classifier or method.readout).split(":")[0]
+    package = (method.classifier or method.readout or method.estimator).split(":")[0]
     path = Path(workflow.basedir, *package.split(".")).with_suffix(".py")
     return str(path) if path.is_file() else []

@@ -1,17 +1,3 @@
-rule write_config:
-    """The resolved settings of this run, which every job reads."""
-    output:
-        "results/{run}/config.json",
-    log:
-        "logs/{run}/write_config.log",
-    conda:
-        CONDA
-    params:
-        settings=SETTINGS.model_dump(mode="json"),
-    script:
-        "../workflow/scripts/write_config.py"
-
-
 rule write_miniature:
     """The embedded miniature of the PhysioNet bucket, with known truth."""
     input:
@@ -34,7 +20,7 @@ rule write_miniature:
 rule download_dataset:
     """Fetch one dataset and verify every file; resumes where it stopped."""
     input:
-        config=ancient("results/{run}/config.json"),
+        config=CONFIG,
         miniature=miniature,
     output:
         "data/{run}/download/{dataset}.json",

@@ -1,7 +1,7 @@
 rule train_stage2:
     """Fit one head a task, with all training labels, on a pretrained model."""
     input:
-        config=ancient("results/{run}/config.json"),
+        config=CONFIG,
         weights="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors",
         indices=[f"data/{RUN}/shards/{dataset}/index.parquet" for dataset in SETTINGS.stage2.datasets],
         features=[
@@ -37,7 +37,7 @@ rule train_stage2:
 rule extract_features:
     """Pooled features of every window from one pretrained model, shared by all of its evaluations."""
     input:
-        config=ancient("results/{run}/config.json"),
+        config=CONFIG,
         weights="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors",
         index="data/{run}/shards/{dataset}/index.parquet",
         source=source("evaluation/features.py"),
@@ -63,12 +63,17 @@ rule extract_features:
 rule score_fewshot:
     """Adapt a pretrained model with a budget of labels and score it on held-out subjects."""
     input:
-        config=ancient("results/{run}/config.json"),
+        config=CONFIG,
         index="data/{run}/shards/{dataset}/index.parquet",
         split="data/{run}/splits/{dataset}/seed-{seed}.csv",
         weights="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors",
         features="results/{run}/features/{dataset}/{variant}/seed-{seed}.npz",
-        source=source("evaluation/predict.py", "evaluation/metrics.py", "evaluation/intervals.py"),
+        source=source(
+            "evaluation/fewshot.py",
+            "evaluation/linear_probe.py",
+            "evaluation/metrics.py",
+            "evaluation/intervals.py",
+        ),
     output:
         "results/{run}/fewshot/{dataset}/{variant}/budget-{budget}/seed-{seed}.json",
     log:

@@ -3,7 +3,7 @@ rule write_paper:
     input:
         tables=[f"results/{RUN}/tables/{name}.csv" for name in TABLES],
         figures=figure_files(),
-        config=ancient("results/{run}/config.json"),
+        config=CONFIG,
         template=f"{workflow.basedir}/workflow/report/paper.md.jinja",
     output:
         md="results/{run}/paper/paper.md",
@@ -28,12 +28,12 @@ rule paper:
 rule smoke:
     """Bring-up of a fresh node in minutes: check it, then a sliver of every dataset through one step of everything."""
     input:
-        config=f"results/{RUN}/config.json",
+        config=CONFIG,
     log:
         f"logs/{RUN}/smoke.log",
     conda:
         CONDA
-    threads: workflow.cores or 1
+    threads: SETTINGS.threads
     shell:
         "(python -m cldtrans doctor --config {input.config}"
         " && python -m snakemake all --configfile config/smoke.yaml --cores {threads} --nolock) 2>&1 | tee {log}"

@@ -1,7 +1,7 @@
 rule preprocess_batch:
     """Filter, resample and cut one batch of recordings into shards."""
     input:
-        config=ancient("results/{run}/config.json"),
+        config=CONFIG,
         stamp="data/{run}/download/{dataset}.json",
         source=source("data/preprocess.py", "data/zero_phase.py", "data/edf.py", "data/wfdb_reader.py"),
     output:
@@ -24,7 +24,7 @@ rule preprocess_batch:
 rule index_shards:
     """One index of a dataset's windows, and the list of what could not be used."""
     input:
-        config=ancient("results/{run}/config.json"),
+        config=CONFIG,
         batches=batch_files,
     output:
         index="data/{run}/shards/{dataset}/index.parquet",
@@ -45,7 +45,7 @@ rule index_shards:
 rule split_dataset:
     """Divide subjects into train, validation and test; every method uses the same division."""
     input:
-        config=ancient("results/{run}/config.json"),
+        config=CONFIG,
         index="data/{run}/shards/{dataset}/index.parquet",
         source=source("data/splits.py"),
     output:

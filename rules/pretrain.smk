@@ -1,7 +1,7 @@
 rule train_stage1:
     """Pretrain one variant without labels."""
     input:
-        config=ancient("results/{run}/config.json"),
+        config=CONFIG,
         indices=stage1_indices,
         source=source(
             "models/motifs.py",
@@ -31,6 +31,7 @@ rule train_stage1:
         "python -m cldtrans train-stage1 --config {input.config} --variant {wildcards.variant}"
         " --seed {wildcards.seed} --shards data/{wildcards.run}/shards"
         " --work-dir data/{wildcards.run}/work/stage1/{wildcards.variant}/seed-{wildcards.seed}"
+        " --log-dir logs/{wildcards.run}/tensorboard/stage1/{wildcards.variant}/seed-{wildcards.seed}"
         " --output results/{wildcards.run}/checkpoints/stage1/{wildcards.variant}/seed-{wildcards.seed}"
         " --threads {threads} --procs {resources.procs} > {log} 2>&1"
 

@@ -1,12 +1,12 @@
 rule score_robustness:
     """Score a fitted model on degraded recordings of held-out subjects."""
     input:
-        config=ancient("results/{run}/config.json"),
+        config=CONFIG,
         index="data/{run}/shards/{dataset}/index.parquet",
         split="data/{run}/splits/{dataset}/seed-{seed}.csv",
         weights="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors",
         features="results/{run}/features/{dataset}/{variant}/seed-{seed}.npz",
-        source=source("evaluation/robustness.py", "evaluation/metrics.py"),
+        source=source("evaluation/robustness.py", "evaluation/linear_probe.py", "evaluation/metrics.py"),
     output:
         "results/{run}/robustness/{dataset}/{variant}/budget-{budget}/seed-{seed}.json",
     log:

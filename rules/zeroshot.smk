@@ -1,11 +1,11 @@
 rule score_focal_lead:
     """Localize the leading channel, without labels, on recorded (zeroshot) or planted discharges."""
     input:
-        config=ancient("results/{run}/config.json"),
+        config=CONFIG,
         index="data/{run}/shards/{dataset}/index.parquet",
         weights=checkpoint_file,
         annotations=annotation_file,
-        source=source("evaluation/focal_lead.py", "evaluation/planted.py"),
+        source=source("evaluation/focal_lead.py", "evaluation/planted.py", "evaluation/leads.py"),
     output:
         "results/{run}/{experiment}/{dataset}/{method}/budget-0/seed-{seed}.json",
     log:

@@ -126,8 +126,7 @@ def test_one_cell_reruns_alone_and_gives_the_same_numbers(finished: Path) -> Non
 @pytest.mark.workflow
 @pytest.mark.slow
 def test_a_changed_setting_reruns_what_depends_on_it_alone(finished: Path) -> None:
-    output = snakemake(finished, "-n", "--quiet", "rules", "all", "--config", "robustness={noise_db: [3]}")
-    assert set(job_counts(output)) == {"write_config", "total"}
+    assert "Nothing to be done" in snakemake(finished, "-n", "all", "--config", "source={endpoint: here}")
     output = snakemake(finished, "-n", "--quiet", "rules", "all", "--config", "planted={trials: 5}")
     counts = job_counts(output)
     assert counts["score_focal_lead"] >= 1

@@ -13,6 +13,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shards", type=Path, required=True, help="folder of the datasets' shard folders")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint folder to write")
     parser.add_argument("--work-dir", type=Path, required=True, help="scratch folder for rolling checkpoints")
+    parser.add_argument("--log-dir", type=Path, help="folder for TensorBoard scalars")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU, a process")
     parser.add_argument("--procs", type=int, default=1, help="more than one: start them with torchrun")
 
@@ -35,5 +36,5 @@ def run(args: argparse.Namespace) -> None:
         args.shards,
         args.output,
         args.work_dir,
-        log_dir=args.work_dir / "tensorboard",
+        log_dir=args.log_dir,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,9 +236,13 @@ def train_stage1(
     work_dir: Path,
     log_dir: Path | None = None,
 ) -> TrainingResult | None:
-    """Train one variant and save it to `output`; the result on the rank that writes, None on the others."""
+    """Train one variant and save it to `output`; the result on the rank that writes, None on the others.
+
+    `work_dir` holds the rolling checkpoints, in a folder for each set of settings, until the training is done.
+    """
     model_settings, settings = variant(config, name)
     corpora = open_corpora(settings, model_settings, shards, seed)
+    settings_sha256 = fingerprint(model_settings, settings, config.loop, corpora.fingerprints, seed)
     with distributed.process_group() as device:
         for note in corpora.notes:
             if distributed.is_main():
@@ -256,14 +261,15 @@ def train_stage1(
             weights=corpora.weights,
             validate=validate,
             step_end=lambda module: module.update_codebooks(),  # type: ignore
-            work_dir=work_dir,
+            work_dir=work_dir / settings_sha256[:12],
             log_dir=log_dir,
-            config_sha256=fingerprint(model_settings, settings, config.loop, corpora.fingerprints, seed),
+            config_sha256=settings_sha256,
             name=f"stage 1 {name} seed {seed}",
         )
         if not distributed.is_main():
             return None
         save(model, result, output, corpora, config.loop, settings, name, seed)
+        shutil.rmtree(work_dir, ignore_errors=True)
         return result
 
 

@@ -1,12 +1,10 @@
 """Every result file of a run as tables: csv for programs, Markdown and LaTeX for people."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
 import pandas as pd
-from plot_style import name
+from plot_style import log_to, name
 
 from cldtrans.data import get_dataset
 from cldtrans.evaluation.metrics import PRIMARY
@@ -180,6 +178,7 @@ def make_tables(
 
 
 if __name__ == "__main__":
+    log_to(snakemake.log[0])
     make_tables(
         read_results(snakemake.input.results),
         dataset_table(snakemake.input.stamps, snakemake.input.metas, snakemake.input.quarantines),

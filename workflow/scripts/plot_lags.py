@@ -1,13 +1,11 @@
 """What a pretrained model reads in one window of EEG and one of ECG."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch
-from plot_style import name, new_figure, plt, save, say
+from plot_style import log_to, name, new_figure, plt, save, say
 
 from cldtrans.data.shards import ShardSet
 
@@ -105,6 +103,7 @@ def plot_lags(checkpoint: Path, folders: list[Path], *paths: str) -> None:
 
 
 if __name__ == "__main__":
+    log_to(snakemake.log[0])
     plot_lags(
         Path(snakemake.input.weights[0]).parent,
         [Path(index).parent for index in snakemake.input.indices],

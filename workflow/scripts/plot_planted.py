@@ -1,20 +1,18 @@
 """Focal-lead localization of planted discharges."""
 
-from __future__ import annotations
-
 import pandas as pd
-from plot_style import CHANCE, colours, name, new_figure, save, say
+from plot_style import CHANCE, colours, log_to, name, new_figure, save, say
 
 
 def plot_planted(table: pd.DataFrame, *paths: str) -> None:
-    """One panel a signal-to-noise ratio (`top1@5dB`); bars are top-1/3/5 by method, dashes are chance."""
-    parts = table["metric"].str.extract(r"^(top[135])(?:@(.+))?$")
+    """One panel a signal-to-noise ratio (`top1_5db`); bars are top-1/3/5 by method, dashes are chance."""
+    parts = table["metric"].astype("str").str.extract(r"^(top[135])(?:_(.+db))?$")
     table = table.assign(top=parts[0], condition=parts[1]).dropna(subset=["top"])
     by_snr = table.dropna(subset=["condition"])
     table = by_snr if not by_snr.empty else table.assign(condition="all")
     table = table[table["dataset"] == table["dataset"].min()] if not table.empty else table
     conditions = sorted(
-        table["condition"].unique(), key=lambda c: -float(c.removesuffix("dB")) if c != "all" else 0
+        table["condition"].unique(), key=lambda c: -float(c.removesuffix("db")) if c != "all" else 0
     )
     figure, panels = new_figure(columns=max(len(conditions), 1), width=3.6, sharey=True)
     if not conditions:
@@ -55,7 +53,7 @@ def plot_planted(table: pd.DataFrame, *paths: str) -> None:
         panel.set_ylim(0, 1)
         n = rows["n_subjects"].max()
         panel.set_title(
-            f"{'all levels' if condition == 'all' else condition.replace('dB', ' dB')} (n = {n:.0f} subjects)"
+            f"{'all levels' if condition == 'all' else condition.replace('db', ' dB')} (n = {n:.0f} subjects)"
         )
     panels[0].set_ylabel("leading channel found")
     handles, labels = panels[0].get_legend_handles_labels()
@@ -65,4 +63,5 @@ def plot_planted(table: pd.DataFrame, *paths: str) -> None:
 
 
 if __name__ == "__main__":
+    log_to(snakemake.log[0])
     plot_planted(pd.read_csv(snakemake.input.table, dtype={"budget": str}), *snakemake.output)

@@ -1,15 +1,13 @@
 """Scores of one fitted model on degraded recordings."""
 
-from __future__ import annotations
-
 import pandas as pd
-from plot_style import CHANCE, colours, name, new_figure, save, say
+from plot_style import CHANCE, colours, log_to, name, new_figure, save, say
 
 
 def plot_robustness(table: pd.DataFrame, *paths: str) -> None:
     """One panel a dataset; one bar a condition (`metric@condition`), the undegraded score first."""
-    conditions = table["metric"].str.split("@", n=1, expand=True)
-    table = table.assign(base=conditions[0], condition=conditions.get(1))
+    parts = table["metric"].astype("str").str.extract(r"^([^@]+)(?:@(.+))?$")
+    table = table.assign(base=parts[0], condition=parts[1])
     table = table[table["base"].isin(table.loc[table["condition"].notna(), "base"])]
     datasets = sorted(table["dataset"].unique())
     figure, panels = new_figure(columns=max(len(datasets), 1), width=4.2, height=3.0)
@@ -50,4 +48,5 @@ def plot_robustness(table: pd.DataFrame, *paths: str) -> None:
 
 
 if __name__ == "__main__":
+    log_to(snakemake.log[0])
     plot_robustness(pd.read_csv(snakemake.input.table, dtype={"budget": str}), *snakemake.output)

@@ -1,7 +1,6 @@
 """The look that every figure shares: one colour a method, wherever it appears."""
 
-from __future__ import annotations
-
+import sys
 from pathlib import Path
 
 import matplotlib as mpl
@@ -67,6 +66,11 @@ def say(axes: Axes, message: str) -> None:
     """A panel that says why it is empty."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, message, ha="center", va="center", wrap=True, color="0.35", transform=axes.transAxes)
+
+
+def log_to(path: str) -> None:
+    """Send what a script prints, tracebacks included, to its log."""
+    sys.stdout = sys.stderr = Path(path).open("w", buffering=1)  # noqa: SIM115
 
 
 def save(figure: Figure, *paths: str) -> None:

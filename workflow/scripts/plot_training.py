@@ -1,12 +1,10 @@
 """Pretraining: loss terms, codebook perplexity and validation."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
 import pandas as pd
-from plot_style import colours, name, new_figure, save, say
+from plot_style import colours, log_to, name, new_figure, save, say
 
 
 def read_histories(paths: list[str]) -> pd.DataFrame:
@@ -55,4 +53,5 @@ def plot_training(histories: pd.DataFrame, *paths: str) -> None:
 
 
 if __name__ == "__main__":
+    log_to(snakemake.log[0])
     plot_training(read_histories(list(snakemake.input.histories)), *snakemake.output)

@@ -1,11 +1,10 @@
 """Fill the draft's templates with the tables of this run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import jinja2
 import pandas as pd
+from plot_style import log_to
 
 from cldtrans.provenance import atomic_path
 
@@ -62,6 +61,7 @@ def write_paper(
 
 
 if __name__ == "__main__":
+    log_to(snakemake.log[0])
     write_paper(
         Path(snakemake.input.tables[0]).parent,
         snakemake.output.md,
