@@ -16,8 +16,8 @@ def excess_kurtosis(residual: np.ndarray) -> np.ndarray:
     return (centred**4).mean(1) / np.maximum(variance**2, 1e-300) - 3.0
 
 
-def left_out(prepared: Prepared) -> list[str]:
-    """Channels that a likelihood cannot contain."""
+def preparation(prepared: Prepared) -> list[str]:
+    """Channels that a likelihood cannot contain, and drift."""
     lines = []
     if prepared.constant:
         lines.append(f"channels {_listed(prepared.constant)} are constant and were left out")
@@ -26,6 +26,8 @@ def left_out(prepared: Prepared) -> list[str]:
             f"channel {channel} is a linear combination of channels {_listed(others)} and was left out: "
             "the likelihood has no maximum with it"
         )
+    if prepared.drifting:
+        lines.append(f"slow drift of channels {_listed(prepared.drifting)} was taken out of each window")
     return lines
 
 
@@ -61,7 +63,7 @@ def assumptions(
     if innovation != "gaussian" and len(gaussian):
         lines.append(
             f"innovations of channels {_listed(gaussian)} look Gaussian (excess kurtosis below {limit:.2f}): "
-            f"a {innovation} likelihood is not justified there, and lags below one sample and their direction "
+            f"a {innovation} likelihood is not justified, and lags below one sample and their direction "
             "are not identified"
         )
     delays = range(1, max(2, max_order) + 1)

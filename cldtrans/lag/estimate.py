@@ -191,7 +191,7 @@ def _result(
 
     own = np.full((n_channels, int(model.order.max(initial=0))), np.nan)
     own[kept] = model.own[:, : own.shape[1]]
-    warnings = diagnostics.left_out(prepared)
+    warnings = diagnostics.preparation(prepared)
     warnings += diagnostics.assumptions(
         model,
         problem.innovation,
@@ -237,8 +237,8 @@ def _p_values(
     z = np.zeros((len(kept),) * 2)
     for row in rows:
         mine = model.target == row.target
-        edges = list(zip(model.source[mine].tolist(), model.lag[mine].tolist(), strict=True))
-        z[row.target] = np.sqrt(row.scan(edges)[0].max(1))
+        kept_edges = [edge for edge in row.edges if edge[0] in model.source[mine]]
+        z[row.target] = np.sqrt(row.scan(kept_edges)[0].max(1))
     z[model.target, model.source] = np.abs(model.weight) / stderr_weight
     off = ~np.eye(len(kept), dtype=bool)
     p = problem.threshold.p(z)

@@ -22,6 +22,7 @@ class Prepared:
     scale      [K] what x was divided by
     kept       [K] positions of these channels in the input
     constant   positions of channels that do not vary
+    drifting   positions of channels whose slow drift was taken out
     dependent  (position, the kept positions that determine it) of linearly dependent channels
     """
 
@@ -29,6 +30,7 @@ class Prepared:
     scale: np.ndarray
     kept: np.ndarray
     constant: list[int]
+    drifting: list[int]
     dependent: list[tuple[int, list[int]]]
 
 
@@ -50,11 +52,12 @@ def as_windows(x: Any) -> np.ndarray:
 
 def prepare(x: np.ndarray, *, periodic: bool) -> Prepared:
     """Take out drift, find constant and dependent channels, and bring the rest to unit variance."""
-    x = without_drift(x, 0 if periodic else DRIFT_CYCLES * x.shape[-1])
+    # What is left of a constant is rounding error of its level.
+    varies = x.std((0, 2)) > 1e-12 * np.abs(x).max((0, 2), initial=0.0)
+    drifts = np.zeros_like(varies) if periodic else drifting(x) & varies
+    x = x - x.mean((0, 2), keepdims=True)
+    x[:, drifts] = without_drift(x[:, drifts])
     scale = x.std((0, 2))
-    # What is left of a constant after the drift is rounding error of its level.
-    varies = scale > 1e-12 * np.abs(x).max((0, 2), initial=0.0)
-    varies &= scale > 0
     constant = np.nonzero(~varies)[0].tolist()
     candidates = np.nonzero(varies)[0]
     unit = x[:, candidates] / scale[candidates, None]
@@ -64,23 +67,48 @@ def prepare(x: np.ndarray, *, periodic: bool) -> Prepared:
         scale=scale[candidates[kept]],
         kept=candidates[kept],
         constant=constant,
+        drifting=np.nonzero(drifts)[0].tolist(),
         dependent=[(int(candidates[c]), candidates[of].tolist()) for c, of in dependent],
     )
 
 
 DRIFT_CYCLES = 1 / 800
-"""Slower change, in cycles a sample, is taken out of windows cut from a record (0.2 Hz at 160 Hz)."""
+"""Change slower than this, in cycles a sample (0.2 Hz at 160 Hz), may be drift; faster change never is."""
+
+DRIFT_EXCESS = 5.0
+"""Drift is taken out where a slow component holds this many times the power of the next faster ones."""
 
 
-def without_drift(x: np.ndarray, cycles: float) -> np.ndarray:
-    """Subtract from each window its mean, and where `cycles` > 0 its line and slow cosines."""
-    x = x - x.mean(-1, keepdims=True)
-    if cycles <= 0:
-        return x
-    time = (np.arange(x.shape[-1]) + 0.5) / x.shape[-1]
-    slow = [time - 0.5] + [np.cos(np.pi * k * time) for k in range(1, int(2 * cycles) + 1)]
-    basis, _ = np.linalg.qr(np.stack(slow, 1))
+def drifting(x: np.ndarray) -> np.ndarray:
+    """Channels whose slow change is more than their dynamics explain, bool [C]; x [N, C, T].
+
+    Where the spectrum is that of a damped system, the slowest cosines hold about as much power each as the next
+    ones. Taking out what is not drift would cost precision: a window's own slow cosines do not commute
+    with delays, so that the removal adds noise to the residuals.
+    """
+    x = x - x.mean((0, 2), keepdims=True)
+    basis, n_slow = _slow_basis(x.shape[-1])
+    power = ((x @ basis) ** 2).sum(0)  # [C, components]
+    slow, next_faster = power[:, :n_slow].mean(1), power[:, n_slow:].mean(1)
+    return slow > DRIFT_EXCESS * next_faster
+
+
+def without_drift(x: np.ndarray) -> np.ndarray:
+    """Subtract from each window its mean, line and slowest cosines; x [..., T]."""
+    basis, n_slow = _slow_basis(x.shape[-1])
+    basis = basis[:, :n_slow]
     return x - (x @ basis) @ basis.T
+
+
+def _slow_basis(n_samples: int) -> tuple[np.ndarray, int]:
+    """Orthonormal [T, components]: mean, line, cosines up to DRIFT_CYCLES (and their number); faster ones."""
+    time = (np.arange(n_samples) + 0.5) / n_samples
+    n_cosines = int(2 * DRIFT_CYCLES * n_samples)
+    n_faster = 2 * n_cosines + 6
+    slow = [np.ones(n_samples), time - 0.5]
+    cosines = [np.cos(np.pi * k * time) for k in range(1, n_cosines + n_faster + 1)]
+    basis, _ = np.linalg.qr(np.stack([*slow, *cosines], 1)[:, :n_samples])
+    return basis, min(2 + n_cosines, n_samples)
 
 
 def independent_channels(x: np.ndarray) -> tuple[np.ndarray, list[tuple[int, list[int]]]]:

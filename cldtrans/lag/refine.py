@@ -1,9 +1,8 @@
 """Joint maximum likelihood for a given support: Fisher scoring on weights, lags, self-dynamics and scales."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
 from cldtrans.lag.inference import Layout, information
 from cldtrans.lag.likelihood import (
@@ -38,13 +37,14 @@ def refine(
     model = rescale(data, model, innovation)
     at = evaluate(data, model, innovation, jacobian)
     layout = Layout.of(model)
-    factor, moved = None, np.inf
+    inverse: _Inverse | None = None
+    moved = np.inf
     for step in range(max_steps):
-        if factor is None or moved > 0.25:
+        if inverse is None or moved > 0.25:
             layout, hessian, _ = information(data, model, innovation, at)
-            factor, moved = cho_factor(_damped(hessian)), 0.0
+            inverse, moved = _Inverse.of(hessian), 0.0
         slope = layout.pack(*gradient(data, model, at))
-        change = -cho_solve(factor, slope)
+        change = -inverse.times(slope)
         gain = -0.5 * float(slope @ change)
         length = 1.0
         for _ in range(8):
@@ -56,7 +56,7 @@ def refine(
         else:
             if moved == 0.0:
                 return model, at
-            factor = None
+            inverse = None
             continue
         improvement = at.loss - tried.loss
         moved += float(np.abs(trial.lag - model.lag).max(initial=0.0))
@@ -64,7 +64,7 @@ def refine(
         if gain < tolerance and improvement < tolerance:
             break
         if length < 0.1 and moved > 0.0:
-            factor = None
+            inverse = None
         if innovation == "student" and step % 5 == 4:
             model = rescale(data, model, innovation, at)
             at = evaluate(data, model, innovation, jacobian)
@@ -84,13 +84,25 @@ FLOOR = np.log(1e-6)
 """Smallest log scale, channels being standardised: keeps the likelihood bounded."""
 
 
-def _damped(hessian: np.ndarray) -> np.ndarray:
-    """Symmetric and safely positive definite: small eigenvalues are lifted relative to the diagonal."""
-    hessian = 0.5 * (hessian + hessian.T)
-    root = np.sqrt(np.maximum(np.diag(hessian), 1e-12))
-    values, vectors = np.linalg.eigh(hessian / np.multiply.outer(root, root))
-    lifted = (vectors * np.maximum(values, 1e-7)) @ vectors.T
-    return lifted * np.multiply.outer(root, root)
+@dataclass(frozen=True)
+class _Inverse:
+    """A symmetric matrix's inverse, in which directions without information stay where they are put.
+
+    The matrix is scaled to unit diagonal; eigenvalues are lifted to 1e-7 of the largest.
+    """
+
+    root: np.ndarray
+    values: np.ndarray
+    vectors: np.ndarray
+
+    @classmethod
+    def of(cls, matrix: np.ndarray) -> "_Inverse":
+        root = np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-12))
+        values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T) / np.multiply.outer(root, root))
+        return cls(root, np.maximum(values, 1e-7 * values.max(initial=1.0)), vectors)
+
+    def times(self, vector: np.ndarray) -> np.ndarray:
+        return self.vectors @ ((self.vectors.T @ (vector / self.root)) / self.values) / self.root
 
 
 def _moved(model: Parameters, layout: Layout, change: np.ndarray, lags: tuple[float, float]) -> Parameters:

@@ -9,7 +9,7 @@ from scipy.linalg import solve_toeplitz
 from cldtrans.lag.inference import Layout, covariance, information
 from cldtrans.lag.likelihood import Evaluation, Innovation, Parameters
 from cldtrans.lag.refine import refine
-from cldtrans.lag.search import Covariances, Row, Threshold, search_rows
+from cldtrans.lag.search import Grid, Row, Threshold, search_rows
 from cldtrans.lag.spectra import Spectra
 
 MAX_ROUNDS = 12
@@ -56,12 +56,12 @@ class Problem:
 
 def select(problem: Problem) -> tuple[Parameters, Evaluation, list[Row]]:
     """The fitted model, and the rows of the last search (they hold the evidence for every other pair)."""
-    covariances = Covariances.of(problem.data, problem.max_lag, problem.max_order)
-    model, at = problem.refine(_own_past_only(problem, covariances), tolerance=0.5)
+    grid = Grid.of(problem.data, (problem.min_lag, problem.max_lag))
+    model, at = problem.refine(_own_past_only(problem), tolerance=0.5)
     seen = set()
     for _ in range(MAX_ROUNDS):
         loose = max(LOOSE, problem.level(model.n_edges))
-        model, at, _ = _search(problem, covariances, model, at, loose)
+        model, at, _ = _search(problem, grid, model, at, loose)
         model, at = eliminate(problem, model, at, lambda n_edges: max(LOOSE, problem.level(n_edges)))
         edges = frozenset(zip(model.target, model.source, np.round(model.lag), strict=True))
         if edges in seen:
@@ -70,16 +70,18 @@ def select(problem: Problem) -> tuple[Parameters, Evaluation, list[Row]]:
     model = choose_order(problem, model, at)
     model, at = problem.refine(model, tolerance=0.1)
     # Shorter own past leaves stronger evidence: one more look, then the threshold that was asked for.
-    model, at, rows = _search(problem, covariances, model, at, problem.level(model.n_edges))
+    model, at, rows = _search(problem, grid, model, at, problem.level(model.n_edges))
     model, at = eliminate(problem, model, at, problem.level)
     model, at = problem.refine(model)
     return model, at, rows
 
 
-def _own_past_only(problem: Problem, covariances: Covariances) -> Parameters:
-    """No edges; own past by Yule-Walker."""
-    n_channels, order = problem.data.n_channels, problem.max_order
-    past = covariances.past * np.where(np.arange(order + 1) == 0, 1 + 1e-9, 1.0)
+def _own_past_only(problem: Problem) -> Parameters:
+    """No edges; own past by Yule-Walker, which is stable."""
+    data, order = problem.data, problem.max_order
+    past = data.samples((np.abs(data.spectrum) ** 2).sum(1))[:, : order + 1]
+    past[:, 0] *= 1 + 1e-9
+    n_channels = len(past)
     own = [solve_toeplitz(p[:order], p[1:]) for p in past] if order else np.zeros((n_channels, 0))
     none = np.zeros(0)
     return Parameters(
@@ -95,24 +97,16 @@ def _own_past_only(problem: Problem, covariances: Covariances) -> Parameters:
 
 
 def _search(
-    problem: Problem, covariances: Covariances, model: Parameters, at: Evaluation, p_in: float
+    problem: Problem, grid: Grid, model: Parameters, at: Evaluation, p_in: float
 ) -> tuple[Parameters, Evaluation, list[Row]]:
     """One search of all rows around `model`, then a joint refinement of what it proposes."""
-    rows = search_rows(
-        problem.data,
-        covariances,
-        model,
-        problem.innovation,
-        at,
-        (problem.min_lag, problem.max_lag),
-        problem.threshold.z(p_in),
-    )
+    z_in = problem.threshold.z(p_in)
+    rows = search_rows(problem.data, grid, model, problem.innovation, at, z_in)
     own, edges = model.own.copy(), []
     for row in rows:
-        value, _, past = row.solve(row.edges)
-        scale = np.exp(model.log_scale[row.target])
-        own[row.target, : len(past)] = past * scale
-        edges += [(row.target, j, lag, w * scale) for (j, lag), w in zip(row.edges, value[:, 0], strict=True)]
+        found, past = row.proposal()
+        own[row.target, : len(past)] = past
+        edges += found
     target, source, lag, weight = np.array(edges).reshape(-1, 4).T
     bare = replace(model.keep(np.zeros(model.n_edges, bool)), own=own)
     proposal = bare.add(target.astype(int), source.astype(int), lag, weight)

@@ -12,11 +12,12 @@ from scipy import fft
 
 from cldtrans.lag.system import bin_counts, rfft_bins
 
-GUARD = 24
+GUARD = 8
 """Samples beyond the largest lag, at either end, in which the cut kernel of a fractional delay is felt.
 
-The kernel's tail beyond n samples holds 2 sin²(πδ) / (π² n) of the power: below 1 % of a delayed source at
-the first scored sample, and falling from there; see docs/ldsem.md for its measured effect (none)."""
+The kernel's tail beyond n samples holds about 2 sin²(πδ) / (π² n) of the power: 2.5 % of a delayed source at
+the first scored sample at worst, falling as 1/n from there. Guards of 4 to 24 samples give the same errors
+(white noise and poles of radius 0.9 and 0.98); longer ones only cost samples."""
 
 LONGEST = 8192
 """Longer windows cut from a record are split into overlapping ones; no scored sample is lost."""
