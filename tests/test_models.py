@@ -102,6 +102,17 @@ def test_permuted_channels_permute_lags_and_keep_logits(name, dtype):
     assert (a.logits - b.logits).abs().max() < (1e-4 if dtype == torch.float64 else 1e-3)
 
 
+def test_the_order_of_dependent_leads_does_not_decide_lags():
+    x = torch.randn(4, 8, 2500).cumsum(-1)
+    leads = torch.cat(
+        [x, x[:, :1] - x[:, 1:2], -(x[:, :1] + x[:, 1:2]) / 2, x[:, :1] - x[:, 1:2] / 2, x[:, :1]], 1
+    )
+    model, order = make_model(), torch.randperm(12)
+    with torch.no_grad():
+        a, b = (model.lags(value, 500.0, modality="ecg").tau for value in (leads, leads[:, order]))
+    assert (a[:, order][:, :, order] - b).abs().max() < 1e-4
+
+
 def test_masked_channels_change_nothing():
     model = make_model(torch.float64)
     x = torch.randn(2, 7, 1600, dtype=torch.float64)

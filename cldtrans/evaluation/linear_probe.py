@@ -36,8 +36,8 @@ class LinearProbe:
         deviation = x.std(axis=0)
         self.mean = x.mean(axis=0)
         self.scale = np.where(
-            deviation > 1e-8 * np.abs(self.mean) + 1e-12, deviation, np.inf
-        )  # constant: dropped
+            deviation > 1e-5 * np.abs(self.mean) + 1e-12, deviation, np.inf
+        )  # constant but for float32 rounding: dropped
         x, x_val = self._standardise(x), self._standardise(x_val)
         questions = (
             [y[:, k] for k in range(len(self.classes))] if self.kind == "multilabel" else [np.asarray(y)]

@@ -18,7 +18,7 @@ from cldtrans.models.readouts import net_lead
 Kind = Literal["binary", "multiclass", "multilabel", "regression"]
 MOMENTS = 3  # over valid channels: mean, standard deviation, maximum
 CLIP = 10.0  # of standardised inputs of a head
-LAG_SUMMARIES = 4  # a channel: outgoing and incoming edges, net lead, mean incoming lag
+LAG_SUMMARIES = 4  # a channel: outgoing and incoming edges, size of the net lead, mean incoming lag
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class HeadSpec:
 def pool_channels(latents: Tensor, states: Tensor, lags: Lags) -> Tensor:
     """One vector a channel [B, C, P] from latents [B, C, L, D], states [B, C, S, H] and lags."""
     p, lag = lags.edge_probability, lags.edge_probability * lags.tau
-    summaries = torch.stack([p.sum(1), p.sum(2), 10 * net_lead(lags.tau, p), 10 * lag.sum(2)], -1)
+    summaries = torch.stack([p.sum(1), p.sum(2), 10 * net_lead(lags.tau, p).abs(), 10 * lag.sum(2)], -1)
     parts = [*_moments(latents), latents.amax(2), *_moments(states), summaries]
     return torch.cat([part.to(latents.dtype) for part in parts], -1)
 

@@ -19,7 +19,7 @@ Sources: Chen, Billings & Luo 1989 (orthogonal least squares); Knapp & Carter 19
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +47,11 @@ class LagFeatures:
     phat: Tensor  # [B, C, C] largest coherence of the phases over positive lags
     phat_tau: Tensor  # [B, C, C]
     phat_net: Tensor  # [B, C, C] signed lag of the largest coherence, > 0: the target follows
+
+    def to(self, dtype: torch.dtype) -> LagFeatures:
+        """The numbers as `dtype`."""
+        values = (getattr(self, f.name) for f in fields(self))
+        return LagFeatures(*(v.to(dtype) if v.is_floating_point() else v for v in values))
 
 
 def standardise(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

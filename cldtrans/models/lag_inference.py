@@ -59,10 +59,12 @@ class LagInference(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, modality: str) -> Lags:
         """`x` [B, C, T] at the modality's rate, `mask` bool [B, C]."""
-        x, alive = standardise(x, mask)
         rate_hz, max_lag = RATE_HZ[modality], self.max_lag(modality)
         with torch.autocast(x.device.type, enabled=False):
-            evidence = self._evidence(x.to(torch.promote_types(x.dtype, torch.float32)), alive, max_lag)
+            # The search for the best lag is a choice: in float64, rounding (hence the order of the channels)
+            # does not decide it even where channels are sums of others.
+            signal, alive = standardise(x.double(), mask)
+            evidence = self._evidence(signal, alive, max_lag).to(x.dtype)
         return self.refine(evidence, alive, max_lag, rate_hz)
 
     def max_lag(self, modality: str) -> int:

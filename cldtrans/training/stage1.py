@@ -172,7 +172,7 @@ def _pretraining_rows(name: str, windows: ShardSet) -> np.ndarray:
     index = windows.index
     use = (index["kind"] == "grid").to_numpy()
     if name == "ptbxl":
-        use &= index["fold"].isin(list(PTBXL_TRAINING_FOLDS)).to_numpy()
+        use = use & index["fold"].isin(list(PTBXL_TRAINING_FOLDS)).to_numpy()
     return np.flatnonzero(use)
 
 

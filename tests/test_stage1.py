@@ -1,0 +1,254 @@
+"""The stage-1 objective, the simulated worlds that teach lags, and the training as a whole."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from test_models import SETTINGS, make_model, worlds  # noqa: E402
+from toy_shards import write_shards  # noqa: E402
+
+from cldtrans.config import Config, ModelConfig, Stage1Config, resolve  # noqa: E402
+from cldtrans.errors import DataError  # noqa: E402
+from cldtrans.models import CLDTrans  # noqa: E402
+from cldtrans.models.motifs import RATE_HZ  # noqa: E402
+from cldtrans.training import objective  # noqa: E402
+from cldtrans.training.loader import Batch  # noqa: E402
+from cldtrans.training.stage1 import Objective, open_corpora, train_stage1  # noqa: E402
+from cldtrans.training.worlds import WorldCorpus, network_world, spread_world  # noqa: E402
+
+PROJECT = Path(__file__).parent.parent
+WEIGHTS = {
+    "waveform": 1.0,
+    "spectrum": 1.0,
+    "commitment": 0.25,
+    "ldsem": 0.1,
+    "sparsity": 0.01,
+    "smoothness": 0.01,
+    "energy": 0.001,
+    "fill": 0.5,
+    "edge": 1.0,
+    "lag": 0.3,
+    "lead": 0.3,
+}
+STAGE1 = Stage1Config.model_validate(
+    {
+        "datasets": ["eegmmidb", "ptbxl"],
+        "validation_windows": 8,
+        "max_channels": None,
+        "crop_s": None,
+        "simulator_fraction": 0.25,
+        "mask_fraction": 0.3,
+        "weights": WEIGHTS,
+    }
+)
+
+
+def small_config(steps=4, **stage1):
+    config = resolve([*sorted((PROJECT / "config/datasets").glob("*.yaml")), PROJECT / "config/config.yaml"])
+    settings = config.model_dump(mode="json")
+    settings["model"] = SETTINGS
+    settings["stage1"] = {**STAGE1.model_dump(mode="json"), **stage1}
+    settings["loop"] |= {
+        "steps": steps,
+        "batch_size": 4,
+        "micro_batch": 4,
+        "warmup_steps": 1,
+        "precision": "float32",
+        "checkpoint_every": 2,
+        "validate_every": 2,
+        "num_workers": 0,
+    }
+    return Config.model_validate(settings)
+
+
+def batch_of(x, modality="eeg", **data):
+    mask = torch.ones(x.shape[:2], dtype=torch.bool)
+    return Batch(3, 0, "corpus", modality, RATE_HZ[modality], {"x": x, "mask": mask, **data})
+
+
+def world_batch(modality="eeg", n=4):
+    corpus = WorldCorpus(modality, SETTINGS["tau_max_s"][modality], seed=5, max_channels=8)
+    arrays = corpus.load(np.arange(n), np.random.default_rng(1))
+    data = {key: torch.from_numpy(value) for key, value in arrays.items()}
+    return Batch(0, 0, corpus.name, modality, corpus.rate_hz, data)
+
+
+def test_ldsem_term_prefers_true_lags_to_shuffled_ones():
+    x, _, _ = worlds(4, 6)
+    model = make_model(torch.float64)
+    with torch.no_grad():
+        encoding = model.encode(x, 160.0, None, "eeg")
+        lags = encoding.lags
+        right = objective.ldsem(encoding.x, encoding.mask, lags, "eeg", 0.3)
+        order = torch.randperm(36, generator=torch.Generator().manual_seed(0))
+        wrong = objective.ldsem(
+            encoding.x, encoding.mask, lags, "eeg", 0.3, lags.tau.flatten(1)[:, order].view_as(lags.tau)
+        )
+    assert (right < wrong - 0.02).all()
+
+
+def test_log_determinant_is_that_of_the_system():
+    rng = np.random.default_rng(0)
+    weight, lag = 0.4 * rng.standard_normal((3, 3)), rng.uniform(0, 5, (3, 3))
+    np.fill_diagonal(weight, 0)
+    own = 0.3 * rng.standard_normal((3, 2))
+    fine = []
+    for f in (np.arange(4096) + 0.5) / 8192:
+        turn = np.exp(-2j * np.pi * f * np.arange(1, 3))
+        matrix = np.diag(1 - own @ turn) - weight * np.exp(-2j * np.pi * f * lag)
+        fine.append(math.log(abs(np.linalg.det(matrix))))
+    found = objective._log_determinant(*(torch.tensor(v)[None] for v in (weight, lag, own)))
+    assert abs(float(found) - np.mean(fine)) < 1e-3
+
+
+def test_dependent_channels_are_left_out_of_the_likelihood():
+    x = torch.randn(2, 8, 2000, dtype=torch.float64)
+    leads = torch.cat([x, x[:, :1] - x[:, 1:2], -(x[:, :1] + x[:, 1:2]) / 2, x[:, 2:3] + x[:, 3:4]], 1)
+    leads = leads / leads.std(-1, keepdim=True)
+    mask = torch.ones(2, 11, dtype=torch.bool)
+    assert objective.independent_channels(leads, mask).sum(1).tolist() == [8, 8]
+    assert not objective.independent_channels(leads, mask)[:, 8:].any()
+    model = make_model(torch.float64)
+    with torch.no_grad():
+        encoding = model.encode(leads, 500.0, mask, "ecg")
+        value = objective.ldsem(encoding.x, encoding.mask, encoding.lags, "ecg", 0.1)
+    assert (value > -1).all(), "white channels cannot be predicted, and no scale falls to zero"
+
+
+@pytest.mark.parametrize("modality", ["eeg", "ecg"])
+def test_worlds_are_known_by_number_and_have_their_edges(modality):
+    tau_max_s = SETTINGS["tau_max_s"][modality]
+    corpus = WorldCorpus(modality, tau_max_s, seed=0, max_channels=10)
+    a = corpus.load(np.array([7, 3]), np.random.default_rng(2))
+    b = corpus.load(np.array([3]), np.random.default_rng(2))
+    for key in a:
+        assert np.array_equal(a[key][1], b[key][0])
+    assert np.isfinite(a["x"]).all()
+    for make in (network_world, spread_world):
+        world = make(np.random.default_rng(4), 8, 1000, corpus.rate_hz, tau_max_s, modality)
+        assert not world.edge.diagonal().any() and world.edge.any()
+        assert (world.lag_s[world.edge] > 0).all() and world.lag_s.max() <= tau_max_s
+        assert (world.lag_s[~world.edge] == 0).all()
+
+
+def test_a_discharge_reaches_its_targets_after_its_lead():
+    """The signed lag of the strongest cross-correlation agrees with the tree's hops."""
+    right = total = 0
+    for seed in range(6):
+        world = spread_world(np.random.default_rng(seed), 8, 1600, 160.0, 0.3, "eeg")
+        x = (world.x - world.x.mean(1, keepdims=True)) / world.x.std(1, keepdims=True)
+        for target, source in zip(*np.nonzero(world.edge), strict=True):
+            hop = world.lag_s[target, source] * 160
+            full = np.abs(np.correlate(x[target], x[source], "full"))
+            middle = len(full) // 2
+            near = full[middle - 24 : middle + 25]
+            right += int(abs(np.argmax(near) - 24 - hop) < 3)
+            total += 1
+    assert right > 0.5 * total
+
+
+def test_every_part_learns():
+    model = make_model().train()
+    loss = Objective(STAGE1)
+    for batch in (
+        batch_of(torch.randn(2, 5, 800)),
+        batch_of(torch.randn(2, 12, 2000), "ecg"),
+        world_batch(),
+    ):
+        terms = loss(model, batch)
+        assert torch.isfinite(terms["loss"])
+        terms["loss"].backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum()]
+    behind_zero = (
+        "lag_inference.embed",
+        "lag_inference.mix",
+        "lag_inference.norm",
+    )  # until the last layer moves
+    assert all(name.startswith(behind_zero) for name in without), without
+    model.update_codebooks()
+    assert all(book.updates == 1 for book in model.codebooks.values())
+
+
+def test_a_loss_is_the_mean_of_its_parts():
+    model = make_model(torch.float64).train()
+    torch.nn.init.normal_(model.lag_inference.out.weight, std=0.1)
+    loss = Objective(STAGE1.model_copy(update={"weights": {**WEIGHTS, "smoothness": 0.0}}))
+    for whole in (batch_of(torch.randn(4, 5, 800, dtype=torch.float64)), world_batch()):
+        whole = whole.to(torch.device("cpu"), torch.float64)
+        together = loss(model, whole)["loss"]
+        apart = sum(loss(model, part)["loss"] for part in whole.split(2)) / 2
+        torch.testing.assert_close(together, apart, rtol=1e-9, atol=1e-9)
+
+
+def test_hidden_steps_are_bridged_by_time_or_graph():
+    hide = objective.hidden_steps((10, 80), 0.5, 3, torch.device("cpu"))
+    assert torch.equal(hide, objective.hidden_steps((10, 80), 0.5, 3, torch.device("cpu")))
+    assert 0.3 < hide.float().mean() < 0.65
+    assert not objective.hidden_steps((10, 80), 0.0, 3, torch.device("cpu")).any()
+
+
+def write_corpora(folder, n_subjects=6):
+    rng = np.random.default_rng(0)
+    eeg = pd.DataFrame({"subject": [f"s{k % n_subjects}" for k in range(12)], "recording": "r"})
+    ecg = pd.DataFrame({"subject": [f"p{k}" for k in range(20)], "recording": "r"})
+    ecg["fold"] = [1 + k % 10 for k in range(20)]
+    for name, index, shape, rate_hz in (
+        ("eegmmidb", eeg, (6, 480), 160.0),
+        ("ptbxl", ecg, (12, 1000), 500.0),
+    ):
+        write_shards(
+            folder / name,
+            rng.standard_normal((len(index), *shape)),
+            index,
+            channels=tuple(f"c{k}" for k in range(shape[0])),
+            rate_hz=rate_hz,
+            task=None,
+            modality="eeg" if name == "eegmmidb" else "ecg",
+        )
+
+
+def test_training_writes_a_model_that_loads(tmp_path):
+    write_corpora(tmp_path / "shards")
+    config = small_config()
+    arguments = (config, "cldtrans", 7, tmp_path / "shards", tmp_path / "out", tmp_path / "work")
+    result = train_stage1(*arguments)
+    assert result.steps == 4 and result.best_step is not None
+    record = json.loads((tmp_path / "out/training.json").read_text())
+    assert {"loss", "grad_norm"} <= set(record["history"][0])
+    assert "ldsem/eegmmidb" in record["validations"][-1] and "edge/worlds-eeg" in record["validations"][-1]
+    model = CLDTrans.from_pretrained(tmp_path / "out")
+    assert model.config == ModelConfig.model_validate(SETTINGS)
+    first = {k: v.clone() for k, v in model.state_dict().items()}
+    again = train_stage1(*arguments[:4], tmp_path / "out2", tmp_path / "work2")
+    assert again.history == result.history, "a second run gives the same numbers"
+    second = CLDTrans.from_pretrained(tmp_path / "out2").state_dict()
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_corpora_that_are_not_there(tmp_path):
+    write_corpora(tmp_path, n_subjects=1)
+    network = ModelConfig.model_validate(SETTINGS)
+    found = open_corpora(
+        STAGE1.model_copy(update={"datasets": ["eegmmidb", "mimic_ecg"]}), network, tmp_path, 0
+    )
+    assert [corpus.name for corpus in found.train] == ["eegmmidb", "worlds-eeg"] and not found.validation
+    assert any("one subject" in note for note in found.notes)
+    assert any("mimic_ecg: left out" in note for note in found.notes)
+    with pytest.raises(DataError, match="no corpus to train on"):
+        open_corpora(STAGE1, network, tmp_path / "nothing", 0)
+
+
+def test_ptbxl_keeps_its_test_folds(tmp_path):
+    write_corpora(tmp_path)
+    network = ModelConfig.model_validate(SETTINGS)
+    found = open_corpora(STAGE1.model_copy(update={"datasets": ["ptbxl"]}), network, tmp_path, 0)
+    rows = np.concatenate([corpus.rows for corpus in (found.train[0], *found.validation)])
+    assert sorted(rows) == [k for k in range(20) if 1 + k % 10 <= 8]
+    subjects = [set(corpus.rows) for corpus in (found.train[0], found.validation[0])]
+    assert not subjects[0] & subjects[1]
