@@ -105,7 +105,7 @@ def test_permuted_channels_permute_lags_and_keep_logits(name, dtype):
 def test_the_order_of_dependent_leads_does_not_decide_lags():
     x = torch.randn(4, 8, 2500).cumsum(-1)
     leads = torch.cat(
-        [x, x[:, :1] - x[:, 1:2], -(x[:, :1] + x[:, 1:2]) / 2, x[:, :1] - x[:, 1:2] / 2, x[:, :1]], 1
+        [x, x[:, :1] - x[:, 1:2], -(x[:, :1] + x[:, 1:2]) / 2, x[:, :1] - x[:, 1:2] / 2, x[:, 1:2] - x[:, :1] / 2], 1
     )
     model, order = make_model(), torch.randperm(12)
     with torch.no_grad():
