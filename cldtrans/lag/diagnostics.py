@@ -41,7 +41,7 @@ def assumptions(
     min_lag: float,
     max_lag: float,
     max_order: int,
-    stderr_lag: np.ndarray,
+    rivals: list[tuple[int, float]],
 ) -> list[str]:
     """Warnings on a fitted model.
 
@@ -53,8 +53,8 @@ def assumptions(
         [n] number of the window that each belongs to.
     kept
         [K] the channels' positions in the input.
-    stderr_lag
-        [E] samples.
+    rivals
+        Edges (position, other lag in milliseconds) of which another lag fits nearly as well.
     """
     n_samples = residual.shape[1]
     lines = []
@@ -88,11 +88,10 @@ def assumptions(
         )
     if high.any():
         lines.append(f"the lag of {_pairs(model, kept, high)} is at tau_max: try a larger one")
-    unsure = (stderr_lag > 0.5) & ~low & ~high
-    if unsure.any():
+    for edge, other_ms in rivals:
+        name = _pairs(model, kept, np.arange(model.n_edges) == edge)
         lines.append(
-            f"the lag of {_pairs(model, kept, unsure)} is known to no better than half a sample: another "
-            "peak of the likelihood may be the right one"
+            f"{name}: a lag of {other_ms:.1f} ms fits nearly as well; its interval does not cover both"
         )
     per_row = 2 * np.bincount(model.target, minlength=model.n_channels) + model.order + 1
     if n_samples < 50 * per_row.max(initial=1):

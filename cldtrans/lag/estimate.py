@@ -201,7 +201,7 @@ def _result(
         min_lag=problem.min_lag,
         max_lag=problem.max_lag,
         max_order=problem.max_order,
-        stderr_lag=stderr[layout.lag],
+        rivals=[(e, 1e3 * lag / sample_rate) for e, lag in _rivals(model, rows)],
     )
     return LagFit(
         tau=pairs(model.lag / sample_rate, np.nan),
@@ -223,6 +223,23 @@ def _result(
         left_out=sorted(prepared.constant + [c for c, _ in prepared.dependent]),
         warnings=warnings,
     )
+
+
+NEARLY_AS_WELL = 3.0
+"""Log likelihood, against the best, within which another lag of an edge is reported."""
+
+
+def _rivals(model: Parameters, rows: list[Row]) -> list[tuple[int, float]]:
+    """Edges (position) with another peak nearly as high, and its lag in samples."""
+    found = []
+    for row in rows:
+        mine = np.nonzero(model.target == row.target)[0]
+        edges = list(zip(model.source[mine].tolist(), model.lag[mine].tolist(), strict=True))
+        for position, edge in enumerate(mine.tolist()):
+            lag, loss = row.rival(edges, position)
+            if loss < NEARLY_AS_WELL:
+                found.append((edge, lag))
+    return found
 
 
 def _p_values(

@@ -82,8 +82,8 @@ DRIFT_EXCESS = 5.0
 def drifting(x: np.ndarray) -> np.ndarray:
     """Channels whose slow change is more than their dynamics explain, bool [C]; x [N, C, T].
 
-    Where the spectrum is that of a damped system, the slowest cosines hold about as much power each as the next
-    ones. Taking out what is not drift would cost precision: a window's own slow cosines do not commute
+    Where the spectrum is that of a damped system, the slowest cosines hold about as much power each as the
+    next ones. Taking out what is not drift would cost precision: a window's own slow cosines do not commute
     with delays, so that the removal adds noise to the residuals.
     """
     x = x - x.mean((0, 2), keepdims=True)

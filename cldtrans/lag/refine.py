@@ -38,14 +38,14 @@ def refine(
     at = evaluate(data, model, innovation, jacobian)
     layout = Layout.of(model)
     inverse: _Inverse | None = None
-    moved = np.inf
+    fresh, moved = False, 0.0
     for step in range(max_steps):
-        if inverse is None or moved > 0.25:
+        if inverse is None:
             layout, hessian, _ = information(data, model, innovation, at)
-            inverse, moved = _Inverse.of(hessian), 0.0
+            inverse, fresh, moved = _Inverse.of(hessian), True, 0.0
         slope = layout.pack(*gradient(data, model, at))
         change = -inverse.times(slope)
-        gain = -0.5 * float(slope @ change)
+        expected = -0.5 * float(slope @ change)
         length = 1.0
         for _ in range(8):
             trial = _moved(model, layout, length * change, lags)
@@ -54,16 +54,18 @@ def refine(
                 break
             length *= 0.4
         else:
-            if moved == 0.0:
-                return model, at
+            if fresh:
+                break
             inverse = None
             continue
-        improvement = at.loss - tried.loss
+        gained = at.loss - tried.loss
         moved += float(np.abs(trial.lag - model.lag).max(initial=0.0))
         model, at = trial, tried
-        if gain < tolerance and improvement < tolerance:
+        if expected < tolerance and gained < tolerance:
             break
-        if length < 0.1 and moved > 0.0:
+        # The matrix is used again as long as it foretells what a step gains.
+        fresh = False
+        if moved > 0.25 or gained < 0.3 * expected or gained > 3.0 * expected:
             inverse = None
         if innovation == "student" and step % 5 == 4:
             model = rescale(data, model, innovation, at)

@@ -138,7 +138,7 @@ class Row:
     ):
         """Quadratic model of the row around `model`.
 
-        score [C, lags] there, times the target's scale; curvature and score2 the density's E[phi'] and E[phi²].
+        score [C, lags] there, times the target's scale; curvature and score2: the density's E[phi'], E[phi²].
         """
         self.target, self.data, self.grid = target, data, grid
         self.curvature, self.score2 = curvature, score2
@@ -161,7 +161,7 @@ class Row:
         self.own, self.blocks = filled[0], dict(zip(self.edges, filled[1:], strict=True))
 
     def _regressors(self, spectrum: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scored values and correlations with the candidates of `spectrum` [N, B] times each factor [q, B]."""
+        """Scored values, and correlations with candidates, of `spectrum` [N, B] times each factor [q, B]."""
         if not len(factors):
             return np.zeros((0, self.data.n_scored)), np.zeros((0, *self.grid.energy.shape))
         masked = self.data.samples(spectrum * factors[:, None]) * self.data.scored
@@ -196,8 +196,8 @@ class Row:
     def scan(self, edges: list[Edge]) -> tuple[np.ndarray, np.ndarray]:
         """Squared z and gain in log likelihood of each candidate given own past and `edges`, [C, lags]."""
         gram, rows, slope = self._design(edges)
-        flat = rows.reshape(len(rows), -1)
         energy = self.grid.energy
+        flat = rows.reshape(len(rows), energy.size)
         solved = np.linalg.solve(gram, np.column_stack([slope, flat]))
         number = self.slope - (solved[:, 0] @ flat).reshape(energy.shape)
         left = energy - np.einsum("qk,qk->k", flat, solved[:, 1:]).reshape(energy.shape)
@@ -208,7 +208,7 @@ class Row:
         return square / self.score2, square / (2 * self.curvature)
 
     def solve(self, edges: list[Edge]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Least squares: weight and derivative's weight of each edge [E, 2], z² of weights [E], own past [p]."""
+        """Least squares: weight and derivative's weight of each edge [E, 2], z² of weights [E], own past."""
         gram, _, slope = self._design(edges)
         inverse = np.linalg.pinv(gram, rcond=1e-13, hermitian=True)
         value = inverse @ slope / self.curvature
@@ -250,6 +250,25 @@ class Row:
                 self.edges[position] = (int(j), float(k) / PER_SAMPLE)
                 return True
         return False
+
+    def rival(self, edges: list[Edge], position: int) -> tuple[float, float]:
+        """Best other peak of an edge's likelihood over its lag, given the others: lag, loss against its own.
+
+        The loss is in log likelihood; infinite where there is no other peak.
+        """
+        edges = [(j, round(lag * PER_SAMPLE) / PER_SAMPLE) for j, lag in edges]  # where slopes are known
+        source, lag = edges[position]
+        gain = self.scan(edges[:position] + edges[position + 1 :])[1][source]
+        here = int(np.clip(np.round(lag * PER_SAMPLE), 0, len(gain) - 1))
+        padded = np.concatenate([[-1.0], gain, [-1.0]])
+        peak = (gain > padded[:-2]) & (gain >= padded[2:])
+        near = slice(max(0, here - PER_SAMPLE), here + PER_SAMPLE + 1)
+        own = gain[near].max()
+        peak[near] = False
+        if not peak.any():
+            return lag, np.inf
+        other = int(np.argmax(np.where(peak, gain, -1.0)))
+        return other / PER_SAMPLE, float(own - gain[other])
 
     def proposal(self) -> tuple[list[tuple[int, int, float, float]], np.ndarray]:
         """Edges (target, source, lag, weight), lags moved off the grid by a Gauss-Newton step; own past."""

@@ -124,44 +124,71 @@ def eliminate(
     """
     while model.n_edges:
         layout, spread = problem.covariance(model, at)
-        keep = _still_significant(model, layout, spread, problem.threshold.z(level(model.n_edges)))
+        rest, keep = _without_weakest(model, layout, spread, problem.threshold.z(level(model.n_edges)))
         if keep.all():
             return model, at
-        model, at = problem.refine(model.keep(keep), tolerance=0.5)
+        model, at = problem.refine(rest.keep(keep), tolerance=0.5)
     return model, at
 
 
-def _still_significant(model: Parameters, layout: Layout, spread: np.ndarray, z_out: float) -> np.ndarray:
-    weight, spread = model.weight.copy(), spread.copy()
-    n_edges = model.n_edges
-    keep = np.ones(n_edges, bool)
+def _without_weakest(
+    model: Parameters, layout: Layout, spread: np.ndarray, z_out: float
+) -> tuple[Parameters, np.ndarray]:
+    """The model with the other estimates moved as the dropped edges ask, and the edges kept, bool [E]."""
+    value = layout.pack(model.weight, model.lag, model.own, model.log_scale)
+    keep = np.ones(model.n_edges, bool)
     while keep.any():
-        z = np.where(keep, np.abs(weight) / np.sqrt(np.diag(spread)[layout.weight]), np.inf)
+        deviation = np.sqrt(np.maximum(np.diag(spread)[layout.weight], 1e-300))
+        z = np.where(keep, np.abs(value[layout.weight]) / deviation, np.inf)
         weakest = int(np.argmin(z))
         if z[weakest] >= z_out:
             break
         keep[weakest] = False
-        fixed = [layout.weight[weakest], layout.lag[weakest]]
-        block = spread[np.ix_(fixed, fixed)] + 1e-12 * np.diag(np.diag(spread)[fixed])
-        pull = np.linalg.solve(block, spread[fixed])  # [2, n]
-        weight = weight - pull[0, layout.weight] * weight[weakest]
-        spread = spread - spread[:, fixed] @ pull
-    return keep
+        # Without its weight an edge's lag has no meaning: both leave.
+        target = value.copy()
+        target[layout.weight[weakest]] = 0.0
+        value, spread = _conditioned(
+            value, spread, np.array([layout.weight[weakest], layout.lag[weakest]]), target
+        )
+    return _unpacked(model, layout, value), keep
+
+
+def _conditioned(
+    value: np.ndarray, spread: np.ndarray, fixed: np.ndarray, target: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of a normal vector once its entries `fixed` are known to be those of `target`."""
+    block = spread[np.ix_(fixed, fixed)]
+    pull = np.linalg.pinv(block, rcond=1e-12, hermitian=True) @ spread[fixed]
+    return value + (target - value)[fixed] @ pull, spread - spread[:, fixed] @ pull
+
+
+def _unpacked(model: Parameters, layout: Layout, value: np.ndarray) -> Parameters:
+    """`model` with lags clipped to moves of a sample, and everything else, from a vector."""
+    return replace(
+        model,
+        weight=value[layout.weight],
+        lag=np.maximum(model.lag + np.clip(value[layout.lag] - model.lag, -1.0, 1.0), 0.0),
+        own=np.where(layout.own >= 0, value[np.maximum(layout.own, 0)], 0.0),
+        log_scale=value[layout.log_scale],
+    )
 
 
 def choose_order(problem: Problem, model: Parameters, at: Evaluation) -> Parameters:
     """Shorten each channel's own past by the Bayesian information criterion, in its Wald form."""
     layout, spread = problem.covariance(model, at)
-    order = np.zeros(model.n_channels, int)
+    value = layout.pack(model.weight, model.lag, model.own, model.log_scale)
+    order = model.order.copy()
     penalty = np.log(problem.data.effective_samples)
     for channel in range(model.n_channels):
-        at_index = layout.own[channel][layout.own[channel] >= 0]
-        value = model.own[channel, : len(at_index)]
+        own = layout.own[channel][layout.own[channel] >= 0]
         cost = [0.0]  # of dropping the last 0, 1, 2, ... coefficients
-        for first in range(len(at_index) - 1, -1, -1):
-            tail = at_index[first:]
-            wald = value[first:] @ np.linalg.solve(spread[np.ix_(tail, tail)], value[first:])
-            cost.append(wald - penalty * len(tail))
-        order[channel] = len(at_index) - int(np.argmin(cost))
+        for first in range(len(own) - 1, -1, -1):
+            tail = own[first:]
+            precision = np.linalg.pinv(spread[np.ix_(tail, tail)], rcond=1e-12, hermitian=True)
+            cost.append(value[tail] @ precision @ value[tail] - penalty * len(tail))
+        order[channel] = len(own) - int(np.argmin(cost))
+        if order[channel] < len(own):
+            value, spread = _conditioned(value, spread, own[order[channel] :], np.zeros_like(value))
     kept = np.arange(model.own.shape[1]) < order[:, None]
-    return replace(model, order=order, own=model.own * kept)
+    shortened = _unpacked(model, layout, value)
+    return replace(shortened, order=order, own=shortened.own * kept)
