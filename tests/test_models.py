@@ -10,9 +10,10 @@ torch = pytest.importorskip("torch")
 from cldtrans.config import ModelConfig  # noqa: E402
 from cldtrans.lag.simulate import simulate_ldsem  # noqa: E402
 from cldtrans.models import CLDTrans  # noqa: E402
+from cldtrans.models.covariances import lagged_covariance, standardise  # noqa: E402
 from cldtrans.models.graph_ode import GraphODE, VectorField, control_path  # noqa: E402
 from cldtrans.models.heads import HeadSpec  # noqa: E402
-from cldtrans.models.lag_features import lag_features, lagged_covariance, standardise  # noqa: E402
+from cldtrans.models.lag_features import lag_features  # noqa: E402
 from cldtrans.models.motifs import Codebook, perplexity  # noqa: E402
 from cldtrans.models.readouts import READOUTS, focal_scores  # noqa: E402
 from cldtrans.models.resample import resample  # noqa: E402
@@ -104,9 +105,9 @@ def test_permuted_channels_permute_lags_and_keep_logits(name, dtype):
 
 def test_the_order_of_dependent_leads_does_not_decide_lags():
     x = torch.randn(4, 8, 2500).cumsum(-1)
-    leads = torch.cat(
-        [x, x[:, :1] - x[:, 1:2], -(x[:, :1] + x[:, 1:2]) / 2, x[:, :1] - x[:, 1:2] / 2, x[:, 1:2] - x[:, :1] / 2], 1
-    )
+    first, second = x[:, :1], x[:, 1:2]
+    leads = [x, first - second, -(first + second) / 2, first - second / 2, second - first / 2]
+    leads = torch.cat(leads, 1)
     model, order = make_model(), torch.randperm(12)
     with torch.no_grad():
         a, b = (model.lags(value, 500.0, modality="ecg").tau for value in (leads, leads[:, order]))

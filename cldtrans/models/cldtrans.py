@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from cldtrans.config import ModelConfig
 from cldtrans.models.card import model_card
+from cldtrans.models.covariances import standardise
 from cldtrans.models.graph_ode import Adjacency, GraphODE, TokenMap, Trajectory, control_path, to_tokens
 from cldtrans.models.heads import HeadSpec, TaskHead, channel_width, pool_channels, pool_window
-from cldtrans.models.lag_features import standardise
 from cldtrans.models.lag_inference import LagInference, Lags, ZeroLag
 from cldtrans.models.motifs import MODALITIES, PATCH, RATE_HZ, Codebook, Codes, Decoder, Encoder
 from cldtrans.models.readouts import focal_scores

@@ -21,8 +21,9 @@ from cldtrans.config import ModelConfig
 from cldtrans.models.lag_features import OWN_LAGS, LagFeatures, lag_features, standardise
 from cldtrans.models.motifs import RATE_HZ
 
+CHOICE_GAIN = 4.0  # of the network's say in the choice, so that it can be nearly hard
 CANDIDATES = 3  # lags offered for each pair: conditional, marginal, phase coherence
-N_FEATURES = 24
+N_FEATURES = 26
 COHERENCE, COHERENCE_SLOPE = 0.28, 40.0  # mean coherence of a window at which the reading changes over
 FLOATS_AT_ONCE = 2**25  # of the largest table of the evidence, over the windows worked on together
 
@@ -53,7 +54,7 @@ class LagInference(nn.Module):
         self.embed = nn.Sequential(nn.Linear(N_FEATURES, width), nn.GELU(), nn.Linear(width, width))
         self.mix = nn.Sequential(nn.Linear(5 * width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.norm = nn.LayerNorm(width)
-        self.out = nn.Linear(width, 3 + CANDIDATES)
+        self.out = nn.Linear(width, 2 + CANDIDATES)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
@@ -93,14 +94,13 @@ class LagInference(nn.Module):
         z = torch.cat([z, z.transpose(1, 2), *_context(z, pair)], -1)
         delta = self.out(self.norm(self.mix(z))).to(evidence.score.dtype)
         prior_logit, prior_choice = reading(evidence)
-        choice = F.log_softmax(prior_choice + delta[..., 3:], -1)
+        choice = F.log_softmax(prior_choice + CHOICE_GAIN * delta[..., 2:], -1)
         candidates = torch.stack([evidence.tau, evidence.marginal_tau, evidence.phat_tau], -1)
-        tau = (choice.exp() * candidates).sum(-1) + 0.5 * torch.tanh(delta[..., 1])
-        tau = tau.clamp(0, max_lag)
+        tau = (choice.exp() * candidates).sum(-1).clamp(0, max_lag)
         if self.integer:
             tau = tau + (tau.round() - tau).detach()
         logit = prior_logit + delta[..., 0]
-        spread = F.softplus(delta[..., 2] - 1.0)
+        spread = F.softplus(delta[..., 1] - 1.0)
 
         def keep(value: Tensor) -> Tensor:
             return torch.where(pair, value, 0.0)
@@ -190,6 +190,8 @@ def pair_features(evidence: LagFeatures, mask: Tensor, max_lag: int) -> Tensor:
         close(e.marginal_tau, e.phat_tau),
         noise[:, :, None] * one / 4,
         noise[:, None, :] * one / 4,
+        (e.efficiency[:, :, None] - 1).clamp(-1, 3) * one,
+        (e.efficiency[:, None, :] - 1).clamp(-1, 3) * one,
         torch.log(valid)[:, None, None] * one / 4,
         score - best,
     ]

@@ -166,12 +166,12 @@ def true_lags(lags: Lags, edge: Tensor, lag_s: Tensor, rate_hz: float) -> Tensor
     """
     truth = lag_s * rate_hz
     apart = (lags.candidates * rate_hz - truth[..., None]).abs()
-    chosen = (lags.choice.exp() * torch.log1p(apart)).sum(-1)
+    chosen = (lags.choice.exp() * torch.log1p(apart / 0.1)).sum(-1)
     error = (lags.tau * rate_hz - truth).abs().clamp_max(20.0)
     spread = (lags.tau_stderr * rate_hz).clamp_min(0.02)
     density = error / spread + torch.log(spread)
     weight = edge.to(truth.dtype)
-    return ((chosen + 0.2 * density) * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
+    return ((0.5 * chosen + 0.2 * density) * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
 
 
 def leads(lags: Lags, lead: Tensor, tau_max_s: float) -> Tensor:

@@ -1,0 +1,101 @@
+"""Tables of lagged covariances between channels, at whole samples and between them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SINC_TAPS = 8  # on each side, to interpolate covariances
+FINER = 4  # steps a sample of an interpolated table
+
+
+def standardise(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Zero mean and unit variance a channel, zeros where masked; and the mask less flat channels."""
+    x = torch.where(mask[..., None], x, 0.0)
+    x = x - x.mean(-1, keepdim=True)
+    scale = x.square().mean(-1, keepdim=True).sqrt()
+    alive = mask & (scale[..., 0] > torch.finfo(x.dtype).tiny * 1e8)
+    return torch.where(alive[..., None], x / scale.clamp_min(torch.finfo(x.dtype).tiny), 0.0), alive
+
+
+def lagged_covariance(x: Tensor, y: Tensor, max_lag: int) -> Tensor:
+    """`R_ij(m) = 1/T sum_t x_i(t) y_j(t - m)`, m = 0..max_lag: [B, C, C, max_lag + 1]; zero outside.
+
+    Overlap-save: short frames, one product of C x frames matrices a frequency.
+    """
+    n_samples, size = x.shape[-1], max_lag + 1
+    n_frames = -(-n_samples // size)
+    tail = n_frames * size - n_samples
+    now = F.pad(x, (0, tail)).unflatten(-1, (n_frames, size))
+    now = F.pad(now, (size, 0))
+    past = F.pad(y, (size, tail)).unfold(-1, 2 * size, size)
+    a = torch.fft.rfft(now).permute(0, 3, 1, 2)  # [B, F, C, frames]
+    b = torch.fft.rfft(past).permute(0, 3, 1, 2)
+    spectrum = a @ b.transpose(-1, -2).conj()
+    table = torch.fft.irfft(spectrum.permute(0, 2, 3, 1), 2 * size)
+    return table[..., :size] / n_samples
+
+
+def two_sided(table: Tensor) -> Tensor:
+    """`R_ij(m)` for m = -M..M from m = 0..M, by `R_ij(-m) = R_ji(m)`: [..., C, C, 2 M + 1]."""
+    return torch.cat([table[..., 1:].flip(-1).transpose(-2, -3), table], -1)
+
+
+def finer(wide: Tensor) -> Tensor:
+    """A table over lags `first - SINC_TAPS .. last + SINC_TAPS` -> `first .. last` at 1/FINER sample.
+
+    [..., n] -> [..., FINER * (n - 2 SINC_TAPS)], by a windowed sinc.
+    """
+    taps = torch.arange(-SINC_TAPS, SINC_TAPS + 1, device=wide.device)
+    phase = torch.arange(FINER, device=wide.device) / FINER
+    distance = phase[:, None] - taps
+    kernel = torch.sinc(distance) * torch.cos(math.pi * distance / (2 * SINC_TAPS + 2)) ** 2
+    rows = wide.reshape(-1, 1, wide.shape[-1])
+    fine = F.conv1d(rows, kernel[:, None].to(wide.dtype))
+    return fine.transpose(1, 2).reshape(*wide.shape[:-1], -1)
+
+
+def covariance_at(fine: Tensor, first: int, i: Tensor, j: Tensor, lag: Tensor) -> Tensor:
+    """`R_ij(lag)` by cubic interpolation in a finer table [B, C, C, n] that begins at lag `first`.
+
+    i, j [B, ...] and lag broadcast.
+    """
+    i, j, lag = torch.broadcast_tensors(i, j, lag)
+    place = (lag - first).clamp_min(0) * FINER
+    left = place.floor().clamp(1, fine.shape[-1] - 3)
+    u = place - left
+    batch = torch.arange(fine.shape[0], device=fine.device).view(-1, *([1] * (i.dim() - 1)))
+    at = ((batch * fine.shape[1] + i) * fine.shape[2] + j) * fine.shape[3] + left.long()
+    flat = fine.reshape(-1)
+    a, b, c, d = (flat[at + step] for step in (-1, 0, 1, 2))
+    return (
+        -u * (u - 1) * (u - 2) / 6 * a
+        + (u + 1) * (u - 1) * (u - 2) / 2 * b
+        - (u + 1) * u * (u - 2) / 2 * c
+        + (u + 1) * u * (u - 1) / 6 * d
+    )
+
+
+def phase_whitened(x: Tensor, floor: float = 0.01) -> Tensor:
+    """Each channel with a flat spectrum where it has power: bins far below its strongest ones stay small."""
+    spectrum = torch.fft.rfft(x)
+    power = spectrum.abs().square()
+    smooth = F.avg_pool1d(power, 15, stride=1, padding=7, count_include_pad=False)
+    scale = (smooth + floor**2 * smooth.amax(-1, keepdim=True)).sqrt()
+    white = torch.fft.irfft(spectrum / scale.clamp_min(torch.finfo(x.dtype).tiny), x.shape[-1])
+    return white / white.square().mean(-1, keepdim=True).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
+
+
+def peak(profile: Tensor) -> tuple[Tensor, Tensor]:
+    """Height and place of the largest value, between samples by a parabola through its neighbours."""
+    height, at = profile.max(-1)
+    last = profile.shape[-1] - 1
+    inside = (at > 0) & (at < last)
+    left = profile.gather(-1, (at - 1).clamp_min(0)[..., None])[..., 0]
+    right = profile.gather(-1, (at + 1).clamp_max(last)[..., None])[..., 0]
+    curve = left - 2 * height + right
+    shift = torch.where(inside & (curve < 0), (left - right) / (2 * curve.clamp_max(-1e-12)), 0.0)
+    return height, at + shift.clamp(-0.5, 0.5)

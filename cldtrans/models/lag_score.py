@@ -1,0 +1,116 @@
+"""How significant each pair is: by least squares, or by the score of heavy-tailed innovations.
+
+Least squares weighs a large residual by its square. Where a target's residuals e have heavier tails than a
+Gaussian's, their score psi(e) = tanh(2 e / sigma) in place of e tells more: for Laplace innovations it is
+worth nearly twice the data. `efficiency = E[psi']^2 E[e^2] / E[psi^2]` says how much; a target takes the
+score where that exceeds 1, least squares elsewhere. One Newton step from least squares is enough (Le Cam).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cldtrans.models.covariances import SINC_TAPS, covariance_at, finer, lagged_covariance, peak
+from cldtrans.models.lag_search import NOISE_FLOOR, OWN_LAGS, Fit, Grown, fit, fit_beside, moved
+
+
+@dataclass
+class Significance:
+    """Of the selected regressors [B, C, K], and of the best lag of every other pair [B, C, C]."""
+
+    tau: Tensor  # [B, C, K] samples
+    weight: Tensor  # [B, C, K]
+    t: Tensor  # [B, C, K]
+    own: Tensor  # [B, C, P] coefficients of the target's own past
+    noise: Tensor  # [B, C] residual variance
+    efficiency: Tensor  # [B, C]
+    partial: Tensor  # [B, C, C]
+    partial_lag: Tensor  # [B, C, C] samples
+    partial_weight: Tensor  # [B, C, C]
+
+
+def significance(x: Tensor, fine: Tensor, grown: Grown, tau: Tensor, max_lag: int) -> Significance:
+    """From the grown models with refined lags `tau` [B, C, K] and the windows x [B, C, T] themselves."""
+    n_samples = x.shape[-1]
+    first = fit(fine, grown.source, tau, grown.used, max_lag)
+    e = residuals(x, first, max_lag)
+    deviation = e.square().mean(-1, keepdim=True).sqrt().clamp_min(NOISE_FLOOR)
+    psi = torch.tanh(2 * e / deviation)
+    slope = (2 * (1 - psi.square()) / deviation).mean(-1)
+    spread = psi.square().mean(-1).clamp_min(1e-6)
+    efficiency = slope.square() * deviation[..., 0].square() / spread
+    heavy = efficiency > 1.0
+    # Least squares is the same with psi = e: slope 1, spread the residual variance.
+    slope = torch.where(heavy, slope, 1.0)
+    spread = torch.where(heavy, spread, deviation[..., 0].square())
+    psi = torch.where(heavy[..., None], psi, e)
+    ahead = F.pad(x, (0, SINC_TAPS))[..., SINC_TAPS:]
+    wide = lagged_covariance(psi, ahead, max_lag + 2 * SINC_TAPS)  # lags -SINC_TAPS .. max_lag + SINC_TAPS
+    against = finer(wide)  # from lag 0
+    me = torch.arange(x.shape[1], device=x.device)[None, :, None]
+
+    def step(at: Fit) -> Tensor:
+        right = covariance_at(against, 0, me, at.channel, at.lag) * at.live
+        return (at.inverse @ right[..., None])[..., 0] / slope[..., None]
+
+    beside = fit_beside(fine, grown, tau, max_lag)
+    better = moved(tau, beside.coefficient + step(beside), grown.used, max_lag)
+    tau = torch.where(heavy[..., None], better, tau)
+    last = fit(fine, grown.source, tau, grown.used, max_lag)
+    coefficient = last.coefficient + step(last)
+    variance = (last.inverse.diagonal(dim1=-2, dim2=-1) * (spread / slope.square())[..., None]).clamp_min(
+        1e-12
+    )
+    t = coefficient.abs() * (n_samples / variance).sqrt() * last.live
+    partial, partial_lag, partial_weight = _outside(grown, wide, slope, spread, max_lag, n_samples)
+    return Significance(
+        tau=tau,
+        weight=coefficient[..., OWN_LAGS:] * grown.used,
+        t=t[..., OWN_LAGS:],
+        own=coefficient[..., :OWN_LAGS],
+        noise=last.noise,
+        efficiency=efficiency,
+        partial=partial,
+        partial_lag=partial_lag,
+        partial_weight=partial_weight,
+    )
+
+
+def residuals(x: Tensor, model: Fit, max_lag: int) -> Tensor:
+    """`e_i(t)` [B, C, T] of a fit, fractional delays as phases; before the window there are zeros."""
+    n = x.shape[-1] + max_lag + OWN_LAGS
+    n += -n % 128
+    spectrum = torch.fft.rfft(x, n)
+    frequency = torch.fft.rfftfreq(n, device=x.device, dtype=x.dtype)
+    batch = torch.arange(len(x), device=x.device)[:, None]
+    predicted = torch.zeros_like(spectrum)
+    for k in range(model.channel.shape[-1]):  # regressors of all targets at once
+        angle = -2 * torch.pi * model.lag[..., k, None] * frequency
+        size = (model.coefficient[..., k] * model.live[..., k])[..., None]
+        predicted += torch.polar(size.expand_as(angle), angle) * spectrum[batch, model.channel[..., k]]
+    return x - torch.fft.irfft(predicted, n)[..., : x.shape[-1]]
+
+
+def _outside(
+    grown: Grown, wide: Tensor, slope: Tensor, spread: Tensor, max_lag: int, n_samples: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Largest |t| over lags of each pair given the model, its lag and weight."""
+    c = wide.shape[1]
+    n_lags = max_lag + 1
+    num = wide[..., SINC_TAPS : SINC_TAPS + n_lags].flatten(2)  # psi against every candidate
+    own = wide.diagonal(dim1=1, dim2=2).transpose(1, 2)[..., SINC_TAPS + 1 : SINC_TAPS + 1 + OWN_LAGS]
+    along = torch.linalg.solve_triangular(grown.factor, own[..., None], upper=False)
+    num = num - (along * grown.rows[:, :, :OWN_LAGS]).sum(2)
+    for k in range(grown.source.shape[-1]):
+        best = grown.source[..., k] * n_lags + grown.lag[..., k]
+        share = num.gather(2, best[..., None]) / grown.scale[..., k, None] * grown.used[..., k, None]
+        num = num - share * grown.rows[:, :, OWN_LAGS + k]
+    t = (num.abs() * (n_samples / (spread[..., None] * grown.den)).sqrt()).unflatten(2, (c, n_lags))
+    partial, lag = peak(t)
+    weight = (num / (slope[..., None] * grown.den)).unflatten(2, (c, n_lags))
+    nearest = lag.round().long().clamp(0, max_lag)
+    return partial, lag, weight.gather(3, nearest[..., None])[..., 0]
