@@ -38,7 +38,7 @@ rule plot_scores:
             "results/{run}/figures/{figure}.png",
             category="Figures",
             labels={"figure": "{figure}"},
-            caption="../workflow/report/figure_{figure}.rst",
+            caption="../workflow/report/figure_scores.rst",
         ),
         pdf="results/{run}/figures/{figure}.pdf",
     log:

@@ -173,7 +173,7 @@ def make_tables(
     ours = sorted({record["method"] for record in records} - set(baselines))
     metrics = sorted(set(scores.loc[scores["primary"], "metric"]))
     write_table(against_best_baseline(frame, ours, baselines, metrics).round(6), folder, "comparisons")
-    write_table(pd.concat([datasets, notes], ignore_index=True), folder, "datasets")
+    write_table(pd.concat([datasets.convert_dtypes(), notes], ignore_index=True), folder, "datasets")
     write_table(cost_table(records), folder, "cost")
 
 

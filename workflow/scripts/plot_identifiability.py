@@ -41,7 +41,9 @@ def plot_identifiability(table: pd.DataFrame, *paths: str) -> None:
             )
         panel.axvline(BEST[metric], **CHANCE)
         panel.set_xlabel(title)
+        panel.set_xlim(0, max(1.05 * rows["mean"].max(), 1.05))
         if metric == "error_over_bound" and rows["mean"].max() > 10:
+            panel.set_xlim(0.5, 2 * rows["mean"].max())
             panel.set_xscale("log")
     panels[0].set_yticks(range(len(worlds)), worlds)
     panels[0].set_ylim(len(worlds) - 0.5, -0.5)

@@ -32,7 +32,9 @@ def write_paper(
     """Render both drafts from the tables in `folder`."""
     tables = {path.stem: path.read_text().strip() for path in sorted(folder.glob("*.md"))}
     datasets = pd.read_csv(folder / "datasets.csv")
-    absent = [f"*{row.dataset}*: {row.reason}." for row in datasets.itertuples() if row.status != "ok"]
+    absent = [
+        f"*{row.dataset}*: {row.reason}." for row in datasets.itertuples() if isinstance(row.reason, str)
+    ]
     values = {
         "run": run,
         "miniature": miniature,
