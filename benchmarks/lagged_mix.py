@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/lagged_mix.py [--threads 2]
 
 Prints agreement of outputs and gradients, times of forward + backward (in turns, medians), and at the
-largest shape peak memory above the inputs, each side in its own process. For timing, the dense operator takes as many
-windows at once as fit 1 GB of pairs, which is faster for it than all at once; its peak memory is that of the
-whole batch (several GB). Exits with 1 where a bar is missed. Takes some minutes; Linux only (/proc).
+largest shape peak memory above the inputs, each side in its own process. For timing, the dense operator takes
+as many windows at once as fit 1 GB of pairs, which is faster for it than all at once; its peak memory is that
+of the whole batch (several GB). Exits with 1 where a bar is missed. Takes some minutes; Linux only (/proc).
 """
 
 import argparse
