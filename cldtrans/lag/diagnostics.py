@@ -1,5 +1,7 @@
 """Signs that a fit's assumptions fail, each as one line that says what it means and what to do."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from cldtrans.lag.likelihood import Innovation, Parameters
@@ -7,6 +9,15 @@ from cldtrans.lag.prepare import Prepared
 
 MANY = 12
 """Channels named in a warning before the rest is counted."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another lag (samples) of an edge (its position), worse by `loss` in log likelihood."""
+
+    edge: int
+    lag: float
+    loss: float
 
 
 def excess_kurtosis(residual: np.ndarray) -> np.ndarray:
@@ -41,7 +52,9 @@ def assumptions(
     min_lag: float,
     max_lag: float,
     max_order: int,
-    rivals: list[tuple[int, float]],
+    rivals: list[Rival],
+    undecided: float,
+    sample_rate: float,
 ) -> list[str]:
     """Warnings on a fitted model.
 
@@ -53,8 +66,8 @@ def assumptions(
         [n] number of the window that each belongs to.
     kept
         [K] the channels' positions in the input.
-    rivals
-        Edges (position, other lag in milliseconds) of which another lag fits nearly as well.
+    rivals, undecided
+        Edges of which another lag fits nearly as well; below a loss of `undecided` the lag is not identified.
     """
     n_samples = residual.shape[1]
     lines = []
@@ -88,11 +101,19 @@ def assumptions(
         )
     if high.any():
         lines.append(f"the lag of {_pairs(model, kept, high)} is at tau_max: try a larger one")
-    for edge, other_ms in rivals:
-        name = _pairs(model, kept, np.arange(model.n_edges) == edge)
-        lines.append(
-            f"{name}: a lag of {other_ms:.1f} ms fits nearly as well; its interval does not cover both"
-        )
+    for rival in rivals:
+        name = _pairs(model, kept, np.arange(model.n_edges) == rival.edge)
+        own_ms, other_ms = 1e3 * model.lag[rival.edge] / sample_rate, 1e3 * rival.lag / sample_rate
+        if rival.loss < undecided:
+            lines.append(
+                f"{name} is significant, but its lag may be {own_ms:.1f} or {other_ms:.1f} ms: left out of the "
+                "support"
+            )
+        else:
+            lines.append(
+                f"the lag of {name}, {own_ms:.1f} ms, could also be {other_ms:.1f} ms (likelihood ratio "
+                f"{np.exp(rival.loss):.0f}); its interval does not cover both"
+            )
     per_row = 2 * np.bincount(model.target, minlength=model.n_channels) + model.order + 1
     if n_samples < 50 * per_row.max(initial=1):
         lines.append(

@@ -6,6 +6,7 @@ import numpy as np
 
 from cldtrans.errors import DataError
 from cldtrans.lag import diagnostics
+from cldtrans.lag.diagnostics import Rival
 from cldtrans.lag.likelihood import (
     Evaluation,
     Innovation,
@@ -176,12 +177,15 @@ def _result(
     residual = residuals(data, model)[:, data.scored > 0]
     runs = np.broadcast_to(np.arange(len(data.scored))[:, None], data.scored.shape)[data.scored > 0]
 
-    edge = (kept[model.target], kept[model.source])
+    rivals = _rivals(model, rows)
+    certain = np.ones(model.n_edges, bool)
+    certain[[r.edge for r in rivals if r.loss < UNDECIDED]] = False
+    edge = (kept[model.target[certain]], kept[model.source[certain]])
     unit = scale[model.target] / source_scale[model.source]
 
     def pairs(values: np.ndarray, empty: float) -> np.ndarray:
         full = np.full((n_channels, n_channels), empty)
-        full[edge] = values
+        full[edge] = values[certain]
         return full
 
     def channels(values: np.ndarray) -> np.ndarray:
@@ -201,7 +205,9 @@ def _result(
         min_lag=problem.min_lag,
         max_lag=problem.max_lag,
         max_order=problem.max_order,
-        rivals=[(e, 1e3 * lag / sample_rate) for e, lag in _rivals(model, rows)],
+        rivals=rivals,
+        undecided=UNDECIDED,
+        sample_rate=sample_rate,
     )
     return LagFit(
         tau=pairs(model.lag / sample_rate, np.nan),
@@ -228,9 +234,12 @@ def _result(
 NEARLY_AS_WELL = 3.0
 """Log likelihood, against the best, within which another lag of an edge is reported."""
 
+UNDECIDED = 1.0
+"""The same, within which the lag is not identified: the pair is no edge of the result, its p-value stays."""
 
-def _rivals(model: Parameters, rows: list[Row]) -> list[tuple[int, float]]:
-    """Edges (position) with another peak nearly as high, and its lag in samples."""
+
+def _rivals(model: Parameters, rows: list[Row]) -> list[Rival]:
+    """Edges of which another lag fits nearly as well."""
     found = []
     for row in rows:
         mine = np.nonzero(model.target == row.target)[0]
@@ -238,7 +247,7 @@ def _rivals(model: Parameters, rows: list[Row]) -> list[tuple[int, float]]:
         for position, edge in enumerate(mine.tolist()):
             lag, loss = row.rival(edges, position)
             if loss < NEARLY_AS_WELL:
-                found.append((edge, lag))
+                found.append(Rival(edge, lag, loss))
     return found
 
 

@@ -17,7 +17,7 @@ class LagFit:
 
     tau, tau_stderr        [C, C] NaN off the support
     weight, weight_stderr  [C, C] 0 and NaN off the support
-    support                [C, C] bool
+    support                [C, C] bool: significant, and the lag identified (else a warning names both lags)
     p_value                [C, C] for "this pair has no edge", over all lags and pairs searched (family-wise,
                            or the false-discovery rate's q-value); NaN on the diagonal and for channels left
                            out
