@@ -25,7 +25,7 @@ CHOICE_GAIN = 4.0  # of the network's say in the choice, so that it can be nearl
 CANDIDATES = 3  # lags offered for each pair: conditional, marginal, phase coherence
 N_FEATURES = 26
 COHERENCE, COHERENCE_SLOPE = 0.28, 40.0  # mean coherence of a window at which the reading changes over
-FLOATS_AT_ONCE = 2**25  # of the largest table of the evidence, over the windows worked on together
+FLOATS_AT_ONCE = 2**22  # of the largest table of the evidence, over the windows worked on together
 
 
 @dataclass

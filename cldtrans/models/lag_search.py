@@ -94,8 +94,9 @@ def grow(full: Tensor, pair: Tensor, max_lag: int, steps: int, n_samples: int) -
     scales: list[Tensor] = []
     used: list[Tensor] = []
     free = pair.clone()
-    rows = cross
-    for _ in range(steps):
+    rows = torch.cat([cross, cross.new_zeros(b, c, steps, cross.shape[-1])], 2)
+    for step in range(steps):
+        so_far = rows[:, :, : n_own + step]
         gain = torch.where(free.repeat_interleave(n_lags, 2), scores(), 0.0)
         best_gain, best = gain.max(-1)  # [B, C]
         use = best_gain > 0
@@ -106,14 +107,15 @@ def grow(full: Tensor, pair: Tensor, max_lag: int, steps: int, n_samples: int) -
         )  # [B, j, i, .]
         index = (chosen_lag[:, None, :, None] - lag) + max_lag  # [B, 1, i, l]
         inner = from_source.gather(3, index.expand(b, c, c, n_lags)).transpose(1, 2).flatten(2)
-        own_row = rows.gather(3, best[:, :, None, None].expand(b, c, rows.shape[2], 1))
+        own_row = so_far.gather(3, best[:, :, None, None].expand(b, c, n_own + step, 1))
         scale = den.gather(2, best[..., None]).clamp_min(tiny).sqrt()
-        direction = (inner - (rows * own_row).sum(2)) / scale * use[..., None]
+        explained = (so_far.transpose(2, 3) @ own_row)[..., 0]
+        direction = (inner - explained) / scale * use[..., None]
         along = num.gather(2, best[..., None]) / scale * use[..., None]
         num = num - direction * along
         den = den - direction.square()
         residual = residual - along[..., 0].square()
-        rows = torch.cat([rows, direction[:, :, None]], 2)
+        rows[:, :, n_own + step] = direction
         free = free.scatter(2, source[..., None], False)
         taken.append(best)
         scales.append(scale[..., 0])

@@ -96,7 +96,7 @@ class Objective:
         tau_max_s = model.config.tau_max_s[batch.modality]  # type: ignore[index]
         with torch.autocast(batch.x.device.type, enabled=False):
             return {
-                "edge": objective.edges(lags, data["edge"], batch.mask),
+                "edge": objective.edges(lags, data["edge"], data["known"], batch.mask),
                 "lag": objective.true_lags(lags, data["edge"], data["lag_s"], batch.rate_hz),
                 "lead": objective.leads(lags, data["lead"], tau_max_s),
             }
@@ -162,7 +162,9 @@ def open_corpora(settings: Stage1Config, network: ModelConfig, shards: Path, see
     if simulated > 0:
         for modality in modalities:
             tau_max_s = network.tau_max_s[modality]  # type: ignore[index]
-            found.train.append(WorldCorpus(modality, tau_max_s, seed, settings.max_channels))
+            real = next(corpus for corpus in found.train if corpus.modality == modality)
+            assert isinstance(real, ShardCorpus)
+            found.train.append(WorldCorpus(modality, tau_max_s, seed, settings.max_channels, real))
             found.weights.append(simulated / len(modalities))
             found.worlds.append(WorldCorpus(modality, tau_max_s, seed + 1, settings.max_channels))
     return found
@@ -238,7 +240,7 @@ def train_stage1(
 ) -> TrainingResult | None:
     """Train one variant and save it to `output`; the result on the rank that writes, None on the others.
 
-    `work_dir` holds the rolling checkpoints, in a folder for each set of settings, until the training is done.
+    `work_dir` holds the rolling checkpoints, one folder for each set of settings, until training is done.
     """
     model_settings, settings = variant(config, name)
     corpora = open_corpora(settings, model_settings, shards, seed)

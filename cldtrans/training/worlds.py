@@ -6,7 +6,7 @@ network : a sparse linear system with lags, each channel with an autoregressive 
     `X(f) = M(f)^-1 E(f)` solved on the bins of a longer circular record; then, in some windows, sensor noise,
     mixing at zero lag, or the band limit of the real recordings.
 spread : a rhythmic discharge that begins at one channel and travels along a tree, over a background that a
-    set of distant sources mixes into neighbouring electrodes (volume conduction).
+    set of distant sources mixes into neighbouring electrodes (volume conduction), or over a real window.
 
 Window number n is the same whatever batch or rank asks for it. These worlds are not those of
 `cldtrans.lag.simulate`, on which lags are judged: that one draws one resonance a channel and unit noise;
@@ -22,6 +22,7 @@ import numpy as np
 from scipy import fft
 
 from cldtrans.models.motifs import RATE_HZ
+from cldtrans.training.loader import ShardCorpus
 
 N_WINDOWS = 1 << 20  # numbers of windows: never exhausted
 MARGIN = 400  # samples of the circular record outside the window
@@ -39,6 +40,7 @@ class World:
     edge: np.ndarray  # [C, C] bool
     lag_s: np.ndarray  # [C, C], 0 without an edge
     lead: int  # leading channel, -1 where there is none
+    known: bool = True  # False: pairs without an edge may have one (the background is a real recording)
 
 
 class WorldCorpus:
@@ -50,18 +52,30 @@ class WorldCorpus:
     tau_max_s : end of the lag grid; lags are drawn below it
     seed : of the whole stream
     max_channels : upper end of the number of channels
+    background : real windows of that modality that half of the discharges are added to
     """
 
-    def __init__(self, modality: str, tau_max_s: float, seed: int, max_channels: int | None = None):
+    def __init__(
+        self,
+        modality: str,
+        tau_max_s: float,
+        seed: int,
+        max_channels: int | None = None,
+        background: ShardCorpus | None = None,
+    ):
         self.name, self.modality, self.rate_hz = f"worlds-{modality}", modality, RATE_HZ[modality]
         self.tau_max_s, self.seed = tau_max_s, seed
+        if background is not None and len(background) and background.rate_hz == self.rate_hz:
+            self.background: ShardCorpus | None = background
+        else:
+            self.background = None
         self.channels = (CHANNELS[0], min(CHANNELS[1], max_channels or CHANNELS[1]))
 
     def __len__(self) -> int:
         return N_WINDOWS
 
     def load(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """`x` [B, C, T], `mask` [B, C], `edge` [B, C, C], `lag_s` [B, C, C], `lead` [B]."""
+        """`x` [B, C, T], `mask` [B, C], `edge` [B, C, C], `lag_s` [B, C, C], `lead`, `known` [B]."""
         low, high = np.log(self.channels)
         n_channels = round(float(np.exp(rng.uniform(low, high))))
         n_samples = int(rng.integers(*WINDOW_SAMPLES[self.modality], endpoint=True))
@@ -72,13 +86,29 @@ class WorldCorpus:
             "edge": np.stack([world.edge for world in worlds]),
             "lag_s": np.stack([world.lag_s for world in worlds]).astype(np.float32),
             "lead": np.array([world.lead for world in worlds]),
+            "known": np.array([world.known for world in worlds]),
         }
 
     def window(self, number: int, n_channels: int, n_samples: int) -> World:
         """One window by its number."""
         rng = np.random.default_rng([self.seed, number])
-        make = spread_world if rng.random() < SPREAD_SHARE else network_world
-        return make(rng, n_channels, n_samples, self.rate_hz, self.tau_max_s, self.modality)
+        size = (n_channels, n_samples, self.rate_hz, self.tau_max_s, self.modality)
+        if rng.random() >= SPREAD_SHARE:
+            return network_world(rng, *size)
+        return spread_world(rng, *size, self._real(rng, n_channels, n_samples))
+
+    def _real(self, rng: np.random.Generator, n_channels: int, n_samples: int) -> np.ndarray | None:
+        """A stretch of some channels of a real window [C, T], for half of the calls where one fits."""
+        if self.background is None or rng.random() < 0.5:
+            return None
+        row = self.background.rows[rng.integers(len(self.background.rows), size=1)]
+        x, mask = self.background.shards.windows(row)[0], self.background.shards.mask(row)[0]
+        last = x.shape[1] - n_samples
+        x = x[mask & (x.std(1) > 0)]
+        if last < 0 or len(x) < n_channels:
+            return None
+        start = int(rng.integers(0, last, endpoint=True))
+        return x[rng.permutation(len(x))[:n_channels], start : start + n_samples].astype(float)
 
 
 def network_world(
@@ -122,11 +152,12 @@ def spread_world(
     rate_hz: float,
     tau_max_s: float,
     modality: str,
+    real: np.ndarray | None = None,
 ) -> World:
-    """A discharge from one channel along a tree, over a volume-conducted background."""
+    """A discharge from one channel along a tree, over a volume-conducted background or a real one [C, T]."""
     place = rng.uniform(0, 1, (n_channels, 2))
     distance = np.linalg.norm(place[:, None] - place, axis=-1)
-    background = _background(rng, place, n_samples, rate_hz, modality)
+    background = _background(rng, place, n_samples, rate_hz, modality) if real is None else real
     lead = int(rng.integers(n_channels))
     scale = {"eeg": rng.uniform(0.3, 1.0), "ecg": rng.uniform(0.1, 0.6)}[modality]
     parent, arrival, hop = _tree(rng, distance, lead, scale * 0.5 * tau_max_s)
@@ -150,7 +181,7 @@ def spread_world(
     edge[target, parent[target]] = True
     lag_s = np.zeros(edge.shape)
     lag_s[target, parent[target]] = hop[target]
-    return World(x, edge, lag_s, lead)
+    return World(x, edge, lag_s, lead, known=real is None)
 
 
 def _draw_graph(rng: np.random.Generator, n_channels: int) -> np.ndarray:
