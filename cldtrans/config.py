@@ -326,7 +326,7 @@ def load_any(paths: list[Path]) -> Config:
 
 
 def write_resolved(config: Config, path: str | Path) -> str:
-    """Write what `load` reads, only when the content differs: many processes may parse the workflow at once."""
+    """Write what `load` reads, only when it differs: many processes may read the workflow at once."""
     from cldtrans.provenance import write_json
 
     settings = config.model_dump(mode="json")

@@ -53,7 +53,13 @@ def snakemake(folder: Path, *options: str, config: str | None = "config/tiny.yam
 def launcher(folder: Path, **options) -> subprocess.Popen:
     command = [sys.executable, "workflow/launch.py", "config/tiny.yaml", "--cores", "2", "--no-report"]
     return subprocess.Popen(
-        command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
+        command,
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
     )
 
 
@@ -116,7 +122,10 @@ def test_one_cell_reruns_alone_and_gives_the_same_numbers(finished: Path) -> Non
     path = finished / FIRST
     before = json.loads(path.read_text())
     path.unlink()
-    assert job_counts(snakemake(finished, "-n", "--quiet", "rules", FIRST)) == {"score_fewshot": 1, "total": 1}
+    assert job_counts(snakemake(finished, "-n", "--quiet", "rules", FIRST)) == {
+        "score_fewshot": 1,
+        "total": 1,
+    }
     snakemake(finished, "--cores", "2", FIRST)
     after = json.loads(path.read_text())
     assert after["metrics"] == before["metrics"]
@@ -191,5 +200,7 @@ def test_a_misspelt_key_stops_the_workflow_with_what_was_meant(tmp_path: Path) -
 @pytest.mark.workflow
 @pytest.mark.parametrize("profile", ["slurm", "slurm-mi300x"])
 def test_the_slurm_profiles_plan_the_paper(profile: str) -> None:
-    output = snakemake(PROJECT, "-n", "--quiet", "rules", "--profile", f"profiles/{profile}", "all", config=None)
+    output = snakemake(
+        PROJECT, "-n", "--quiet", "rules", "--profile", f"profiles/{profile}", "all", config=None
+    )
     assert job_counts(output)["train_stage1"] >= 5
