@@ -94,7 +94,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.workflow
 def test_the_papers_plan_is_complete_before_anything_is_downloaded(tmp_path: Path) -> None:
     folder = copy_project(tmp_path)
-    plan = job_counts(snakemake(folder, "-n", "--quiet", "rules", config=None))
+    plan = job_counts(snakemake(folder, "-n", "--quiet=rules", config=None))
     assert plan["total"] <= 8000
     assert plan["preprocess_batch"] >= 200
     records = folder / "data/raw/mimic-iv-ecg/1.0/record_list.csv"
@@ -106,7 +106,7 @@ def test_the_papers_plan_is_complete_before_anything_is_downloaded(tmp_path: Pat
             f"files/p1000/p{10000000 + i // 5}/s{40000000 + i}/{40000000 + i}\n"
             for i in range(800_000)
         )
-    assert job_counts(snakemake(folder, "-n", "--quiet", "rules", config=None)) == plan
+    assert job_counts(snakemake(folder, "-n", "--quiet=rules", config=None)) == plan
 
 
 @pytest.mark.workflow
@@ -122,7 +122,7 @@ def test_one_cell_reruns_alone_and_gives_the_same_numbers(finished: Path) -> Non
     path = finished / FIRST
     before = json.loads(path.read_text())
     path.unlink()
-    assert job_counts(snakemake(finished, "-n", "--quiet", "rules", FIRST)) == {
+    assert job_counts(snakemake(finished, "-n", "--quiet=rules", FIRST)) == {
         "score_fewshot": 1,
         "total": 1,
     }
@@ -136,7 +136,7 @@ def test_one_cell_reruns_alone_and_gives_the_same_numbers(finished: Path) -> Non
 @pytest.mark.slow
 def test_a_changed_setting_reruns_what_depends_on_it_alone(finished: Path) -> None:
     assert "Nothing to be done" in snakemake(finished, "-n", "all", "--config", "source={endpoint: here}")
-    output = snakemake(finished, "-n", "--quiet", "rules", "all", "--config", "planted={trials: 5}")
+    output = snakemake(finished, "-n", "--quiet=rules", "all", "--config", "planted={trials: 5}")
     counts = job_counts(output)
     assert counts["score_focal_lead"] >= 1
     assert not {"train_stage1", "preprocess_batch", "score_fewshot"} & set(counts)
@@ -171,7 +171,7 @@ def _belongs(process: psutil.Process, folder: Path) -> bool:
 @pytest.mark.workflow
 @pytest.mark.slow
 def test_a_second_launch_beside_a_live_one_is_refused(finished: Path) -> None:
-    (finished / FIRST).unlink()
+    (finished / FIRST).unlink(missing_ok=True)
     first = launcher(finished)
     time.sleep(2)
     second = launcher(finished)
@@ -200,7 +200,5 @@ def test_a_misspelt_key_stops_the_workflow_with_what_was_meant(tmp_path: Path) -
 @pytest.mark.workflow
 @pytest.mark.parametrize("profile", ["slurm", "slurm-mi300x"])
 def test_the_slurm_profiles_plan_the_paper(profile: str) -> None:
-    output = snakemake(
-        PROJECT, "-n", "--quiet", "rules", "--profile", f"profiles/{profile}", "all", config=None
-    )
+    output = snakemake(PROJECT, "-n", "--quiet=rules", "--profile", f"profiles/{profile}", "all", config=None)
     assert job_counts(output)["train_stage1"] >= 5
