@@ -79,14 +79,22 @@ def covariance_at(fine: Tensor, first: int, i: Tensor, j: Tensor, lag: Tensor) -
     )
 
 
-def phase_whitened(x: Tensor, floor: float = 0.01) -> Tensor:
-    """Each channel with a flat spectrum where it has power: bins far below its strongest ones stay small."""
+def phase_whitened(x: Tensor, band: tuple[float, float] | None, floor: float = 0.01) -> Tensor:
+    """Each channel with a flat spectrum: in a band (shares of the sampling rate), or where it has power.
+
+    Without a band, bins far below a channel's strongest ones stay small: what a filter left is not raised.
+    """
     spectrum = torch.fft.rfft(x)
     power = spectrum.abs().square()
     smooth = F.avg_pool1d(power, 15, stride=1, padding=7, count_include_pad=False)
-    scale = (smooth + floor**2 * smooth.amax(-1, keepdim=True)).sqrt()
-    white = torch.fft.irfft(spectrum / scale.clamp_min(torch.finfo(x.dtype).tiny), x.shape[-1])
-    return white / white.square().mean(-1, keepdim=True).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
+    if band is None:
+        scale = (smooth + floor**2 * smooth.amax(-1, keepdim=True)).sqrt()
+    else:
+        frequency = torch.fft.rfftfreq(x.shape[-1], device=x.device)
+        outside = (frequency < band[0]) | (frequency > band[1])
+        scale = smooth.sqrt().masked_fill(outside, torch.inf)
+    white = torch.fft.irfft(spectrum / scale.clamp_min(1e-12), x.shape[-1])
+    return white / white.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-12)
 
 
 def peak(profile: Tensor) -> tuple[Tensor, Tensor]:

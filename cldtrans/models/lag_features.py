@@ -2,8 +2,8 @@
 
 Everything here follows from short tables of lagged covariances; no dense [C, C, T] tensor appears. Sparse
 linear models grown for each target (`lag_search`) give each pair's significance given all others
-(`lag_score`); a second table, of phase-whitened signals (GCC-PHAT, Knapp & Carter 1976), serves where one
-coherent source drives everything and conditioning explains it away.
+(`lag_score`); where one coherent source drives everything, conditioning explains it away and delays between
+phase-whitened signals tell who follows whom (`coherence`).
 
 All of it is equivariant under permutations of the channels, and nothing is differentiated: there is no
 parameter before this point.
@@ -16,15 +16,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from cldtrans.models.covariances import (
-    SINC_TAPS,
-    finer,
-    lagged_covariance,
-    peak,
-    phase_whitened,
-    standardise,
-    two_sided,
-)
+from cldtrans.models.coherence import timelines
+from cldtrans.models.covariances import SINC_TAPS, finer, lagged_covariance, standardise, two_sided
 from cldtrans.models.lag_score import significance
 from cldtrans.models.lag_search import NOISE_FLOOR, OWN_LAGS, grow, refine
 
@@ -44,9 +37,10 @@ class LagFeatures:
     efficiency: Tensor  # [B, C] how much more than least squares the innovations' tails tell
     marginal: Tensor  # [B, C, C] largest |t| of the pair given only the target's own past
     marginal_tau: Tensor  # [B, C, C]
-    phat: Tensor  # [B, C, C] largest coherence of the phases over positive lags
-    phat_tau: Tensor  # [B, C, C]
-    phat_net: Tensor  # [B, C, C] signed lag of the largest coherence, > 0: the target follows
+    height: Tensor  # [B, C, C, 2] coherence of the phases at their best delay, in two bands
+    later: Tensor  # [B, C, C, 2] how much later the target joins in, by one timeline for all channels
+    misfit: Tensor  # [B, C, C, 2] distance of the pair's own delay from that
+    mass: Tensor  # [B, 2] coherence that the timeline explains
 
     def to(self, dtype: torch.dtype) -> LagFeatures:
         """The numbers as `dtype`."""
@@ -81,10 +75,7 @@ def lag_features(x: Tensor, mask: Tensor, max_lag: int, sources: int) -> LagFeat
 
     count = torch.zeros(pair.shape, dtype=x.dtype, device=x.device)
     selected = count.scatter_add(2, grown.source, grown.used.to(x.dtype)) > 0
-    white = phase_whitened(x)
-    coherence = two_sided(lagged_covariance(white, white, max_lag))
-    phat, phat_tau = peak(coherence[..., max_lag:].abs())
-    _, net = peak(coherence.abs())
+    times = timelines(x, pair, max_lag)
 
     def keep(value: Tensor) -> Tensor:
         return torch.where(pair, value, 0.0)
@@ -99,7 +90,8 @@ def lag_features(x: Tensor, mask: Tensor, max_lag: int, sources: int) -> LagFeat
         efficiency=found.efficiency,
         marginal=keep(grown.marginal),
         marginal_tau=keep(grown.marginal_lag.to(x.dtype)),
-        phat=keep(phat),
-        phat_tau=keep(phat_tau),
-        phat_net=keep(net - max_lag),
+        height=times.height,
+        later=times.later,
+        misfit=times.misfit,
+        mass=times.mass,
     )

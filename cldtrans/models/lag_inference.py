@@ -22,9 +22,11 @@ from cldtrans.models.lag_features import OWN_LAGS, LagFeatures, lag_features, st
 from cldtrans.models.motifs import RATE_HZ
 
 CHOICE_GAIN = 4.0  # of the network's say in the choice, so that it can be nearly hard
-CANDIDATES = 3  # lags offered for each pair: conditional, marginal, phase coherence
-N_FEATURES = 26
-COHERENCE, COHERENCE_SLOPE = 0.28, 40.0  # mean coherence of a window at which the reading changes over
+CANDIDATES = 4  # lags offered for each pair: conditional, marginal, and by the timelines of two bands
+N_FEATURES = 30
+MASS, MASS_SLOPE = 0.065, 100.0  # explained coherence of a window at which the reading changes over
+FEW_CHANNELS = 4.0  # so many always fit a timeline
+OFF_LINE = 3.0  # samples between a pair's delay and the timeline
 FLOATS_AT_ONCE = 2**22  # of the largest table of the evidence, over the windows worked on together
 
 
@@ -38,8 +40,8 @@ class Lags:
     edge_probability: Tensor  # [B, C, C]
     weight: Tensor  # [B, C, C] signed coefficient for channels of unit variance
     own: Tensor  # [B, C, P] coefficients of a channel's own past, lags 1..P samples
-    candidates: Tensor  # [B, C, C, 3] seconds, the lags that tau chooses from
-    choice: Tensor  # [B, C, C, 3] logarithm of the share of each
+    candidates: Tensor  # [B, C, C, 4] seconds, the lags that tau chooses from
+    choice: Tensor  # [B, C, C, 4] logarithm of the share of each
 
 
 class LagInference(nn.Module):
@@ -93,9 +95,9 @@ class LagInference(nn.Module):
         z = self.embed(features) * pair[..., None]
         z = torch.cat([z, z.transpose(1, 2), *_context(z, pair)], -1)
         delta = self.out(self.norm(self.mix(z))).to(evidence.score.dtype)
-        prior_logit, prior_choice = reading(evidence)
+        prior_logit, prior_choice = reading(evidence, mask, max_lag)
         choice = F.log_softmax(prior_choice + CHOICE_GAIN * delta[..., 2:], -1)
-        candidates = torch.stack([evidence.tau, evidence.marginal_tau, evidence.phat_tau], -1)
+        candidates = candidate_lags(evidence, max_lag)
         tau = (choice.exp() * candidates).sum(-1).clamp(0, max_lag)
         if self.integer:
             tau = tau + (tau.round() - tau).detach()
@@ -140,22 +142,36 @@ class ZeroLag(nn.Module):
         )
 
 
-def reading(evidence: LagFeatures) -> tuple[Tensor, Tensor]:
-    """Edge logit [B, C, C] and preference among the candidate lags [B, C, C, 3] without any learning.
+def candidate_lags(evidence: LagFeatures, max_lag: int) -> Tensor:
+    """Lags in samples that tau chooses from, [B, C, C, CANDIDATES]."""
+    fitted = torch.stack([evidence.tau, evidence.marginal_tau], -1)
+    return torch.cat([fitted, evidence.later], -1).clamp(0, max_lag)
 
-    The significance of the conditional fit counts where channels have a life of their own; where phases are
-    coherent all over the window, so that conditioning explains everything by everything, the coherence and
-    its direction count.
+
+def coherent_share(evidence: LagFeatures, mask: Tensor) -> Tensor:
+    """How much of each window one timeline explains, 0 to 1, in each band [B, 2]."""
+    valid = mask.sum(1, keepdim=True).to(evidence.mass.dtype)
+    explained = evidence.mass * (1 - FEW_CHANNELS / valid.clamp_min(FEW_CHANNELS))
+    return torch.sigmoid(MASS_SLOPE * (explained - MASS))
+
+
+def reading(evidence: LagFeatures, mask: Tensor, max_lag: int) -> tuple[Tensor, Tensor]:
+    """Edge logit [B, C, C] and preference among the candidate lags [B, C, C, 4] without any learning.
+
+    The significance of the conditional fit counts where channels have a life of their own; where one
+    timeline explains the coherence of the window, so that conditioning explains everything by everything,
+    the timeline of the better band counts.
     """
-    either = torch.maximum(evidence.phat, evidence.phat.transpose(1, 2))
-    n_pairs = (either > 0).sum((1, 2), keepdim=True).clamp_min(1)
-    mean = either.sum((1, 2), keepdim=True) / n_pairs
-    gate = torch.sigmoid(COHERENCE_SLOPE * (mean - COHERENCE))
+    share = coherent_share(evidence, mask)[:, None, None]
+    gate = share.amax(-1)
+    better = torch.softmax(60.0 * evidence.mass, -1)[:, None, None]
     conditional = 4.0 * (torch.log1p(evidence.score) - math.log(6.0))
-    behind = evidence.phat.square() * (evidence.phat_net > 0)
-    coherent = torch.logit(behind.clamp(1e-3, 0.99))
+    on_line = evidence.height.square() / (1 + (evidence.misfit / OFF_LINE).square())
+    follows = (evidence.later > 0) & (evidence.later <= max_lag)
+    coherent = torch.logit(((on_line * follows) * better).sum(-1).clamp(1e-3, 0.99))
     zero = torch.zeros_like(conditional)
-    choice = torch.stack([zero, zero - 5.0, zero + 20.0 * (gate - 0.5)], -1)
+    timeline = 20.0 * (gate - 0.5)[..., None] + torch.log(better.clamp_min(1e-6))
+    choice = torch.cat([torch.stack([zero, zero - 5.0], -1), zero[..., None] + timeline], -1)
     return torch.lerp(conditional, coherent, gate), choice
 
 
@@ -174,26 +190,28 @@ def pair_features(evidence: LagFeatures, mask: Tensor, max_lag: int) -> Tensor:
     def close(a: Tensor, b: Tensor) -> Tensor:
         return torch.exp(-(a - b).abs())
 
+    share = coherent_share(e, mask)[:, None, None] * one[..., None]
     columns = [
         *both(score),
         *both(marginal),
-        *both(3 * e.phat),
         *both(e.weight.clamp(-2, 2)),
         e.weight.abs().clamp_max(2),
         *both(e.selected.to(score.dtype)),
         *both(e.tau / max_lag),
         e.marginal_tau / max_lag,
-        *both(e.phat_tau / max_lag),
-        e.phat_net / max_lag,
+        *(3 * e.height).unbind(-1),
+        *(1 / (1 + (e.misfit / OFF_LINE).square())).unbind(-1),
+        *(e.later / max_lag).clamp(-2, 2).unbind(-1),
         close(e.tau, e.marginal_tau),
-        close(e.tau, e.phat_tau),
-        close(e.marginal_tau, e.phat_tau),
+        *(close(e.tau, later) for later in e.later.unbind(-1)),
         noise[:, :, None] * one / 4,
         noise[:, None, :] * one / 4,
         (e.efficiency[:, :, None] - 1).clamp(-1, 3) * one,
         (e.efficiency[:, None, :] - 1).clamp(-1, 3) * one,
         torch.log(valid)[:, None, None] * one / 4,
         score - best,
+        *share.unbind(-1),
+        share.amax(-1) * (e.later * share).sum(-1).sign(),
     ]
     return torch.stack(columns, -1)
 
