@@ -120,7 +120,7 @@ def test_a_finished_run_has_nothing_to_do(finished: Path) -> None:
 @pytest.mark.slow
 def test_one_cell_reruns_alone_and_gives_the_same_numbers(finished: Path) -> None:
     path = finished / FIRST
-    before = json.loads(path.read_text())
+    before, tables_before = json.loads(path.read_text()), tables(finished)
     path.unlink()
     assert job_counts(snakemake(finished, "-n", "--quiet=rules", FIRST)) == {
         "score_fewshot": 1,
@@ -130,6 +130,8 @@ def test_one_cell_reruns_alone_and_gives_the_same_numbers(finished: Path) -> Non
     after = json.loads(path.read_text())
     assert after["metrics"] == before["metrics"]
     assert after["ci95"] == before["ci95"]
+    snakemake(finished, "--cores", "2", "all")
+    assert tables(finished) == tables_before
 
 
 @pytest.mark.workflow

@@ -133,8 +133,9 @@ def main() -> int:
     args, options = parser.parse_known_args()
     run = yaml.safe_load((PROJECT / args.configfile).read_text())["run"]
     mark = f"{PROJECT}:{run}"
+    if os.environ.get(MARK) != mark:  # others see only the environment that a process started with
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {MARK: mark})
     reclaim(run, mark)
-    os.environ[MARK] = mark
     started = time.monotonic()
     common = ["--configfile", args.configfile, "--profile", "profiles/local"]
     code = snakemake("all", *common, "--rerun-incomplete", *options)
