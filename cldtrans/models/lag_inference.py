@@ -24,7 +24,7 @@ from cldtrans.models.motifs import RATE_HZ
 CHOICE_GAIN = 4.0  # of the network's say in the choice, so that it can be nearly hard
 CANDIDATES = 4  # lags offered for each pair: conditional, marginal, and by the timelines of two bands
 N_FEATURES = 30
-MASS, MASS_SLOPE = 0.065, 100.0  # explained coherence of a window at which the reading changes over
+MASS, MASS_SLOPE = 0.1, 60.0  # explained coherence of a window at which the reading changes over
 FEW_CHANNELS = 4.0  # so many always fit a timeline
 OFF_LINE = 3.0  # samples between a pair's delay and the timeline
 FLOATS_AT_ONCE = 2**22  # of the largest table of the evidence, over the windows worked on together

@@ -166,6 +166,8 @@ def spread_world(
     for channel in np.argsort(arrival):
         above = parent[channel]
         gain[channel] = 1.0 if above < 0 else gain[above] * fade * rng.uniform(0.8, 1.2)
+    if rng.random() < 0.5:  # amplitude tells orientation as much as distance
+        gain = rng.permutation(gain)
     gain *= rng.choice([-1, 1], n_channels, p=[0.2, 0.8])
     reached = arrival < rng.choice([np.inf, np.quantile(arrival, 0.7)], p=[0.6, 0.4]) + 1e-9
     length = fft.next_fast_len(n_samples + MARGIN + int(arrival.max() * rate_hz), real=True)
@@ -314,6 +316,7 @@ def _discharge(rng: np.random.Generator, n_samples: int, rate_hz: float, modalit
     rate = rng.uniform(2, 12) if modality == "eeg" else rng.uniform(0.8, 2.0)
     jitter = rng.uniform(0.0, 0.15)
     beats = np.cumsum(rng.normal(1.0, jitter, int(t[-1] * rate) + 3).clip(0.3, 2.0)) / rate
+    beats += rng.choice([0.0, rng.uniform(0.05, 0.5)]) * t[-1]  # quiet before the onset
     width = (0.02, 0.06) if modality == "eeg" else (0.008, 0.03)
     wave = np.zeros(n_samples)
     for _ in range(int(rng.integers(1, 4))):  # deflections of one beat
