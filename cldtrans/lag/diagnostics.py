@@ -51,7 +51,7 @@ def assumptions(
     *,
     min_lag: float,
     max_lag: float,
-    max_order: int,
+    max_order: np.ndarray,
     rivals: list[Rival],
     undecided: float,
     sample_rate: float,
@@ -66,6 +66,8 @@ def assumptions(
         [n] number of the window that each belongs to.
     kept
         [K] the channels' positions in the input.
+    max_order
+        [K] longest own past tried, samples.
     rivals, undecided
         Edges of which another lag fits nearly as well; below a loss of `undecided` the lag is not identified.
     """
@@ -79,20 +81,18 @@ def assumptions(
             f"a {innovation} likelihood is not justified, and lags below one sample and their direction "
             "are not identified"
         )
-    delays = range(1, max(2, max_order) + 1)
+    delays = range(1, max(2, int(max_order.max())) + 1)
     worst = np.array([max(abs(_autocorrelation(r, runs, k)) for k in delays) for r in residual])
     limit = max(0.05, 5.0 / np.sqrt(n_samples))
     if (worst > limit).any():
         lines.append(
             f"residuals of channels {_listed(kept[worst > limit])} are autocorrelated (up to "
-            f"{worst.max():.2f}): own past of at most {max_order} samples does not describe them; standard "
-            "errors and p-values are too small"
+            f"{worst.max():.2f}): own past of at most {max_order.max()} samples does not describe them; "
+            "standard errors and p-values are too small"
         )
     full = kept[(model.order == max_order) & (max_order > 0)]
     if len(full):
-        lines.append(
-            f"own past of channels {_listed(full)} is max_order = {max_order} long: try a larger one"
-        )
+        lines.append(f"own past of channels {_listed(full)} is as long as allowed: try a larger max_order")
     low, high = model.lag <= min_lag, model.lag >= max_lag - 1e-6
     if low.any():
         lines.append(
@@ -106,8 +106,8 @@ def assumptions(
         own_ms, other_ms = 1e3 * model.lag[rival.edge] / sample_rate, 1e3 * rival.lag / sample_rate
         if rival.loss < undecided:
             lines.append(
-                f"{name} is significant, but its lag may be {own_ms:.1f} or {other_ms:.1f} ms: left out of the "
-                "support"
+                f"{name} is significant, but its lag may be {own_ms:.1f} or {other_ms:.1f} ms: left out of "
+                "the support"
             )
         else:
             lines.append(

@@ -21,7 +21,8 @@ from cldtrans.lag.search import Row, Threshold
 from cldtrans.lag.selection import Problem, select
 from cldtrans.lag.spectra import GUARD, to_spectra
 
-MAX_ORDER = 8
+FIRST_ORDER = 8
+"""Own past tried at first, samples."""
 
 
 def fit_ldsem(
@@ -33,7 +34,7 @@ def fit_ldsem(
     *,
     alpha: float = 0.01,
     error_rate: Literal["family", "discovery"] = "family",
-    max_order: int = MAX_ORDER,
+    max_order: int = 32,
     nonlinearity: Literal["identity", "tanh"] = "identity",
     band_hz: tuple[float, float] | None = None,
     jacobian: bool = True,
@@ -61,7 +62,8 @@ def fit_ldsem(
         Level of the support: "family": probability of any false edge at most alpha; "discovery": expected
         fraction of false edges at most alpha (Benjamini-Hochberg).
     max_order
-        Longest own past tried, samples.
+        Longest own past, samples. Every channel starts with up to 8; where nearly all are used, as after a
+        band-pass, twice as many are tried, and so on.
     nonlinearity
         "tanh": g = tanh of the input as it is (scale it first), without the Jacobian; lags under two samples
         are then not identified and not searched.
@@ -76,7 +78,8 @@ def fit_ldsem(
         Where the input cannot be fitted; one line says why and what to do.
     """
     windows = as_windows(x)
-    max_lag = _checked(windows, sample_rate, tau_max, innovation, periodic, max_order, band_hz, alpha)
+    first_order = min(FIRST_ORDER, max_order)
+    max_lag = _checked(windows, sample_rate, tau_max, innovation, periodic, first_order, band_hz, alpha)
     prepared = prepare(windows, periodic=periodic)
     if len(prepared.kept) == 0:
         raise DataError("no channel varies: there is nothing to fit")
@@ -91,25 +94,32 @@ def fit_ldsem(
             )
     elif nonlinearity != "identity":
         raise DataError(f"nonlinearity is {nonlinearity!r}; known: identity, tanh")
-    data = to_spectra(
-        prepared.x,
-        source,
-        max(max_lag, max_order),
-        periodic=periodic,
-        in_band=None if band_hz is None else (band_hz[0] / sample_rate, band_hz[1] / sample_rate),
-    )
-    problem = Problem(
-        data=data,
-        innovation=innovation,
-        min_lag=min_lag,
-        max_lag=max_lag,
-        max_order=max_order,
-        jacobian=jacobian,
-        threshold=Threshold.of(data, max_lag - min_lag),
-        alpha=alpha,
-        discovery=error_rate == "discovery",
-    )
-    model, at, rows = select(problem)
+    own = np.full(len(prepared.kept), first_order)
+    while True:
+        data = to_spectra(
+            prepared.x,
+            source,
+            max(max_lag, int(own.max())),
+            periodic=periodic,
+            in_band=None if band_hz is None else (band_hz[0] / sample_rate, band_hz[1] / sample_rate),
+        )
+        problem = Problem(
+            data=data,
+            innovation=innovation,
+            min_lag=min_lag,
+            max_lag=max_lag,
+            own=own,
+            jacobian=jacobian,
+            threshold=Threshold.of(data, max_lag - min_lag),
+            alpha=alpha,
+            discovery=error_rate == "discovery",
+        )
+        model, at, rows = select(problem)
+        room = min(max_order, data.n_scored // 50)
+        longer = np.where(model.order > 0.8 * own, np.clip(2 * own, own, max(room, first_order)), own)
+        if (longer == own).all():
+            break
+        own = longer
     return _result(problem, prepared, model, at, rows, sample_rate, tau_max, windows.shape[1])
 
 
@@ -119,7 +129,7 @@ def _checked(
     tau_max: float,
     innovation: str,
     periodic: bool,
-    max_order: int,
+    order: int,
     band_hz: tuple[float, float] | None,
     alpha: float,
 ) -> float:
@@ -140,14 +150,14 @@ def _checked(
             )
         if not 0 <= band_hz[0] < band_hz[1] <= sample_rate / 2:
             raise DataError(f"band_hz is {band_hz}; expected 0 <= low < high <= {sample_rate / 2:g} Hz")
-    longest = n_samples if periodic else n_samples - max(max_lag, max_order) - 2 * GUARD - 1
+    longest = n_samples if periodic else n_samples - max(max_lag, order) - 2 * GUARD - 1
     scored = int(n_windows * max(0.0, longest))
     if (periodic and max_lag >= n_samples / 2) or longest < 8:
         raise DataError(
             f"windows of {n_samples} samples ({n_samples / sample_rate:g} s) are too short for tau_max = "
             f"{tau_max:g} s; use longer windows or a smaller tau_max"
         )
-    least = 20 * (max_order + 3)
+    least = 20 * (order + 3)
     if scored < least:
         raise DataError(
             f"{n_windows} windows leave {scored} samples a channel to score; {least} or more are needed: use "
@@ -204,7 +214,7 @@ def _result(
         kept,
         min_lag=problem.min_lag,
         max_lag=problem.max_lag,
-        max_order=problem.max_order,
+        max_order=problem.own,
         rivals=rivals,
         undecided=UNDECIDED,
         sample_rate=sample_rate,

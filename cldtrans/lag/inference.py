@@ -165,7 +165,12 @@ def _jacobian_terms(
 def covariance(hessian: np.ndarray, score_covariance: np.ndarray) -> np.ndarray:
     """`A^-1 B A^-1`, [n, n]."""
     inverse = np.linalg.pinv(0.5 * (hessian + hessian.T), rcond=1e-13, hermitian=True)
-    return inverse @ score_covariance @ inverse
+    result = inverse @ score_covariance @ inverse
+    # No estimate is surer than with all other parameters known; rounding can say so where A is near singular.
+    diagonal = np.diag_indices(len(result))
+    alone = np.diag(score_covariance) / np.maximum(np.diag(hessian), 1e-12) ** 2
+    result[diagonal] = np.maximum(result[diagonal], alone)
+    return result
 
 
 def search_p_value(z: np.ndarray, n_pairs: int, span: float) -> np.ndarray:

@@ -87,11 +87,13 @@ class Grid:
         n_lags = int(np.floor(lags[1] * PER_SAMPLE + 1e-9)) + 1
         delay = data.delay(np.arange(n_lags) / PER_SAMPLE) * (data.counts / data.n_fft)
         used = data.source if data.in_band is None else data.source * data.in_band
-        # The energy changes with the lag only by what enters and leaves at the ends: whole samples will do.
-        square, scored = fft.rfft(data.samples(used) ** 2), fft.rfft(data.scored)
-        both = data.samples((scored.conj() * square).sum(1))[:, : n_lags // PER_SAMPLE + 2]
-        whole = np.arange(both.shape[1]) * PER_SAMPLE
-        energy = np.stack([np.interp(np.arange(n_lags), whole, row) for row in both])
+        # Delays by n + k/8 samples are shifts by n of eight series: the energy is exact at little cost.
+        scored = fft.rfft(data.scored)
+        energy = np.empty((data.n_channels, n_lags))
+        for k in range(min(PER_SAMPLE, n_lags)):
+            square = fft.rfft(data.samples(used * data.delay(np.array(k / PER_SAMPLE))) ** 2)
+            whole = energy[:, k::PER_SAMPLE].shape[1]
+            energy[:, k::PER_SAMPLE] = data.samples((scored * square.conj()).sum(1))[:, :whole]
         return cls(
             first=int(np.ceil(lags[0] * PER_SAMPLE - 1e-9)),
             sources=np.ascontiguousarray(data.source.transpose(2, 1, 0)),
@@ -202,7 +204,7 @@ class Row:
         number = self.slope - (solved[:, 0] @ flat).reshape(energy.shape)
         left = energy - np.einsum("qk,qk->k", flat, solved[:, 1:]).reshape(energy.shape)
         # What is nearly determined by the rest of the row cannot be told from it.
-        square = number**2 / np.maximum(left, 1e-3 * energy)
+        square = number**2 / np.maximum(left, 1e-6 * energy)
         square[[self.target, *(j for j, _ in edges)]] = 0.0
         square[:, : self.grid.first] = 0.0
         return square / self.score2, square / (2 * self.curvature)

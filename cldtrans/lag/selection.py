@@ -9,7 +9,7 @@ from scipy.linalg import solve_toeplitz
 from cldtrans.lag.inference import Layout, covariance, information
 from cldtrans.lag.likelihood import Evaluation, Innovation, Parameters
 from cldtrans.lag.refine import refine
-from cldtrans.lag.search import Grid, Row, Threshold, search_rows
+from cldtrans.lag.search import Edge, Grid, Row, Threshold, search_rows
 from cldtrans.lag.spectra import Spectra
 
 MAX_ROUNDS = 12
@@ -19,13 +19,13 @@ LOOSE = 0.05
 
 @dataclass(frozen=True)
 class Problem:
-    """What stays the same during one fit; lags in samples."""
+    """What stays the same during one fit; lags in samples, `own` [C] the longest own past of each channel."""
 
     data: Spectra
     innovation: Innovation
     min_lag: float
     max_lag: float
-    max_order: int
+    own: np.ndarray
     jacobian: bool
     threshold: Threshold
     alpha: float
@@ -61,16 +61,16 @@ def select(problem: Problem) -> tuple[Parameters, Evaluation, list[Row]]:
     seen = set()
     for _ in range(MAX_ROUNDS):
         loose = max(LOOSE, problem.level(model.n_edges))
-        model, at, _ = _search(problem, grid, model, at, loose)
+        model, at, _, held_back = _search(problem, grid, model, at, loose)
         model, at = eliminate(problem, model, at, lambda n_edges: max(LOOSE, problem.level(n_edges)))
         edges = frozenset(zip(model.target, model.source, np.round(model.lag), strict=True))
-        if edges in seen:
+        if edges in seen and not held_back:
             break
         seen.add(edges)
     model = choose_order(problem, model, at)
     model, at = problem.refine(model, tolerance=0.1)
     # Shorter own past leaves stronger evidence: one more look, then the threshold that was asked for.
-    model, at, rows = _search(problem, grid, model, at, problem.level(model.n_edges))
+    model, at, rows, _ = _search(problem, grid, model, at, problem.level(model.n_edges))
     model, at = eliminate(problem, model, at, problem.level)
     model, at = problem.refine(model)
     return model, at, rows
@@ -78,32 +78,40 @@ def select(problem: Problem) -> tuple[Parameters, Evaluation, list[Row]]:
 
 def _own_past_only(problem: Problem) -> Parameters:
     """No edges; own past by Yule-Walker, which is stable."""
-    data, order = problem.data, problem.max_order
-    past = data.samples((np.abs(data.spectrum) ** 2).sum(1))[:, : order + 1]
+    data, longest = problem.data, int(problem.own.max(initial=0))
+    past = data.samples((np.abs(data.spectrum) ** 2).sum(1))[:, : longest + 1]
     past[:, 0] *= 1 + 1e-9
-    n_channels = len(past)
-    own = [solve_toeplitz(p[:order], p[1:]) for p in past] if order else np.zeros((n_channels, 0))
+    own = np.zeros((len(past), longest))
+    for channel, order in enumerate(problem.own):
+        if order:
+            own[channel, :order] = solve_toeplitz(past[channel, :order], past[channel, 1 : order + 1])
     none = np.zeros(0)
     return Parameters(
         target=none.astype(int),
         source=none.astype(int),
         lag=none,
         weight=none,
-        own=np.asarray(own),
-        order=np.full(n_channels, order),
-        log_scale=np.zeros(n_channels),
-        dof=np.full(n_channels, 6.0),
+        own=own,
+        order=problem.own.copy(),
+        log_scale=np.zeros(len(own)),
+        dof=np.full(len(own), 6.0),
     )
 
 
 def _search(
     problem: Problem, grid: Grid, model: Parameters, at: Evaluation, p_in: float
-) -> tuple[Parameters, Evaluation, list[Row]]:
-    """One search of all rows around `model`, then a joint refinement of what it proposes."""
+) -> tuple[Parameters, Evaluation, list[Row], int]:
+    """One search of all rows around `model`, then a joint refinement of what may enter at once.
+
+    Also returns the rows and the number of proposals held back for the next round.
+    """
     z_in = problem.threshold.z(p_in)
     rows = search_rows(problem.data, grid, model, problem.innovation, at, z_in)
-    own, edges = model.own.copy(), []
+    admitted = _without_new_cycles(model, rows)
+    own, edges, held_back = model.own.copy(), [], 0
     for row in rows:
+        held_back += len(row.edges) - len(admitted[row.target])
+        row.edges = admitted[row.target]
         found, past = row.proposal()
         own[row.target, : len(past)] = past
         edges += found
@@ -111,7 +119,35 @@ def _search(
     bare = replace(model.keep(np.zeros(model.n_edges, bool)), own=own)
     proposal = bare.add(target.astype(int), source.astype(int), lag, weight)
     model, at = problem.refine(proposal, tolerance=0.5, max_steps=25)
-    return model, at, rows
+    return model, at, rows, held_back
+
+
+def _without_new_cycles(model: Parameters, rows: list[Row]) -> list[list[Edge]]:
+    """Each row's edges: those of `model`, and new ones, strongest first, while the new ones form no cycle.
+
+    Rows are searched apart from each other. Where lags are short or channels narrow-band, i→j and j→i explain
+    the same thing; entering both, the rows can settle exchanged (each describing the other's channel), and
+    the likelihood cannot tell that from the truth. Once one direction is in, the Jacobian corrects the score of
+    the other.
+    """
+    present = {(int(i), int(j)) for i, j in zip(model.target, model.source, strict=True)}
+    admitted: list[list[Edge]] = [
+        [edge for edge in row.edges if (row.target, edge[0]) in present] for row in rows
+    ]
+    new = []
+    for row in rows:
+        gain = row.solve(row.edges)[1] * row.score2 / row.curvature
+        new += [
+            (float(g), row.target, edge)
+            for g, edge in zip(gain, row.edges, strict=True)
+            if (row.target, edge[0]) not in present
+        ]
+    reaches = np.eye(len(rows), dtype=bool)  # reaches[a, b]: from a to b along new edges
+    for _, target, edge in sorted(new, reverse=True):
+        if not reaches[target, edge[0]]:
+            admitted[target].append(edge)
+            reaches |= np.outer(reaches[:, edge[0]], reaches[target])
+    return admitted
 
 
 def eliminate(

@@ -105,7 +105,7 @@ def to_spectra(
         if source is not None:
             source, _ = _split(source, lead, tail)
         n_samples = x.shape[-1]
-        n_fft = fft.next_fast_len(n_samples + GUARD, real=True)
+        n_fft = fft.next_fast_len(n_samples + lead, real=True)
         scored = np.zeros((len(x), n_fft))
         for window, start in enumerate(starts):
             scored[window, start : n_samples - tail] = 1.0
