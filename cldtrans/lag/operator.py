@@ -87,22 +87,23 @@ def lagged_mix(
     """
     if x.ndim not in (3, 4):
         raise ValueError(f"x has shape {tuple(x.shape)}; expected [B, C, T] or [B, C, T, D]")
-    b, c = x.shape[:2]
+    b, c, t = x.shape[:3]
+    shared, per_window = (c, c), (b, c, c)
     for name, value in (("weight", weight), ("tau", tau)):
-        if value.shape not in ((c, c), (b, c, c)):
+        if value.shape != shared and value.shape != per_window:
             raise ValueError(
                 f"{name} has shape {tuple(value.shape)}; "
-                f"x of shape {tuple(x.shape)} needs ({c}, {c}) or ({b}, {c}, {c})"
+                f"x of shape {tuple(x.shape)} needs {shared} or {per_window}"
             )
     if weight.ndim != tau.ndim:
-        size = (b, c, c)
-        weight, tau = weight.expand(size), tau.expand(size)
-    n = _transform_length(x, tau, sample_rate, x.shape[2], max_delay)
-    if x.numel() == b * c * x.shape[2] and b * c * c * n <= _SMALL_ENTRIES:
-        if x.ndim == 3:
-            return _SmallMix.apply(x, weight, tau, float(sample_rate), n)
-        return _SmallMix.apply(x.squeeze(3), weight, tau, float(sample_rate), n).unsqueeze(3)
-    return _LaggedMix.apply(x, weight, tau, float(sample_rate), n)
+        weight, tau = weight.expand(per_window), tau.expand(per_window)
+    n = _transform_length(x, tau, sample_rate, t, max_delay)
+    sample_rate = float(sample_rate)
+    if b * c * c * n > _SMALL_ENTRIES or (x.ndim == 4 and x.shape[3] != 1):
+        return _LaggedMix.apply(x, weight, tau, sample_rate, n)
+    if x.ndim == 3:
+        return _SmallMix.apply(x, weight, tau, sample_rate, n)
+    return _SmallMix.apply(x.squeeze(3), weight, tau, sample_rate, n).unsqueeze(3)
 
 
 def fast_max_delay(n_samples: int, max_delay: float, sample_rate: float) -> float:
@@ -110,7 +111,7 @@ def fast_max_delay(n_samples: int, max_delay: float, sample_rate: float) -> floa
     pad = math.ceil(max_delay * sample_rate)
     while not _is_smooth(n_samples + 2 * (pad + GUARD_SAMPLES)):
         pad += 1
-    return (pad - 0.5) / sample_rate if pad else 0.0
+    return max(max_delay, (pad - 0.5) / sample_rate)
 
 
 def _is_smooth(n: int) -> bool:
@@ -128,7 +129,7 @@ def _transform_length(
     if not sample_rate > 0:
         raise ValueError(f"sample_rate is {sample_rate}; expected Hz above 0")
     if max_delay is None or tau.device.type == "cpu":  # elsewhere a given max_delay saves the wait for tau
-        largest = float(tau.detach().abs().max()) if tau.numel() else 0.0
+        largest = tau.detach().abs().max().item() if tau.numel() else 0.0
         if not math.isfinite(largest):
             raise ValueError("tau holds NaN or infinity; give pairs without an edge weight 0 and tau 0")
         if max_delay is not None and largest > max_delay * (1 + 1e-6):
@@ -167,13 +168,16 @@ def _bin_sums(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.stack([counts, counts * _bins(len(counts), device) * (2 * math.pi)], 1).to(dtype)
 
 
-def _phases(tau: Tensor, bins: Tensor, step: float, dtype: torch.dtype) -> Tensor:
-    """`exp(-2πi step bins tau)`, complex; reduced to one turn in float64 so that float32 loses nothing.
+@lru_cache(maxsize=64)
+def _turn_rates(n: int, sample_rate: float, device: torch.device) -> Tensor:
+    """Turns per second of lag at every bin, negative: the phases are `exp(2πi tau rate)`; float64."""
+    return _bins(n // 2 + 1, device) * (-sample_rate / n)
 
-    bins must already be shaped to broadcast against tau.
-    """
-    angle = (tau.double() * (bins * -step)).frac_().to(dtype).mul_(2 * math.pi)
-    return torch.complex(angle.cos(), angle.sin())
+
+def _phases(tau: Tensor, turn_rates: Tensor, dtype: torch.dtype) -> Tensor:
+    """`exp(2πi tau turn_rates)`; reduced to one turn in float64, so that float32 loses nothing."""
+    angle = (tau.double() * turn_rates).frac_().to(dtype).mul_(2 * math.pi)
+    return torch.polar(angle.new_ones(()), angle)
 
 
 def _first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -219,7 +223,7 @@ class _Delay(torch.autograd.Function):
 
 
 def _delay_factor(tau: Tensor, sample_rate: float, n: int, spectrum: Tensor) -> Tensor:
-    return _phases(tau[..., None], _bins(n // 2 + 1, tau.device), sample_rate / n, spectrum.real.dtype)
+    return _phases(tau[..., None], _turn_rates(n, sample_rate, tau.device), spectrum.real.dtype)
 
 
 def _to_time(spectrum: Tensor, n: int, n_samples: int, dim: int) -> Tensor:
@@ -240,11 +244,9 @@ class _Blocks:
         limit = _ENTRIES_PER_BLOCK.get(tau.device.type, _ENTRIES_PER_BLOCK_GPU)
         self.size = min(self.n_bins, max(1, limit // max(1, tau.numel())))
         n_blocks = math.ceil(self.n_bins / self.size)
-        bins = _bins(max(self.size, n_blocks), tau.device)[:, None, None, None]
-        self.first = _phases(tau, bins[: self.size], sample_rate / n, dtype)
-        self.start = None
-        if n_blocks > 1:
-            self.start = _phases(tau, bins[:n_blocks] * self.size, sample_rate / n, dtype)
+        rates = _turn_rates(n, sample_rate, tau.device)[:, None, None, None]
+        self.first = _phases(tau, rates[: self.size], dtype)
+        self.start = _phases(tau, rates[:: self.size], dtype) if n_blocks > 1 else None
 
     def __iter__(self) -> Iterator[tuple[slice, Tensor]]:
         """Pairs of a slice of bins and its phases."""
@@ -318,38 +320,36 @@ class _LaggedMix(torch.autograd.Function):
 
 
 class _SmallMix(torch.autograd.Function):
-    """x [B, C, T] with all pairs' spectra, [B, C, C, bins], at once."""
+    """x [B, C, T] with all pairs' spectra, [B, C, C, bins], at once; no product that autocast would touch."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, tau: Tensor, sample_rate: float, n: int) -> Tensor:
-        with _full_precision(x.device):
-            dtype = _compute_dtype(x)
-            spectrum = torch.fft.rfft(x.to(dtype), n)
-            phase = _delay_factor(tau, sample_rate, n, spectrum)
-            gain = weight.to(dtype)[..., None]
-            mixed = (phase * gain * spectrum[:, None]).sum(2)
-            ctx.sample_rate, ctx.n, ctx.tau_dtype, ctx.x_dtype = sample_rate, n, tau.dtype, x.dtype
-            ctx.save_for_backward(spectrum, phase, weight)
-            return _to_time(mixed, n, x.shape[2], 2).to(x.dtype)
+        dtype = _compute_dtype(x)
+        spectrum = torch.fft.rfft(x.to(dtype), n)
+        phase = _delay_factor(tau, sample_rate, n, spectrum)
+        gain = weight.to(dtype)
+        ctx.sample_rate, ctx.n, ctx.x_dtype, ctx.tau_dtype = sample_rate, n, x.dtype, tau.dtype
+        ctx.save_for_backward(spectrum, phase, weight)
+        mixed = (phase * gain[..., None]).mul(spectrum[:, None]).sum(2)
+        return _to_time(mixed, n, x.shape[2], 2).to(x.dtype)
 
     @staticmethod
     @_first_derivative_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         spectrum, phase, weight = ctx.saved_tensors
-        with _full_precision(grad.device):
-            dtype, n = spectrum.real.dtype, ctx.n
-            cotangent = torch.fft.rfft(grad.to(dtype), n).conj_physical()
-            gain = weight.to(dtype)
-            turned = phase * cotangent[:, :, None]
-            grad_x = grad_weight = grad_tau = None
-            if ctx.needs_input_grad[0]:
-                bins = (turned * gain[..., None]).sum(1).conj_physical()
-                grad_x = _to_time(bins, n, grad.shape[2], 2).to(ctx.x_dtype)
-            if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-                product = turned * spectrum[:, None]
-                if weight.ndim == 2:
-                    product = product.sum(0)
-                total = (torch.view_as_real(product) * _bin_sums(n, dtype, grad.device)).sum(-2)
-                grad_weight = total[..., 0].to(weight.dtype)
-                grad_tau = (total[..., 1] * gain * (ctx.sample_rate / n)).to(ctx.tau_dtype)
-            return grad_x, grad_weight, grad_tau, None, None
+        n, dtype = ctx.n, spectrum.real.dtype
+        wants_x, wants_weight, wants_tau = ctx.needs_input_grad[:3]
+        gain = weight.to(dtype)
+        turned = phase * torch.fft.rfft(grad.to(dtype), n).conj_physical_()[:, :, None]
+        grad_x = grad_weight = grad_tau = None
+        if wants_weight or wants_tau:
+            product = turned * spectrum[:, None]
+            if weight.ndim == 2:
+                product = product.sum(0)
+            total = (torch.view_as_real(product) * _bin_sums(n, dtype, grad.device)).sum(-2)
+            grad_weight = total[..., 0].to(weight.dtype)
+            grad_tau = (total[..., 1] * gain).mul_(ctx.sample_rate / n).to(ctx.tau_dtype)
+        if wants_x:
+            bins = turned.mul_(gain[..., None]).sum(1).conj_physical_()
+            grad_x = _to_time(bins, n, grad.shape[2], 2).to(ctx.x_dtype)
+        return grad_x, grad_weight, grad_tau, None, None
