@@ -26,7 +26,7 @@ def lagged_covariance(x: Tensor, y: Tensor, max_lag: int) -> Tensor:
 
     Overlap-save: short frames, one product of C x frames matrices a frequency.
     """
-    n_samples, size = x.shape[-1], max_lag + 1
+    n_samples, size = x.shape[-1], _smooth(max_lag + 1)
     n_frames = -(-n_samples // size)
     tail = n_frames * size - n_samples
     now = F.pad(x, (0, tail)).unflatten(-1, (n_frames, size))
@@ -36,7 +36,19 @@ def lagged_covariance(x: Tensor, y: Tensor, max_lag: int) -> Tensor:
     b = torch.fft.rfft(past).permute(0, 3, 1, 2)
     spectrum = a @ b.transpose(-1, -2).conj()
     table = torch.fft.irfft(spectrum.permute(0, 2, 3, 1), 2 * size)
-    return table[..., :size] / n_samples
+    return table[..., : max_lag + 1] / n_samples
+
+
+def _smooth(n: int) -> int:
+    """The next number without prime factors above 5: transforms of such lengths are fast."""
+    while True:
+        rest = n
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return n
+        n += 1
 
 
 def two_sided(table: Tensor) -> Tensor:

@@ -87,12 +87,15 @@ def residuals(x: Tensor, model: Fit, max_lag: int) -> Tensor:
     spectrum = torch.fft.rfft(x, n)
     frequency = torch.fft.rfftfreq(n, device=x.device, dtype=x.dtype)
     batch = torch.arange(len(x), device=x.device)[:, None]
+    size = (model.coefficient * model.live)[..., None]
     predicted = torch.zeros_like(spectrum)
-    for k in range(model.channel.shape[-1]):  # regressors of all targets at once
+    for k in range(OWN_LAGS, model.channel.shape[-1]):  # the k-th source of all targets at once
         angle = -2 * torch.pi * model.lag[..., k, None] * frequency
-        size = (model.coefficient[..., k] * model.live[..., k])[..., None]
-        predicted += torch.polar(size.expand_as(angle), angle) * spectrum[batch, model.channel[..., k]]
-    return x - torch.fft.irfft(predicted, n)[..., : x.shape[-1]]
+        phases = torch.polar(size[..., k, :].expand_as(angle), angle)
+        predicted.addcmul_(phases, spectrum[batch, model.channel[..., k]])
+    past = F.pad(x, (OWN_LAGS, -1)).unfold(-1, OWN_LAGS, 1)  # oldest first
+    own = (past @ size[..., :OWN_LAGS, :].flip(-2))[..., 0]
+    return x - own - torch.fft.irfft(predicted, n)[..., : x.shape[-1]]
 
 
 def _outside(
