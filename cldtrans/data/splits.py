@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val", "test")
 HELD_OUT = 0.2  # of the subjects, for validation and for test each, where there are labels to score
+MIN_TEST = 5
 HELD_OUT_UNLABELLED = 0.05
 CASE = "case:"  # prefix of the names in the published division of CHB-MIT
 
@@ -71,7 +72,8 @@ def subject_table(dataset: Dataset, index: pd.DataFrame) -> pd.DataFrame:
 def subject_folds(subjects: pd.DataFrame, seed: int) -> pd.Series:
     """Seeded division in which validation, test and training hold every class that enough subjects have.
 
-    A fifth of the subjects validates and a fifth tests (a twentieth each without labels), at least one each.
+    A fifth of the subjects validates and a fifth tests (a twentieth each without labels), at least one each;
+    with labels at least five test, as far as a third of the subjects goes: an interval over two says nothing.
     Classes are served from the rarest: of the subjects who have it one goes to training, then one to the
     test, then one to validation; the rest is filled in seeded order.
     """
@@ -80,7 +82,8 @@ def subject_folds(subjects: pd.DataFrame, seed: int) -> pd.Series:
     classes = [column for column in subjects.columns if column.startswith("n_")]
     n = len(names)
     held_out = max(1, round((HELD_OUT if classes else HELD_OUT_UNLABELLED) * n))
-    room = {"train": n - 2 * held_out, "test": held_out, "val": held_out}
+    test = max(held_out, min(MIN_TEST, n // 3)) if classes else held_out
+    room = {"train": n - test - held_out, "test": test, "val": held_out}
     if n == 1:
         room = {"train": 1, "test": 0, "val": 0}
     elif n == 2:

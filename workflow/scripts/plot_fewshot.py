@@ -3,17 +3,11 @@
 import pandas as pd
 from plot_style import CHANCE, colours, log_to, name, new_figure, save, say
 
-from cldtrans.evaluation.metrics import PRIMARY
-
 
 def plot_fewshot(table: pd.DataFrame, *paths: str) -> None:
     """Primary metric by budget and method, with intervals, chance and the number of subjects."""
-    table = table[table["metric"].isin(PRIMARY.values())]
-    primary = {}
-    for dataset, rows in table.groupby("dataset"):
-        found = [metric for metric in PRIMARY.values() if metric in set(rows["metric"])]
-        # A multiclass cell has macro AUROC too; what it was selected by stands first.
-        primary[dataset] = "macro_f1" if {"macro_f1", "kappa"} <= set(rows["metric"]) else found[0]
+    table = table[table["primary"]]
+    primary = dict(zip(table["dataset"], table["metric"], strict=True))
     datasets = sorted(primary)
     figure, panels = new_figure(columns=max(len(datasets), 1))
     colour = colours(sorted(table["method"].unique()))

@@ -14,7 +14,9 @@ def plot_planted(table: pd.DataFrame, *paths: str) -> None:
     conditions = sorted(
         table["condition"].unique(), key=lambda c: -float(c.removesuffix("db")) if c != "all" else 0
     )
-    figure, panels = new_figure(columns=max(len(conditions), 1), width=3.6, sharey=True)
+    figure, panels = new_figure(
+        columns=max(len(conditions), 1), width=4.6 if len(conditions) < 2 else 3.6, sharey=True
+    )
     if not conditions:
         say(panels[0], "no planted discharge in this run's plan")
     colour = colours(sorted(table["method"].unique()))
@@ -23,7 +25,7 @@ def plot_planted(table: pd.DataFrame, *paths: str) -> None:
         if rows["mean"].isna().all():
             say(panel, f"not scored: {rows['reason'].dropna().iloc[0]}")
             continue
-        width = 0.8 / len(colour)
+        bar = 0.8 / len(colour)
         for k, method in enumerate(colour):
             part = rows[rows["method"] == method].sort_values("top").dropna(subset=["mean"])
             x = [
@@ -34,7 +36,7 @@ def plot_planted(table: pd.DataFrame, *paths: str) -> None:
                 (part["mean"] - part["ci_low"]).clip(lower=0),
                 (part["ci_high"] - part["mean"]).clip(lower=0),
             )
-            panel.bar(x, part["mean"], width, color=colour[method], label=name(method))
+            panel.bar(x, part["mean"], bar, color=colour[method], label=name(method))
             panel.errorbar(
                 x,
                 part["mean"],
@@ -58,7 +60,7 @@ def plot_planted(table: pd.DataFrame, *paths: str) -> None:
     panels[0].set_ylabel("leading channel found")
     handles, labels = panels[0].get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), 4))
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), 3))
     save(figure, *paths)
 
 

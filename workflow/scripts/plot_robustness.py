@@ -8,7 +8,10 @@ def plot_robustness(table: pd.DataFrame, *paths: str) -> None:
     """One panel a dataset; one bar a condition (`metric@condition`), the undegraded score first."""
     parts = table["metric"].astype("str").str.extract(r"^([^@]+)(?:@(.+))?$")
     table = table.assign(base=parts[0], condition=parts[1])
-    table = table[table["base"].isin(table.loc[table["condition"].notna(), "base"])]
+    judged_by = set(
+        zip(table.loc[table["primary"], "dataset"], table.loc[table["primary"], "metric"], strict=True)
+    )
+    table = table[[pair in judged_by for pair in zip(table["dataset"], table["base"], strict=True)]]
     datasets = sorted(table["dataset"].unique())
     figure, panels = new_figure(columns=max(len(datasets), 1), width=4.2, height=3.0)
     if not datasets:
