@@ -10,7 +10,6 @@ from cldtrans import __version__
 from cldtrans.errors import CldtransError
 
 COMMANDS = {
-    "lags": "who leads whom in one recording, by how many milliseconds, with 95 % intervals",
     "doctor": "check GPU, FFT, adjoint, disk and data source of this machine",
     "estimate": "jobs, hours, bytes and days that a config will cost",
     "miniature": "write the miniature PhysioNet bucket",
