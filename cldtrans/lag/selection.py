@@ -127,8 +127,8 @@ def _without_new_cycles(model: Parameters, rows: list[Row]) -> list[list[Edge]]:
 
     Rows are searched apart from each other. Where lags are short or channels narrow-band, i→j and j→i explain
     the same thing; entering both, the rows can settle exchanged (each describing the other's channel), and
-    the likelihood cannot tell that from the truth. Once one direction is in, the Jacobian corrects the score of
-    the other.
+    the likelihood cannot tell that from the truth. Once one direction is in, the Jacobian corrects the score
+    of the other.
     """
     present = {(int(i), int(j)) for i, j in zip(model.target, model.source, strict=True)}
     admitted: list[list[Edge]] = [

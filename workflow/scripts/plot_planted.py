@@ -29,8 +29,7 @@ def plot_planted(table: pd.DataFrame, *paths: str) -> None:
         for k, method in enumerate(colour):
             part = rows[rows["method"] == method].sort_values("top").dropna(subset=["mean"])
             x = [
-                ["top1", "top3", "top5"].index(top) + (k - (len(colour) - 1) / 2) * bar
-                for top in part["top"]
+                ["top1", "top3", "top5"].index(top) + (k - (len(colour) - 1) / 2) * bar for top in part["top"]
             ]
             low, high = (
                 (part["mean"] - part["ci_low"]).clip(lower=0),
