@@ -11,7 +11,10 @@ def plot_robustness(table: pd.DataFrame, *paths: str) -> None:
     judged_by = set(
         zip(table.loc[table["primary"], "dataset"], table.loc[table["primary"], "metric"], strict=True)
     )
-    table = table[[pair in judged_by for pair in zip(table["dataset"], table["base"], strict=True)]]
+    pairs = pd.Series(
+        list(zip(table["dataset"], table["base"], strict=True)), index=table.index, dtype=object
+    )
+    table = table[pairs.isin(judged_by)]
     datasets = sorted(table["dataset"].unique())
     figure, panels = new_figure(columns=max(len(datasets), 1), width=4.2, height=3.0)
     if not datasets:
