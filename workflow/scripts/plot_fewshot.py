@@ -6,12 +6,14 @@ from plot_style import CHANCE, colours, log_to, name, new_figure, save, say
 
 def plot_fewshot(table: pd.DataFrame, *paths: str) -> None:
     """Primary metric by budget and method, with intervals, chance and the number of subjects."""
-    table = table[table["primary"]]
+    table = table[table["primary"].astype(bool)]
     primary = dict(zip(table["dataset"], table["metric"], strict=True))
     datasets = sorted(primary)
     figure, panels = new_figure(columns=max(len(datasets), 1))
     colour = colours(sorted(table["method"].unique()))
-    for panel, dataset in zip(panels, datasets, strict=True):
+    if not datasets:
+        say(panels[0], "no few-shot cell in this run's plan")
+    for panel, dataset in zip(panels, datasets, strict=False):
         rows = table[(table["dataset"] == dataset) & (table["metric"] == primary[dataset])]
         scored = rows.dropna(subset=["mean"])
         panel.set_title(name(dataset))
