@@ -1,9 +1,9 @@
-"""Accuracy and cost of `fit_ldsem` where lags should be found, against the Cramér-Rao bound.
+"""Accuracy and cost of `fit_ldsem` where the lags should be found, against the Cramér-Rao bound.
 
     python benchmarks/identifiability_bars.py [--seeds 10] [--regime NAME ...] [--large] [--nulls 40]
         [--contrast]
 
-Prints one row a regime and kind of window: root-mean-square of (error / bound) over found edges for lags and
+Prints one row a regime and kind of window: root-mean-square of error over bound of found edges for lags and
 weights, pooled F1, coverage of 95 % intervals, processor seconds a fit. `--large` adds C 64 with three seeds,
 `--nulls` worlds without edges, `--contrast` the likelihoods side by side.
 """

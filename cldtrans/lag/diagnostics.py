@@ -101,19 +101,23 @@ def assumptions(
         )
     if high.any():
         lines.append(f"the lag of {_pairs(model, kept, high)} is at tau_max: try a larger one")
+    undecided_lags: list[str] = []
+    doubtful_lags: list[str] = []
     for rival in rivals:
         name = _pairs(model, kept, np.arange(model.n_edges) == rival.edge)
         own_ms, other_ms = 1e3 * model.lag[rival.edge] / sample_rate, 1e3 * rival.lag / sample_rate
-        if rival.loss < undecided:
-            lines.append(
-                f"{name} is significant, but its lag may be {own_ms:.1f} or {other_ms:.1f} ms: left out of "
-                "the support"
-            )
-        else:
-            lines.append(
-                f"the lag of {name}, {own_ms:.1f} ms, could also be {other_ms:.1f} ms (likelihood ratio "
-                f"{np.exp(rival.loss):.0f}); its interval does not cover both"
-            )
+        found = undecided_lags if rival.loss < undecided else doubtful_lags
+        found.append(f"{name} ({own_ms:.1f} or {other_ms:.1f} ms)")
+    if undecided_lags:
+        lines.append(
+            f"significant, but with two lags equally likely, and so left out of the support: "
+            f"{_listed(undecided_lags)}"
+        )
+    if doubtful_lags:
+        lines.append(
+            f"another lag is at most {np.exp(max(r.loss for r in rivals)):.0f} times less likely, outside "
+            f"the interval: {_listed(doubtful_lags)}"
+        )
     per_row = 2 * np.bincount(model.target, minlength=model.n_channels) + model.order + 1
     if n_samples < 50 * per_row.max(initial=1):
         lines.append(

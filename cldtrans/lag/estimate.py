@@ -15,14 +15,14 @@ from cldtrans.lag.likelihood import (
     log_likelihood,
     residuals,
 )
-from cldtrans.lag.prepare import Prepared, as_windows, prepare
+from cldtrans.lag.prepare import Prepared, as_windows, prepare, through_tanh
 from cldtrans.lag.result import LagFit
 from cldtrans.lag.search import Row, Threshold
 from cldtrans.lag.selection import Problem, select
 from cldtrans.lag.spectra import GUARD, to_spectra
 
-FIRST_ORDER = 8
-"""Own past tried at first, samples."""
+FIRST_ORDER, LENGTHENED = 8, 2
+"""Own past tried at first, samples, and how often it may be doubled."""
 
 
 def fit_ldsem(
@@ -63,7 +63,7 @@ def fit_ldsem(
         fraction of false edges at most alpha (Benjamini-Hochberg).
     max_order
         Longest own past, samples. Every channel starts with up to 8; where nearly all are used, as after a
-        band-pass, twice as many are tried, and so on.
+        band-pass, twice and four times as many are tried.
     nonlinearity
         "tanh": g = tanh of the input as it is (scale it first), without the Jacobian; lags under two samples
         are then not identified and not searched.
@@ -83,10 +83,10 @@ def fit_ldsem(
     prepared = prepare(windows, periodic=periodic)
     if len(prepared.kept) == 0:
         raise DataError("no channel varies: there is nothing to fit")
-    source, min_lag = None, 0.0
+    min_lag = 0.0
     if nonlinearity == "tanh":
-        jacobian, min_lag, source = False, 2.0, np.tanh(windows[:, prepared.kept])
-        source -= source.mean((0, 2), keepdims=True)
+        jacobian, min_lag = False, 2.0
+        prepared = through_tanh(prepared, windows)
         if max_lag < min_lag:
             raise DataError(
                 f"tau_max is {max_lag:.3g} samples; with nonlinearity='tanh' lags under two samples are not "
@@ -95,10 +95,10 @@ def fit_ldsem(
     elif nonlinearity != "identity":
         raise DataError(f"nonlinearity is {nonlinearity!r}; known: identity, tanh")
     own = np.full(len(prepared.kept), first_order)
-    while True:
+    for _ in range(LENGTHENED + 1):
         data = to_spectra(
             prepared.x,
-            source,
+            prepared.source,
             max(max_lag, int(own.max())),
             periodic=periodic,
             in_band=None if band_hz is None else (band_hz[0] / sample_rate, band_hz[1] / sample_rate),
@@ -180,8 +180,6 @@ def _result(
 ) -> LagFit:
     """Back to all channels, seconds and the input's units."""
     data, kept, scale = problem.data, prepared.kept, prepared.scale
-    # A nonlinear source is in its own units.
-    source_scale = scale if data.source is data.spectrum else np.ones_like(scale)
     layout, spread = problem.covariance(model, at)
     stderr = np.sqrt(np.maximum(np.diag(spread), 0.0))
     residual = residuals(data, model)[:, data.scored > 0]
@@ -190,8 +188,10 @@ def _result(
     rivals = _rivals(model, rows)
     certain = np.ones(model.n_edges, bool)
     certain[[r.edge for r in rivals if r.loss < UNDECIDED]] = False
+    p_value = _p_values(problem, model, stderr[layout.weight], rows, kept, n_channels)
+    certain &= p_value[kept[model.target], kept[model.source]] < problem.alpha
     edge = (kept[model.target[certain]], kept[model.source[certain]])
-    unit = scale[model.target] / source_scale[model.source]
+    unit = scale[model.target] / prepared.source_scale[model.source]
 
     def pairs(values: np.ndarray, empty: float) -> np.ndarray:
         full = np.full((n_channels, n_channels), empty)
@@ -225,7 +225,7 @@ def _result(
         weight=pairs(model.weight * unit, 0.0),
         weight_stderr=pairs(stderr[layout.weight] * unit, np.nan),
         support=pairs(np.ones(model.n_edges), 0.0) > 0,
-        p_value=_p_values(problem, model, stderr[layout.weight], rows, kept, n_channels),
+        p_value=p_value,
         sigma=channels(deviation(problem.innovation, model.log_scale, model.dof) * scale),
         self_dynamics=own,
         kurtosis=channels(diagnostics.excess_kurtosis(residual)),

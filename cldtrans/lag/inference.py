@@ -15,6 +15,7 @@ A = B = Fisher information; else `A^-1 B A^-1` is the covariance of the estimate
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.special import log_ndtr
 
 from cldtrans.lag.likelihood import (
@@ -147,24 +148,42 @@ def _jacobian_terms(
     response = inverse.transpose(1, 2, 0)  # [C, C, bins]
     into_own = moved[moving] * response[column, row]
     instant[moving] = into_own.real @ count
-    for target in range(model.n_channels):
-        mine = np.nonzero(row == target)[0]
-        if not len(mine):
-            continue
-        back = moved[moving] * response[column, target] * count  # D_theta',i of every other parameter
-        there = moved[moving[mine], None] * response[column[mine][:, None], row[None, :]]  # D_theta,i'
-        coupled[np.ix_(moving[mine], moving)] = np.einsum("pqb,qb->pq", there.real, back.real) - np.einsum(
-            "pqb,qb->pq", there.imag, back.imag
-        )
+    of_row = [np.nonzero(row == target)[0] for target in range(model.n_channels)]
+    for first, mine in enumerate(of_row):
+        for second, others in enumerate(of_row[first:], first):
+            there = moved[moving[mine]] * response[column[mine], second] * count  # D_theta,i'
+            back = moved[moving[others]] * response[column[others], first]  # D_theta',i
+            block = there.real @ back.real.T - there.imag @ back.imag.T
+            coupled[np.ix_(moving[mine], moving[others])] = block
+            coupled[np.ix_(moving[others], moving[mine])] = block.T
     # D of a scale is minus the identity of its row.
     scale_of = layout.log_scale[row]
     coupled[moving, scale_of] = coupled[scale_of, moving] = -instant[moving]
     return coupled, instant
 
 
+def inverse_of(matrix: np.ndarray) -> np.ndarray:
+    """Inverse of a symmetric, maybe singular matrix: scaled to unit diagonal, small eigenvalues lifted."""
+    root = np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-12))
+    scaled = 0.5 * (matrix + matrix.T) / np.multiply.outer(root, root)
+    factor, info = dpotrf(scaled, lower=1)
+    reciprocal = np.diag(factor).min(initial=1.0) ** 2
+    if info == 0 and reciprocal > SINGULAR:
+        lower, _ = dpotri(factor, lower=1)
+        inverse = np.tril(lower) + np.tril(lower, -1).T
+    else:
+        values, vectors = np.linalg.eigh(scaled)
+        inverse = (vectors / np.maximum(values, SINGULAR * values.max(initial=1.0))) @ vectors.T
+    return inverse / np.multiply.outer(root, root)
+
+
+SINGULAR = 1e-7
+"""Eigenvalue of the scaled information below which a direction counts as not identified."""
+
+
 def covariance(hessian: np.ndarray, score_covariance: np.ndarray) -> np.ndarray:
     """`A^-1 B A^-1`, [n, n]."""
-    inverse = np.linalg.pinv(0.5 * (hessian + hessian.T), rcond=1e-13, hermitian=True)
+    inverse = inverse_of(hessian)
     result = inverse @ score_covariance @ inverse
     # No estimate is surer than with all other parameters known; rounding can say so where A is near singular.
     diagonal = np.diag_indices(len(result))

@@ -1,6 +1,6 @@
 """What happens to windows before a fit: checks, drift, scales, and channels with nothing of their own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ class Prepared:
     """Channels ready to be fitted.
 
     x          [N, K, T] float64, unit variance, without drift; the K channels that are kept
-    scale      [K] what x was divided by
+    source     [N, K, T] what is delayed where it is not x itself, unit variance; else None
+    scale, source_scale  [K] what x and source were divided by
     kept       [K] positions of these channels in the input
     constant   positions of channels that do not vary
     drifting   positions of channels whose slow drift was taken out
@@ -27,7 +28,9 @@ class Prepared:
     """
 
     x: np.ndarray
+    source: np.ndarray | None
     scale: np.ndarray
+    source_scale: np.ndarray
     kept: np.ndarray
     constant: list[int]
     drifting: list[int]
@@ -64,12 +67,22 @@ def prepare(x: np.ndarray, *, periodic: bool) -> Prepared:
     kept, dependent = independent_channels(unit)
     return Prepared(
         x=unit[:, kept],
+        source=None,
         scale=scale[candidates[kept]],
+        source_scale=scale[candidates[kept]],
         kept=candidates[kept],
         constant=constant,
         drifting=np.nonzero(drifts)[0].tolist(),
         dependent=[(int(candidates[c]), candidates[of].tolist()) for c, of in dependent],
     )
+
+
+def through_tanh(prepared: Prepared, x: np.ndarray) -> Prepared:
+    """The same with tanh of the input [N, C, T], as it is, for what is delayed."""
+    source = np.tanh(x[:, prepared.kept])
+    source -= source.mean((0, 2), keepdims=True)
+    scale = source.std((0, 2))
+    return replace(prepared, source=source / scale[:, None], source_scale=scale)
 
 
 DRIFT_CYCLES = 1 / 800

@@ -1,10 +1,10 @@
 """Joint maximum likelihood for a given support: Fisher scoring on weights, lags, self-dynamics and scales."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from cldtrans.lag.inference import Layout, information
+from cldtrans.lag.inference import Layout, information, inverse_of
 from cldtrans.lag.likelihood import (
     Evaluation,
     Innovation,
@@ -37,14 +37,14 @@ def refine(
     model = rescale(data, model, innovation)
     at = evaluate(data, model, innovation, jacobian)
     layout = Layout.of(model)
-    inverse: _Inverse | None = None
+    inverse: np.ndarray | None = None
     fresh, moved = False, 0.0
     for step in range(max_steps):
         if inverse is None:
             layout, hessian, _ = information(data, model, innovation, at)
-            inverse, fresh, moved = _Inverse.of(hessian), True, 0.0
+            inverse, fresh, moved = inverse_of(hessian), True, 0.0
         slope = layout.pack(*gradient(data, model, at))
-        change = -inverse.times(slope)
+        change = -inverse @ slope
         expected = -0.5 * float(slope @ change)
         length = 1.0
         for _ in range(8):
@@ -86,25 +86,8 @@ FLOOR = np.log(1e-6)
 """Smallest log scale, channels being standardised: keeps the likelihood bounded."""
 
 
-@dataclass(frozen=True)
-class _Inverse:
-    """A symmetric matrix's inverse, in which directions without information stay where they are put.
-
-    The matrix is scaled to unit diagonal; eigenvalues are lifted to 1e-7 of the largest.
-    """
-
-    root: np.ndarray
-    values: np.ndarray
-    vectors: np.ndarray
-
-    @classmethod
-    def of(cls, matrix: np.ndarray) -> "_Inverse":
-        root = np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-12))
-        values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T) / np.multiply.outer(root, root))
-        return cls(root, np.maximum(values, 1e-7 * values.max(initial=1.0)), vectors)
-
-    def times(self, vector: np.ndarray) -> np.ndarray:
-        return self.vectors @ ((self.vectors.T @ (vector / self.root)) / self.values) / self.root
+LARGEST_WEIGHT = 5.0
+"""Of channels of unit variance; beyond lie models whose rows describe each other's channels."""
 
 
 def _moved(model: Parameters, layout: Layout, change: np.ndarray, lags: tuple[float, float]) -> Parameters:
@@ -112,7 +95,7 @@ def _moved(model: Parameters, layout: Layout, change: np.ndarray, lags: tuple[fl
     lag = model.lag + np.clip(change[layout.lag], -LARGEST_STEP, LARGEST_STEP)
     return replace(
         model,
-        weight=model.weight + change[layout.weight],
+        weight=np.clip(model.weight + change[layout.weight], -LARGEST_WEIGHT, LARGEST_WEIGHT),
         lag=np.clip(lag, *lags),
         own=model.own + own,
         log_scale=np.maximum(model.log_scale + np.clip(change[layout.log_scale], -1.0, 1.0), FLOOR),

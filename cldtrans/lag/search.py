@@ -24,6 +24,12 @@ from cldtrans.lag.spectra import Spectra
 PER_SAMPLE = 8
 """Grid points a sample."""
 
+MAX_EXCHANGES = 5
+"""Exchanges of one edge for another, a row and search."""
+
+SAMPLES_AN_EDGE = 400
+"""A row may have one edge for this many scored samples."""
+
 Edge = tuple[int, float]
 """Source and lag in samples."""
 
@@ -165,7 +171,8 @@ class Row:
     def _regressors(self, spectrum: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scored values, and correlations with candidates, of `spectrum` [N, B] times each factor [q, B]."""
         if not len(factors):
-            return np.zeros((0, self.data.n_scored)), np.zeros((0, *self.grid.energy.shape))
+            n_values = self.data.n_scored if self.data.in_band is None else self.data.scored.size
+            return np.zeros((0, n_values)), np.zeros((0, *self.grid.energy.shape))
         masked = self.data.samples(spectrum * factors[:, None]) * self.data.scored
         transformed = fft.rfft(masked)
         if self.data.in_band is not None:
@@ -224,6 +231,7 @@ class Row:
 
     def search(self, z2_in: float, z2_out: float, at_most: int) -> None:
         """Forward, backward and exchange until nothing changes; leaves the result in `edges`."""
+        exchanges = 0
         for _ in range(4 * at_most):
             added = None
             if len(self.edges) < at_most:
@@ -238,8 +246,10 @@ class Row:
                 weakest = int(np.argmin(z2_edges))
                 if z2_edges[weakest] < z2_out:
                     dropped = self.edges.pop(weakest)
-            if added == dropped and not self._exchange():
-                break
+            if added == dropped:
+                exchanges += 1
+                if exchanges > MAX_EXCHANGES or not self._exchange():
+                    break
 
     def _exchange(self) -> bool:
         """Replace one edge by a better candidate given the others, if there is one."""
@@ -295,9 +305,10 @@ def search_rows(
     score = grid.correlate(at.score, jacobian)
     mean = moments(innovation, at.u[:, data.scored > 0], model.dof)
     rows = []
+    at_most = min(n_channels - 1, max(3, data.n_scored // SAMPLES_AN_EDGE))
     for target in range(n_channels):
         curvature, score2 = float(mean["curvature"][target]), float(mean["score2"][target])
         row = Row(target, data, grid, model, score[target], curvature, score2)
-        row.search(z_in**2, (z_in - 1.0) ** 2, n_channels - 1)
+        row.search(z_in**2, (z_in - 1.0) ** 2, at_most)
         rows.append(row)
     return rows

@@ -13,6 +13,9 @@ from cldtrans.lag.search import Edge, Grid, Row, Threshold, search_rows
 from cldtrans.lag.spectra import Spectra
 
 MAX_ROUNDS = 12
+LEAST_GAIN = 0.5
+"""Log likelihood, above the cost of its edges, that a round must gain."""
+
 LOOSE = 0.05
 """Family-wise p-value at which an edge enters and stays during the search (or the level, if higher)."""
 
@@ -58,22 +61,43 @@ def select(problem: Problem) -> tuple[Parameters, Evaluation, list[Row]]:
     """The fitted model, and the rows of the last search (they hold the evidence for every other pair)."""
     grid = Grid.of(problem.data, (problem.min_lag, problem.max_lag))
     model, at = problem.refine(_own_past_only(problem), tolerance=0.5)
-    seen = set()
-    for _ in range(MAX_ROUNDS):
-        loose = max(LOOSE, problem.level(model.n_edges))
-        model, at, _, held_back = _search(problem, grid, model, at, loose)
-        model, at = eliminate(problem, model, at, lambda n_edges: max(LOOSE, problem.level(n_edges)))
-        edges = frozenset(zip(model.target, model.source, np.round(model.lag), strict=True))
-        if edges in seen and not held_back:
-            break
-        seen.add(edges)
-    model = choose_order(problem, model, at)
-    model, at = problem.refine(model, tolerance=0.1)
-    # Shorter own past leaves stronger evidence: one more look, then the threshold that was asked for.
-    model, at, rows, _ = _search(problem, grid, model, at, problem.level(model.n_edges))
+    model, at, _ = _rounds(problem, grid, model, at, lambda n_edges: max(LOOSE, problem.level(n_edges)))
+    shorter, allowed = choose_order(problem, model, at)
+    shorter, at_shorter = problem.refine(shorter, tolerance=0.1)
+    if at_shorter.loss - at.loss < 2.0 * allowed + 10.0:
+        model, at = shorter, at_shorter
+    # Shorter own past leaves stronger evidence: one more look, with the threshold that was asked for.
+    model, at, rows = _rounds(problem, grid, model, at, problem.level)
     model, at = eliminate(problem, model, at, problem.level)
     model, at = problem.refine(model)
     return model, at, rows
+
+
+def _rounds(
+    problem: Problem, grid: Grid, model: Parameters, at: Evaluation, level: Callable[[int], float]
+) -> tuple[Parameters, Evaluation, list[Row]]:
+    """Search and eliminate while the likelihood gains more than its edges cost."""
+    limit = model.n_channels**2
+    for _ in range(MAX_ROUNDS):
+        p_in = level(model.n_edges)
+        found, at_found, rows = _search(problem, grid, model, at, p_in, limit)
+        if at_found.loss < at.loss:
+            found, at_found = eliminate(problem, found, at_found, level)
+        n_new = len(_pairs(found) - _pairs(model))
+        cost = 0.5 * problem.threshold.z(p_in) ** 2
+        if at.loss - at_found.loss > cost * (found.n_edges - model.n_edges) + LEAST_GAIN:
+            model, at = found, at_found
+        elif n_new > 1:
+            # Too many at once, each the answer to the same question: the strongest few first.
+            limit = max(1, n_new // 4)
+        else:
+            break
+    return model, at, rows
+
+
+def _pairs(model: Parameters) -> set[tuple[int, int]]:
+    """Targets and sources of the edges."""
+    return set(zip(model.target.tolist(), model.source.tolist(), strict=True))
 
 
 def _own_past_only(problem: Problem) -> Parameters:
@@ -99,18 +123,14 @@ def _own_past_only(problem: Problem) -> Parameters:
 
 
 def _search(
-    problem: Problem, grid: Grid, model: Parameters, at: Evaluation, p_in: float
-) -> tuple[Parameters, Evaluation, list[Row], int]:
-    """One search of all rows around `model`, then a joint refinement of what may enter at once.
-
-    Also returns the rows and the number of proposals held back for the next round.
-    """
+    problem: Problem, grid: Grid, model: Parameters, at: Evaluation, p_in: float, limit: int
+) -> tuple[Parameters, Evaluation, list[Row]]:
+    """One search of all rows around `model`, then joint refinement with up to `limit` new edges; the rows."""
     z_in = problem.threshold.z(p_in)
     rows = search_rows(problem.data, grid, model, problem.innovation, at, z_in)
-    admitted = _without_new_cycles(model, rows)
-    own, edges, held_back = model.own.copy(), [], 0
+    admitted = _without_new_cycles(model, rows, limit)
+    own, edges = model.own.copy(), []
     for row in rows:
-        held_back += len(row.edges) - len(admitted[row.target])
         row.edges = admitted[row.target]
         found, past = row.proposal()
         own[row.target, : len(past)] = past
@@ -119,18 +139,18 @@ def _search(
     bare = replace(model.keep(np.zeros(model.n_edges, bool)), own=own)
     proposal = bare.add(target.astype(int), source.astype(int), lag, weight)
     model, at = problem.refine(proposal, tolerance=0.5, max_steps=25)
-    return model, at, rows, held_back
+    return model, at, rows
 
 
-def _without_new_cycles(model: Parameters, rows: list[Row]) -> list[list[Edge]]:
-    """Each row's edges: those of `model`, and new ones, strongest first, while the new ones form no cycle.
+def _without_new_cycles(model: Parameters, rows: list[Row], limit: int) -> list[list[Edge]]:
+    """Each row's edges: those of `model`, and up to `limit` new ones, strongest first, that form no cycle.
 
     Rows are searched apart from each other. Where lags are short or channels narrow-band, i→j and j→i explain
     the same thing; entering both, the rows can settle exchanged (each describing the other's channel), and
     the likelihood cannot tell that from the truth. Once one direction is in, the Jacobian corrects the score
     of the other.
     """
-    present = {(int(i), int(j)) for i, j in zip(model.target, model.source, strict=True)}
+    present = _pairs(model)
     admitted: list[list[Edge]] = [
         [edge for edge in row.edges if (row.target, edge[0]) in present] for row in rows
     ]
@@ -143,8 +163,10 @@ def _without_new_cycles(model: Parameters, rows: list[Row]) -> list[list[Edge]]:
             if (row.target, edge[0]) not in present
         ]
     reaches = np.eye(len(rows), dtype=bool)  # reaches[a, b]: from a to b along new edges
+    n_new = 0
     for _, target, edge in sorted(new, reverse=True):
-        if not reaches[target, edge[0]]:
+        if n_new < limit and not reaches[target, edge[0]]:
+            n_new += 1
             admitted[target].append(edge)
             reaches |= np.outer(reaches[:, edge[0]], reaches[target])
     return admitted
@@ -158,22 +180,32 @@ def eliminate(
     Within one pass the others' estimates follow by conditioning their joint normal distribution on the
     dropped weight being 0, so that a pass costs one information matrix.
     """
+    at_once = model.n_edges
     while model.n_edges:
+        z_out = problem.threshold.z(level(model.n_edges))
         layout, spread = problem.covariance(model, at)
-        rest, keep = _without_weakest(model, layout, spread, problem.threshold.z(level(model.n_edges)))
+        rest, keep = _without_weakest(model, layout, spread, z_out, at_once)
         if keep.all():
-            return model, at
-        model, at = problem.refine(rest.keep(keep), tolerance=0.5)
+            break
+        fewer, at_fewer = problem.refine(rest.keep(keep), tolerance=0.5)
+        n_dropped = int((~keep).sum())
+        if at_fewer.loss - at.loss < n_dropped * z_out**2:
+            model, at = fewer, at_fewer
+        elif n_dropped > 1:
+            # Twice what the normal approximation allows: it misleads, so go in smaller steps.
+            at_once = n_dropped // 4 + 1
+        else:
+            break
     return model, at
 
 
 def _without_weakest(
-    model: Parameters, layout: Layout, spread: np.ndarray, z_out: float
+    model: Parameters, layout: Layout, spread: np.ndarray, z_out: float, at_most: int
 ) -> tuple[Parameters, np.ndarray]:
     """The model with the other estimates moved as the dropped edges ask, and the edges kept, bool [E]."""
     value = layout.pack(model.weight, model.lag, model.own, model.log_scale)
     keep = np.ones(model.n_edges, bool)
-    while keep.any():
+    for _ in range(at_most):
         deviation = np.sqrt(np.maximum(np.diag(spread)[layout.weight], 1e-300))
         z = np.where(keep, np.abs(value[layout.weight]) / deviation, np.inf)
         weakest = int(np.argmin(z))
@@ -209,22 +241,26 @@ def _unpacked(model: Parameters, layout: Layout, value: np.ndarray) -> Parameter
     )
 
 
-def choose_order(problem: Problem, model: Parameters, at: Evaluation) -> Parameters:
-    """Shorten each channel's own past by the Bayesian information criterion, in its Wald form."""
+def choose_order(problem: Problem, model: Parameters, at: Evaluation) -> tuple[Parameters, float]:
+    """Shorten each channel's own past by the Bayesian information criterion, in its Wald form.
+
+    Also returns the log likelihood that this should cost.
+    """
     layout, spread = problem.covariance(model, at)
     value = layout.pack(model.weight, model.lag, model.own, model.log_scale)
     order = model.order.copy()
-    penalty = np.log(problem.data.effective_samples)
+    penalty, total = np.log(problem.data.effective_samples), 0.0
     for channel in range(model.n_channels):
         own = layout.own[channel][layout.own[channel] >= 0]
-        cost = [0.0]  # of dropping the last 0, 1, 2, ... coefficients
+        wald = [0.0]  # of dropping the last 0, 1, 2, ... coefficients
         for first in range(len(own) - 1, -1, -1):
             tail = own[first:]
             precision = np.linalg.pinv(spread[np.ix_(tail, tail)], rcond=1e-12, hermitian=True)
-            cost.append(value[tail] @ precision @ value[tail] - penalty * len(tail))
-        order[channel] = len(own) - int(np.argmin(cost))
+            wald.append(float(value[tail] @ precision @ value[tail]))
+        n_dropped = int(np.argmin(np.array(wald) - penalty * np.arange(len(wald))))
+        order[channel], total = len(own) - n_dropped, total + 0.5 * wald[n_dropped]
         if order[channel] < len(own):
             value, spread = _conditioned(value, spread, own[order[channel] :], np.zeros_like(value))
     kept = np.arange(model.own.shape[1]) < order[:, None]
     shortened = _unpacked(model, layout, value)
-    return replace(shortened, order=order, own=shortened.own * kept)
+    return replace(shortened, order=order, own=shortened.own * kept), total
