@@ -30,7 +30,7 @@ rule train_stage1:
     shell:
         "python -m cldtrans train-stage1 --config {input.config} --variant {wildcards.variant}"
         " --seed {wildcards.seed} --shards data/{wildcards.run}/shards"
-        " --work-dir data/{wildcards.run}/work/stage1/{wildcards.variant}/seed-{wildcards.seed}"
+        " --work-dir data/{wildcards.run}/scratch/stage1/{wildcards.variant}/seed-{wildcards.seed}"
         " --log-dir logs/{wildcards.run}/tensorboard/stage1/{wildcards.variant}/seed-{wildcards.seed}"
         " --output results/{wildcards.run}/checkpoints/stage1/{wildcards.variant}/seed-{wildcards.seed}"
         " --threads {threads} --procs {resources.procs} > {log} 2>&1"
