@@ -153,7 +153,10 @@ class EdfRecording:
             digital = self._memmap[first:last, columns].reshape(-1)[start - first * per_record :][
                 : stop - start
             ]
-            out[:] = digital.astype(np.float64) * gain + offset
+            work = digital.astype(np.float64)
+            work *= gain
+            work += offset
+            out[:] = work
             return
         line = np.full(int(self.n_samples[i]), np.nan, dtype=np.float32)
         digital = self._memmap[:, columns].astype(np.float64) * gain + offset

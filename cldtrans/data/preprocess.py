@@ -18,6 +18,7 @@ import pandas as pd
 
 from cldtrans.config import DatasetConfig
 from cldtrans.data.base import Dataset, Signal, select_recordings
+from cldtrans.data.memory import keep_freed_memory
 from cldtrans.data.quality import Quality, assess, fill_gaps
 from cldtrans.data.shards import ShardWriter, index_columns, shard_name, write_parquet
 from cldtrans.data.zero_phase import band_pass
@@ -60,6 +61,7 @@ def preprocess_batch(
     if not 0 <= batch < settings.batches:
         raise DataError(f"{dataset.name}: batch {batch} of {settings.batches}; batches count from 0")
     (folder / "parts").mkdir(parents=True, exist_ok=True)
+    keep_freed_memory()
     table = _selected(dataset, raw, settings) if stamp["status"] == "ok" else None
     shards = range(batch, settings.shards, settings.batches)
     total = 0 if table is None else sum(len(table.iloc[s :: settings.shards]) for s in shards)
@@ -286,17 +288,18 @@ def _write_windows(
     if settings.scale == "recording":
         y -= mean[:, 0, :, None]
         y *= gain[:, 0, :, None]
-    dtype = np.dtype(settings.dtype)
     capacity = max(1, BLOCK_SAMPLES // (n_channels * width))
     pairs = np.argwhere(keep)
     for begin in range(0, len(pairs), capacity):
         some = pairs[begin : begin + capacity]
-        block = np.empty((len(some), n_channels, width), dtype=dtype)
+        block = np.empty((len(some), n_channels, width), dtype=np.float32)
         for out, (n, w) in zip(block, some, strict=True):
             segment = y[n, :, first[w] : first[w] + width]
             if settings.scale == "window":
-                segment = (segment - mean[n, w, :, None]) * gain[n, w, :, None]
-            out[:] = segment
+                np.subtract(segment, mean[n, w, :, None], out=out)
+                out *= gain[n, w, :, None]
+            else:
+                out[:] = segment
         block[~counted[some[:, 0], some[:, 1]]] = 0.0
         writer.append(block)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +20,7 @@ from cldtrans.data.base import Dataset, Task
 from cldtrans.errors import DataError
 from cldtrans.provenance import atomic_path, write_json
 
+WRITE_BEHIND = 16  # blocks that may wait to be written: those of a recording of an hour or two
 BASE_COLUMNS = {
     "shard": "int32",
     "row": "int32",
@@ -48,10 +50,10 @@ def shard_name(shard: int) -> str:
 
 
 class ShardWriter:
-    """Appends windows to one .npy file; nothing but the last few windows is held in memory.
+    """Appends windows to one .npy file; nothing but the last few blocks is held in memory.
 
     The header is written with zero windows, and again with their number at the end: numpy leaves room for it.
-    Hashing and writing run beside the caller's computing.
+    Conversion, hashing and writing run beside the caller's computing.
     """
 
     def __init__(self, path: Path, n_channels: int, n_samples: int, dtype: str) -> None:
@@ -61,24 +63,23 @@ class ShardWriter:
         self._hash = hashlib.sha256()
         self._file: IO[bytes] = path.open("wb")
         self._thread = ThreadPoolExecutor(max_workers=1)
-        self._pending: Future[None] | None = None
+        self._pending: deque[Future[None]] = deque()
         self._write_header()
 
     def append(self, windows: np.ndarray) -> None:
         """Add [n, C, T] windows, which the caller must not change afterwards."""
         if windows.shape[1:] != self._shape:
             raise ValueError(f"windows of {windows.shape[1:]}, expected {self._shape}")
-        block = np.ascontiguousarray(windows, dtype=self._dtype)
-        self.n_windows += len(block)
-        if self._pending is not None:
-            self._pending.result()
-        self._pending = self._thread.submit(self._write, block)
+        self.n_windows += len(windows)
+        while len(self._pending) >= WRITE_BEHIND:
+            self._pending.popleft().result()
+        self._pending.append(self._thread.submit(self._write, windows))
 
     def close(self) -> str:
         """Finish the file; returns the sha256 of its windows (the header follows from shape and type)."""
         try:
-            if self._pending is not None:
-                self._pending.result()
+            while self._pending:
+                self._pending.popleft().result()
             self._file.seek(0)
             self._write_header()
         finally:
@@ -91,7 +92,8 @@ class ShardWriter:
         self._thread.shutdown()
         self._file.close()
 
-    def _write(self, block: np.ndarray) -> None:
+    def _write(self, windows: np.ndarray) -> None:
+        block = np.ascontiguousarray(windows, dtype=self._dtype)
         self._hash.update(block.data)
         self._file.write(block.data)
 

@@ -23,9 +23,6 @@ MILLIVOLT = {"nV": 1e-6, "uV": 1e-3, "µV": 1e-3, "μV": 1e-3, "mV": 1.0, "V": 1
 INVALID = {"16": -(2**15), "212": -(2**11)}  # digital value that stands for "no sample"
 FORMAT = re.compile(r"(?P<format>\d+)(?:x(?P<frame>\d+))?(?::(?P<skew>\d+))?(?:\+(?P<offset>\d+))?$")
 GAIN = re.compile(r"(?P<gain>[-+0-9.eE]+)(?:\((?P<baseline>-?\d+)\))?(?:/(?P<unit>\S+))?$")
-# A corpus repeats a handful of these: parsing them once halves the cost of a header.
-_match_format = lru_cache(1024)(FORMAT.match)
-_match_gain = lru_cache(1024)(GAIN.match)
 ELSEWHERE = re.compile(r"[/\\:\x00-\x1f]")
 
 
@@ -62,10 +59,9 @@ class WfdbRecording:
         return out
 
 
-class _Signal(NamedTuple):
-    """One signal line of a header."""
+class _Layout(NamedTuple):
+    """How a signal's samples are stored: what the lines of a corpus have in common."""
 
-    file: str
     format: str
     frame: int
     skew: int
@@ -73,6 +69,13 @@ class _Signal(NamedTuple):
     gain: float
     baseline: int
     unit: str
+
+
+class _Signal(NamedTuple):
+    """One signal line of a header."""
+
+    file: str
+    layout: _Layout
     checksum: int | None
     name: str
 
@@ -90,7 +93,8 @@ class _Header:
         """Whether numpy decodes it here."""
         files: list[str] = []
         for signal in self.signals:
-            if signal.format not in INVALID or signal.frame != 1 or signal.skew:
+            layout = signal.layout
+            if layout.format not in INVALID or layout.frame != 1 or layout.skew:
                 return False
             if signal.file in files[:-1]:  # a file's signals must be neighbours
                 return False
@@ -120,20 +124,20 @@ def read_wfdb(path: str | Path, verify_checksum: bool = False) -> WfdbRecording:
         digital = _digital(path, file, signals, n_samples)
         if verify_checksum:
             _check_sums(path, signals, digital)
-        blocks.append(_physical(digital, signals))
+        blocks.append(_physical(digital, tuple(signal.layout for signal in signals)))
         n_samples = digital.shape[1]
     return WfdbRecording(
         path=path,
         names=[signal.name for signal in header.signals],
         rate_hz=header.rate_hz,
-        units=[signal.unit for signal in header.signals],
+        units=[signal.layout.unit for signal in header.signals],
         data=blocks[0] if len(blocks) == 1 else np.concatenate(blocks),
     )
 
 
 def _digital(path: Path, file: str, signals: Sequence[_Signal], n_samples: int | None) -> np.ndarray:
     """[C, T] int16 of the signals that share one file (a transposed view for format 16)."""
-    layouts = {(signal.format, signal.offset) for signal in signals}
+    layouts = {(signal.layout.format, signal.layout.offset) for signal in signals}
     if len(layouts) != 1:
         raise DataError(
             f"{path}.hea: expected one format and byte offset for {file}, found {sorted(layouts)}"
@@ -179,27 +183,35 @@ def _unpack_212(raw: np.ndarray, total: int) -> np.ndarray:
     return out[:total]
 
 
-def _physical(digital: np.ndarray, signals: Sequence[_Signal]) -> np.ndarray:
+def _physical(digital: np.ndarray, layouts: tuple[_Layout, ...]) -> np.ndarray:
     """[C, T] float32 of `(digital - baseline) / gain`, as wfdb computes it in float64.
 
     Where gain and difference are exact in float32 a float32 division gives the same bits: its 24-bit operands
     make the detour over 53 bits harmless, and it is twice as fast.
     """
-    gain = np.array([signal.gain for signal in signals])
-    baseline = np.array([signal.baseline for signal in signals])
-    exact = bool(np.all(gain.astype(np.float32) == gain) and np.all(np.abs(baseline) < 2**23))
+    gain, baseline = _scales(layouts)
     out = np.empty(digital.shape, dtype=np.float32)
-    work = out if exact else np.empty(digital.shape)
+    work = out if gain.dtype == np.float32 else np.empty(digital.shape)
     work[:] = digital
-    if baseline.any():
-        work -= baseline[:, None].astype(work.dtype)
-    work /= gain[:, None].astype(work.dtype)
-    if not exact:
+    if baseline is not None:
+        work -= baseline
+    work /= gain
+    if work is not out:
         out[:] = work
-    invalid = INVALID[signals[0].format]
+    invalid = INVALID[layouts[0].format]
     if digital.min() == invalid:
         out[digital == invalid] = np.nan
     return out
+
+
+@lru_cache(256)
+def _scales(layouts: tuple[_Layout, ...]) -> tuple[np.ndarray, np.ndarray | None]:
+    """(gain, baseline) [C, 1] in the precision that `_physical` computes in; None for no baseline at all."""
+    gain = np.array([[layout.gain] for layout in layouts])
+    baseline = np.array([[layout.baseline] for layout in layouts])
+    exact = bool(np.all(gain.astype(np.float32) == gain) and np.all(np.abs(baseline) < 2**23))
+    kind = np.float32 if exact else np.float64
+    return gain.astype(kind), baseline.astype(kind) if baseline.any() else None
 
 
 def _check_sums(path: Path, signals: Sequence[_Signal], digital: np.ndarray) -> None:
@@ -214,56 +226,72 @@ def _check_sums(path: Path, signals: Sequence[_Signal], digital: np.ndarray) -> 
 
 def _read_header(path: Path) -> _Header:
     """Parse `<path>.hea`; file names that leave the folder are refused before anybody opens them."""
-    header = Path(f"{path}.hea")
     try:
-        text = header.read_bytes().decode("utf-8", errors="replace")
+        with open(f"{path}.hea", "rb") as file:
+            text = file.read().decode("utf-8", errors="replace")
     except OSError as error:
         raise DataError(
-            f"{header}: cannot be read ({error.strerror or error}); fetch the record again"
+            f"{path}.hea: cannot be read ({error.strerror or error}); fetch the record again"
         ) from error
-    lines = [line.strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
+    try:
+        return _parse_header(path, text)
+    except DataError as error:
+        raise DataError(f"{path}.hea: {error}") from None
+
+
+def _parse_header(path: Path, text: str) -> _Header:
+    lines = [line for line in map(str.strip, text.splitlines()) if line and line[0] != "#"]
     if not lines:
-        raise DataError(f"{header}: expected a record line, found an empty header; fetch the record again")
+        raise DataError("expected a record line, found an empty header; fetch the record again")
     fields = lines[0].split()
     segments = fields[0].partition("/")[2]
-    n_segments = _whole(segments, header, "number of segments", least=1) if segments else 0
-    n_signals = _whole(fields[1] if len(fields) > 1 else "", header, "number of signals", least=1)
+    n_segments = _whole(segments, "number of segments", least=1) if segments else 0
+    n_signals = _whole(fields[1] if len(fields) > 1 else "", "number of signals", least=1)
     rate_text = re.split(r"[/(]", fields[2])[0] if len(fields) > 2 else "250"
-    rate_hz = _real(rate_text, header, "sampling rate")
+    rate_hz = _real(rate_text, "sampling rate")
     if rate_hz <= 0:
-        raise DataError(
-            f"{header}: expected a sampling rate > 0, found {rate_text!r}; fetch the record again"
-        )
-    n_samples = _whole(fields[3], header, "number of samples", least=0) if len(fields) > 3 else None
+        raise DataError(f"expected a sampling rate > 0, found {rate_text!r}; fetch the record again")
+    n_samples = _whole(fields[3], "number of samples", least=0) if len(fields) > 3 else None
     body = lines[1:]
     if n_segments:
         for line in body:
-            _plain_name(line.split()[0], header)
+            _plain_name(line.split()[0])
         return _Header(path, n_segments, rate_hz, n_samples, [])
     if len(body) < n_signals:
-        raise DataError(
-            f"{header}: expected {n_signals} signal lines, found {len(body)}; fetch the record again"
-        )
-    signals = [_signal(line, k, header) for k, line in enumerate(body[:n_signals])]
+        raise DataError(f"expected {n_signals} signal lines, found {len(body)}; fetch the record again")
+    signals = [_signal(line, k) for k, line in enumerate(body[:n_signals])]
     return _Header(path, 0, rate_hz, n_samples or None, signals)
 
 
-def _signal(line: str, k: int, header: Path) -> _Signal:
+def _signal(line: str, k: int) -> _Signal:
     """`file format gain(baseline)/unit resolution zero first checksum block name`, all but two optional."""
     fields = line.split(None, 8)
-    if len(fields) < 2:
-        raise DataError(f"{header}: expected a file name and a format for signal {k}, found {line!r}")
-    layout = _match_format(fields[1])
+    n = len(fields)
+    try:
+        if n < 2:
+            raise DataError(f"expected a file name and a format, found {line!r}; fetch the record again")
+        return _Signal(
+            file=_plain_name(fields[0]),
+            layout=_layout(fields[1], fields[2] if n > 2 else None, fields[4] if n > 4 else "0"),
+            checksum=_whole(fields[6], "checksum") if n > 6 else None,
+            name=fields[8] if n > 8 else f"signal {k}",
+        )
+    except DataError as error:
+        raise DataError(f"signal {k}: {error}") from None
+
+
+@lru_cache(1024)
+def _layout(format_text: str, gain_text: str | None, zero_text: str) -> _Layout:
+    """The fields that the records of a corpus repeat, parsed once for all of them."""
+    layout = FORMAT.match(format_text)
     if layout is None:
-        raise DataError(f"{header}: expected a signal format for signal {k}, found {fields[1]!r}")
-    scale = _match_gain(fields[2]) if len(fields) > 2 else None
-    if len(fields) > 2 and scale is None:
-        raise DataError(f"{header}: expected gain(baseline)/unit for signal {k}, found {fields[2]!r}")
-    gain = _real(scale["gain"], header, f"gain of signal {k}") if scale else 0.0
-    zero = _whole(fields[4], header, f"ADC zero of signal {k}") if len(fields) > 4 else 0
-    return _Signal(
-        file=_plain_name(fields[0], header),
+        raise DataError(f"expected a format, found {format_text!r}; fetch the record again")
+    scale = GAIN.match(gain_text) if gain_text is not None else None
+    if gain_text is not None and scale is None:
+        raise DataError(f"expected gain(baseline)/unit, found {gain_text!r}; fetch the record again")
+    gain = _real(scale["gain"], "gain") if scale else 0.0
+    zero = _whole(zero_text, "ADC zero")
+    return _Layout(
         format=layout["format"],
         frame=int(layout["frame"] or 1),
         skew=int(layout["skew"] or 0),
@@ -271,41 +299,38 @@ def _signal(line: str, k: int, header: Path) -> _Signal:
         gain=gain or 200.0,  # 0 or absent: "uncalibrated", by convention 200 units per millivolt
         baseline=int(scale["baseline"]) if scale and scale["baseline"] else zero,
         unit=(scale["unit"] if scale else None) or "mV",
-        checksum=_whole(fields[6], header, f"checksum of signal {k}") if len(fields) > 6 else None,
-        name=fields[8].strip() if len(fields) > 8 else f"signal {k}",
     )
 
 
-def _plain_name(name: str, header: Path) -> str:
+@lru_cache(64)  # all signals of a record lie in one file, as a rule
+def _plain_name(name: str) -> str:
     """A file in the header's own folder: no separator, no parent, no control character."""
     if name in (".", "..", "-") or ELSEWHERE.search(name):
         raise DataError(
-            f"{header}: expected the name of a file in the same folder, found {name!r}; "
+            f"expected the name of a file in the same folder, found {name!r}; "
             "the header points elsewhere and is not followed"
         )
     return name
 
 
-def _whole(text: str, header: Path, what: str, least: int | None = None) -> int:
+def _whole(text: str, what: str, least: int | None = None) -> int:
     try:
         value = int(text)
     except ValueError:
         value = None
     if value is None or abs(value) > 2**53 or (least is not None and value < least):
         bound = "" if least is None else f" >= {least}"
-        raise DataError(
-            f"{header}: {what}: expected a whole number{bound}, found {text!r}; fetch the record again"
-        )
+        raise DataError(f"{what}: expected a whole number{bound}, found {text!r}; fetch the record again")
     return value
 
 
-def _real(text: str, header: Path, what: str) -> float:
+def _real(text: str, what: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = float("nan")
     if not isfinite(value):
-        raise DataError(f"{header}: {what}: expected a number, found {text!r}; fetch the record again")
+        raise DataError(f"{what}: expected a number, found {text!r}; fetch the record again")
     return value
 
 

@@ -22,7 +22,8 @@ from cldtrans.errors import DataError
 
 ORDER = 4  # of each edge of the band
 RING_DOWN = 1e-6  # what is left of the impulse response where blocks overlap
-BLOCK = 1 << 16  # samples of a long recording that are transformed together
+BLOCK = 1 << 15  # samples of a long recording that are transformed together: what a cache holds
+TOGETHER = 2  # blocks in one call: 2 x 18 rows fill vector registers that 18 leave half empty
 
 
 def rate_ratio(rate_in_hz: float, rate_out_hz: float) -> tuple[int, int]:
@@ -53,17 +54,22 @@ def band_pass(
     if up == down and n <= BLOCK:
         return _even(x, rate_in_hz, band_hz)
     overlap = _ring_down(rate_in_hz, band_hz, down)
-    step = _fast_length(max(BLOCK, 4 * overlap), down) - 2 * overlap
+    length = _fast_length(min(max(BLOCK, 4 * overlap), n + 2 * overlap), down)
+    step = length - 2 * overlap
+    length_out, step_out, skip = (samples * up // down for samples in (length, step, overlap))
+    gain = _gain(length, rate_in_hz, up, down, band_hz)
     out = np.empty((*x.shape[:-1], -(-n * up // down)), dtype=np.float32)
-    for start in range(0, n, step):
-        length = _fast_length(min(step, n - start) + 2 * overlap, down)
-        block = _mirrored(x, start - overlap, start - overlap + length)
-        spectrum = scipy.fft.rfft(block)
-        gain = _gain(length, rate_in_hz, up, down, band_hz)
-        y = scipy.fft.irfft(spectrum[..., : len(gain)] * gain, length * up // down, overwrite_x=True)
-        part = out[..., start * up // down : -(-min(start + step, n) * up // down)]
-        skip = overlap * up // down
-        part[:] = y[..., skip : skip + part.shape[-1]]
+    n_blocks = -(-n // step)
+    for first in range(0, n_blocks, TOGETHER):
+        last = min(first + TOGETHER, n_blocks)
+        span = _mirrored(x, first * step - overlap, last * step + overlap)
+        blocks = np.lib.stride_tricks.sliding_window_view(span, length, axis=-1)[..., ::step, :]
+        spectrum = scipy.fft.rfft(blocks)[..., : len(gain)]
+        spectrum *= gain
+        y = scipy.fft.irfft(spectrum, length_out, overwrite_x=True)
+        for block in range(first, last):
+            part = out[..., block * step_out : (block + 1) * step_out]
+            part[:] = y[..., block - first, skip : skip + part.shape[-1]]
     return out
 
 
