@@ -167,7 +167,9 @@ FIGURES = ("fewshot", "planted", "identifiability", "robustness", "training", "l
 
 def tables():
     """Every table in every format."""
-    return [f"results/{RUN}/tables/{name}.{ext}" for name, ext in product(TABLES, ("csv", "md", "tex"))]
+    return [
+        f"results/{RUN}/tables/{name}.{ext}" for name, ext in product(TABLES, ("csv", "html", "md", "tex"))
+    ]
 
 
 def figure_files():

@@ -8,9 +8,10 @@ rule make_tables:
         histories=[str(Path(file).with_name("training.json")) for file in stage1_checkpoints()],
         source=source("evaluation/summary.py"),
     output:
-        csv=[
+        csv=[f"results/{RUN}/tables/{name}.csv" for name in TABLES],
+        html=[
             report(
-                f"results/{RUN}/tables/{name}.csv",
+                f"results/{RUN}/tables/{name}.html",
                 category="Tables",
                 labels={"table": name},
                 caption=f"../workflow/report/table_{name}.rst",

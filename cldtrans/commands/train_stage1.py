@@ -22,8 +22,7 @@ def run(args: argparse.Namespace) -> None:
     from cldtrans import config
     from cldtrans.training.launch import relaunch
 
-    if relaunch(args.procs):
-        return
+    relaunch(args.procs)
     import torch
 
     from cldtrans.training.stage1 import train_stage1

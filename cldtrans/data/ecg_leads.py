@@ -12,6 +12,11 @@ from cldtrans.errors import DataError
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 
+def record_of_file(key: str) -> str | None:
+    """The key of a record's file without its extension; None for lists and tables."""
+    return key[:-4] if key.endswith((".dat", ".hea")) else None
+
+
 def read_twelve_leads(path: Path) -> Signal:
     """One WFDB record (path without extension) in millivolt, rows in the order of `LEADS`."""
     from cldtrans.data.wfdb_reader import read_wfdb

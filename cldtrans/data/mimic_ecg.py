@@ -9,11 +9,11 @@ Split: by patient.
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cldtrans.data.base import Dataset, Signal, read_table, recording_table
-from cldtrans.data.ecg_leads import LEADS, read_twelve_leads
+from cldtrans.data.ecg_leads import LEADS, read_twelve_leads, record_of_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,10 +52,9 @@ class MimicEcg(Dataset):
     def subject_of(self, key: str) -> str | None:
         """`files/p1000/p10000032/s40689238/40689238` -> `10000032`."""
         record = self.record_of(key)
-        parts = PurePosixPath(record).parts if record else ()
+        parts = record.split("/") if record else []
         return parts[2].removeprefix("p") if len(parts) > 2 else record
 
     def record_of(self, key: str) -> str | None:
         """The key without its extension."""
-        path = PurePosixPath(key)
-        return path.with_suffix("").as_posix() if path.suffix in (".dat", ".hea") else None
+        return record_of_file(key)

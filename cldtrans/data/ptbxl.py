@@ -11,13 +11,13 @@ Split: `strat_fold` 1-8 training, 9 validation, 10 test; folds respect patients.
 from __future__ import annotations
 
 import ast
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cldtrans.data.base import Dataset, Signal, Task, read_table, recording_table
-from cldtrans.data.ecg_leads import LEADS, read_twelve_leads
+from cldtrans.data.ecg_leads import LEADS, read_twelve_leads, record_of_file
 from cldtrans.errors import DataError
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ class PtbXl(Dataset):
 
     def record_of(self, key: str) -> str | None:
         """The key without its extension."""
-        path = PurePosixPath(key)
-        return path.with_suffix("").as_posix() if path.suffix in (".dat", ".hea") else None
+        return record_of_file(key)
 
 
 def read_superclasses(path: Path) -> dict[str, str]:

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 
 
-def relaunch(procs: int) -> bool:
-    """Run this very command in `procs` processes and wait; False inside them and where one is enough.
+def relaunch(procs: int) -> None:
+    """Become torchrun, which runs this very command in `procs` processes; nothing inside them or for one.
 
-    Raises
-    ------
-    SystemExit
-        With torchrun's code, if it is not 0.
+    The process is replaced, not kept waiting: a signal (Slurm's SIGTERM before it takes the node away)
+    reaches torchrun, which hands it to the workers.
     """
     if procs <= 1 or "LOCAL_RANK" in os.environ:
-        return False
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={procs}"]
-    code = subprocess.run([*command, "-m", "cldtrans", *sys.argv[1:]], check=False).returncode
-    if code:
-        raise SystemExit(code)
-    return True
+        return
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={procs}"]
+    os.execv(sys.executable, [sys.executable, *torchrun, "-m", "cldtrans", *sys.argv[1:]])

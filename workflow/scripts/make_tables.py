@@ -1,4 +1,4 @@
-"""Every result file of a run as tables: csv for programs, Markdown and LaTeX for people."""
+"""Every result file of a run as tables: csv for programs; HTML, Markdown and LaTeX for people."""
 
 import json
 from pathlib import Path
@@ -16,6 +16,13 @@ HEADLINES = {
     "zeroshot": ("top1", "lobe_accuracy", "side_accuracy", "consistency_top1"),
     "identifiability": ("error_over_bound", "edge_f1"),
 }
+STYLE = """
+body { font: 14px/1.5 system-ui, sans-serif; color: #222; margin: 1.5rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th { position: sticky; top: 0; background: #fff; border-bottom: 2px solid #444; text-align: left; }
+th, td { padding: .25rem .9rem .25rem 0; vertical-align: top; }
+td { border-bottom: 1px solid #ddd; }
+"""
 COST = [
     "experiment",
     "dataset",
@@ -153,13 +160,25 @@ def latex(table: pd.DataFrame) -> str:
     return table.rename(columns=str).to_latex(index=False, escape=True, longtable=True).replace("–", "--")
 
 
+def html(table: pd.DataFrame, title: str) -> str:
+    """A page of its own, which the report shows."""
+    body = table.to_html(index=False, border=0, na_rep="–")
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{STYLE}</style></head><body>\n{body}\n</body></html>\n"
+    )
+
+
 def write_table(table: pd.DataFrame, folder: Path, stem: str) -> None:
-    """One table in its three formats."""
+    """One table in its four formats."""
     shown = for_people(table)
+    if table.empty:
+        shown = pd.DataFrame({stem: ["No cell of this kind in this run's plan."]})
     for suffix, text in (
         ("csv", table.to_csv(index=False, float_format="%.6g")),
-        ("md", markdown(shown) if len(table) else "No cell of this kind in this run's plan.\n"),
-        ("tex", latex(shown) if len(table) else "No cell of this kind in this run's plan.\n"),
+        ("html", html(shown, stem)),
+        ("md", markdown(shown)),
+        ("tex", latex(shown)),
     ):
         with atomic_path(folder / f"{stem}.{suffix}") as temporary:
             temporary.write_text(text)

@@ -4,6 +4,16 @@ import pandas as pd
 from plot_style import CHANCE, colours, log_to, name, new_figure, save, say
 
 
+def in_words(condition: str) -> str:
+    """`dropped_0.25` -> `25 % of channels dropped`."""
+    kind, _, amount = condition.partition("_")
+    if kind == "dropped":
+        return f"{float(amount):.0%} of channels dropped".replace("%", " %")
+    if kind == "noise":
+        return f"noise at {amount.removesuffix('db')} dB"
+    return condition.replace("_", " ") or "as recorded"
+
+
 def plot_robustness(table: pd.DataFrame, *paths: str) -> None:
     """One panel a dataset; one bar a condition (`metric@condition`), the undegraded score first."""
     parts = table["metric"].astype("str").str.extract(r"^([^@]+)(?:@(.+))?$")
@@ -16,7 +26,7 @@ def plot_robustness(table: pd.DataFrame, *paths: str) -> None:
     )
     table = table[pairs.isin(judged_by)]
     datasets = sorted(table["dataset"].unique())
-    figure, panels = new_figure(columns=max(len(datasets), 1), width=4.2, height=3.0)
+    figure, panels = new_figure(columns=max(len(datasets), 1), width=5.2, height=3.0)
     if not datasets:
         say(panels[0], "no robustness cell in this run's plan")
     colour = colours(sorted(table["method"].unique()))
@@ -44,9 +54,10 @@ def plot_robustness(table: pd.DataFrame, *paths: str) -> None:
                 markersize=4,
                 label=name(method),
             )
-        panel.set_yticks(range(len(order)), [c.replace("_", " ") if c else "as recorded" for c in order])
-        panel.invert_yaxis()
+        panel.set_yticks(range(len(order)), map(in_words, order))
+        panel.set_ylim(len(order) - 0.5, -0.5)
         panel.axvline(rows["chance"].iloc[0], **CHANCE)
+        panel.text(rows["chance"].iloc[0], -0.5, " chance", color=CHANCE["color"], va="top", fontsize=8)
         panel.set_xlabel(
             f"{name(rows['base'].iloc[0])} (n = {int(rows['n_subjects'].max())} held-out subjects)"
         )

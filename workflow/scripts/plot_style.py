@@ -31,6 +31,17 @@ NAMES = {
     "top1": "top-1",
     "top3": "top-3",
     "top5": "top-5",
+    "consistency_top1": "agreement of seizures, top-1",
+    "lobe_accuracy": "lobe",
+    "side_accuracy": "side",
+    "edge_f1": "F1 of edges",
+    "error_over_bound": "lag error / bound",
+    "no-vq": "without VQ",
+    "no-lag": "without lags",
+    "integer-lag": "whole-sample lags",
+    "no-ode": "without ODE",
+    "var_granger": "VAR + Granger",
+    "dynotears": "DYNOTEARS",
 }
 
 
