@@ -11,6 +11,7 @@ from cldtrans.errors import CldtransError
 
 COMMANDS = {
     "doctor": "check GPU, FFT, adjoint, disk and data source of this machine",
+    "lags": "who leads whom in a recording, by how many milliseconds",
     "estimate": "jobs, hours, bytes and days that a config will cost",
     "miniature": "write the miniature PhysioNet bucket",
     "download": "fetch and verify one dataset",

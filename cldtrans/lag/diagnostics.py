@@ -27,18 +27,20 @@ def excess_kurtosis(residual: np.ndarray) -> np.ndarray:
     return (centred**4).mean(1) / np.maximum(variance**2, 1e-300) - 3.0
 
 
-def preparation(prepared: Prepared) -> list[str]:
-    """Channels that a likelihood cannot contain, and drift."""
+def preparation(prepared: Prepared, names: np.ndarray) -> list[str]:
+    """Channels that a likelihood cannot contain, and drift; names [C] of all channels of the input."""
     lines = []
     if prepared.constant:
-        lines.append(f"channels {_listed(prepared.constant)} are constant and were left out")
+        lines.append(f"channels {_listed(names[prepared.constant])} are constant and were left out")
     for channel, others in prepared.dependent:
         lines.append(
-            f"channel {channel} is a linear combination of channels {_listed(others)} and was left out: "
-            "the likelihood has no maximum with it"
+            f"channel {names[channel]} is a linear combination of channels {_listed(names[others])} and was "
+            "left out: the likelihood has no maximum with it"
         )
     if prepared.drifting:
-        lines.append(f"slow drift of channels {_listed(prepared.drifting)} was taken out of each window")
+        lines.append(
+            f"slow drift of channels {_listed(names[prepared.drifting])} was taken out of each window"
+        )
     return lines
 
 
@@ -47,7 +49,7 @@ def assumptions(
     innovation: Innovation,
     residual: np.ndarray,
     runs: np.ndarray,
-    kept: np.ndarray,
+    names: np.ndarray,
     *,
     min_lag: float,
     max_lag: float,
@@ -64,8 +66,8 @@ def assumptions(
         [K, n] scored residuals, windows one after another.
     runs
         [n] number of the window that each belongs to.
-    kept
-        [K] the channels' positions in the input.
+    names
+        [K] of the channels.
     max_order
         [K] longest own past tried, samples.
     rivals, undecided
@@ -74,7 +76,7 @@ def assumptions(
     n_samples = residual.shape[1]
     lines = []
     limit = max(0.25, 3 * np.sqrt(24.0 / n_samples))
-    gaussian = kept[excess_kurtosis(residual) < limit]
+    gaussian = names[excess_kurtosis(residual) < limit]
     if innovation != "gaussian" and len(gaussian):
         lines.append(
             f"innovations of channels {_listed(gaussian)} look Gaussian (excess kurtosis below {limit:.2f}): "
@@ -86,25 +88,25 @@ def assumptions(
     limit = max(0.05, 5.0 / np.sqrt(n_samples))
     if (worst > limit).any():
         lines.append(
-            f"residuals of channels {_listed(kept[worst > limit])} are autocorrelated (up to "
+            f"residuals of channels {_listed(names[worst > limit])} are autocorrelated (up to "
             f"{worst.max():.2f}): own past of at most {max_order.max()} samples does not describe them; "
             "standard errors and p-values are too small"
         )
-    full = kept[(model.order == max_order) & (max_order > 0)]
+    full = names[(model.order == max_order) & (max_order > 0)]
     if len(full):
         lines.append(f"own past of channels {_listed(full)} is as long as allowed: try a larger max_order")
     low, high = model.lag <= min_lag, model.lag >= max_lag - 1e-6
     if low.any():
         lines.append(
-            f"the lag of {_pairs(model, kept, low)} is at the smallest allowed: zero-lag mixing such as "
+            f"the lag of {_pairs(model, names, low)} is at the smallest allowed: zero-lag mixing such as "
             "volume conduction looks so"
         )
     if high.any():
-        lines.append(f"the lag of {_pairs(model, kept, high)} is at tau_max: try a larger one")
+        lines.append(f"the lag of {_pairs(model, names, high)} is at tau_max: try a larger one")
     undecided_lags: list[str] = []
     doubtful_lags: list[str] = []
     for rival in rivals:
-        name = _pairs(model, kept, np.arange(model.n_edges) == rival.edge)
+        name = _pairs(model, names, np.arange(model.n_edges) == rival.edge)
         own_ms, other_ms = 1e3 * model.lag[rival.edge] / sample_rate, 1e3 * rival.lag / sample_rate
         found = undecided_lags if rival.loss < undecided else doubtful_lags
         found.append(f"{name} ({own_ms:.1f} or {other_ms:.1f} ms)")
@@ -127,10 +129,10 @@ def assumptions(
     return lines
 
 
-def _pairs(model: Parameters, kept: np.ndarray, mask: np.ndarray) -> str:
+def _pairs(model: Parameters, names: np.ndarray, mask: np.ndarray) -> str:
     """Edges in `mask` as source→target."""
     chosen = zip(model.target[mask], model.source[mask], strict=True)
-    return _listed([f"{kept[j]}→{kept[i]}" for i, j in chosen])
+    return _listed([f"{names[j]}→{names[i]}" for i, j in chosen])
 
 
 def _autocorrelation(residual: np.ndarray, runs: np.ndarray, lag: int) -> float:

@@ -1,5 +1,6 @@
 """Fit an LD-SEM to windows of one system: which channel leads which, how long, how strongly, how surely."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -38,6 +39,7 @@ def fit_ldsem(
     nonlinearity: Literal["identity", "tanh"] = "identity",
     band_hz: tuple[float, float] | None = None,
     jacobian: bool = True,
+    channels: Sequence[str] | None = None,
 ) -> LagFit:
     """Estimate `x_i(t) = (a_i * x_i)(t) + sum_j W_ij g(x_j(t - tau_ij)) + e_i(t)`: support, lags, weights.
 
@@ -71,6 +73,8 @@ def fit_ldsem(
         Use only this band, by the Whittle likelihood; "gaussian" innovations only.
     jacobian
         False drops `log|det M|`, for comparison: wrong where lags come near one sample.
+    channels
+        C names that warnings use (default: numbers).
 
     Raises
     ------
@@ -78,6 +82,8 @@ def fit_ldsem(
         Where the input cannot be fitted; one line says why and what to do.
     """
     windows = as_windows(x)
+    if channels is not None and len(channels) != windows.shape[1]:
+        raise DataError(f"{len(channels)} channel names for {windows.shape[1]} channels")
     first_order = min(FIRST_ORDER, max_order)
     max_lag = _checked(windows, sample_rate, tau_max, innovation, periodic, first_order, band_hz, alpha)
     prepared = prepare(windows, periodic=periodic)
@@ -120,7 +126,8 @@ def fit_ldsem(
         if (longer == own).all():
             break
         own = longer
-    return _result(problem, prepared, model, at, rows, sample_rate, tau_max, windows.shape[1])
+    names = np.array(range(windows.shape[1]) if channels is None else list(channels), dtype=object)
+    return _result(problem, prepared, model, at, rows, sample_rate, tau_max, names)
 
 
 def _checked(
@@ -176,12 +183,14 @@ def _result(
     rows: list[Row],
     sample_rate: float,
     tau_max: float,
-    n_channels: int,
+    names: np.ndarray,
 ) -> LagFit:
-    """Back to all channels, seconds and the input's units."""
+    """Back to all channels, seconds and the input's units; `names` [C] are for the warnings."""
+    n_channels = len(names)
     data, kept, scale = problem.data, prepared.kept, prepared.scale
     layout, spread = problem.covariance(model, at)
-    stderr = np.sqrt(np.maximum(np.diag(spread), 0.0))
+    variance = np.diag(spread)  # not positive where the information is singular: nothing is known there
+    stderr = np.sqrt(np.where(variance > 0, variance, np.inf))
     residual = residuals(data, model)[:, data.scored > 0]
     runs = np.broadcast_to(np.arange(len(data.scored))[:, None], data.scored.shape)[data.scored > 0]
 
@@ -205,13 +214,13 @@ def _result(
 
     own = np.full((n_channels, int(model.order.max(initial=0))), np.nan)
     own[kept] = model.own[:, : own.shape[1]]
-    warnings = diagnostics.preparation(prepared)
+    warnings = diagnostics.preparation(prepared, names)
     warnings += diagnostics.assumptions(
         model,
         problem.innovation,
         residual,
         runs,
-        kept,
+        names[kept],
         min_lag=problem.min_lag,
         max_lag=problem.max_lag,
         max_order=problem.own,

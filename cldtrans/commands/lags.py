@@ -1,0 +1,77 @@
+"""Who leads whom in a recording, by how many milliseconds."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_args(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "recording", type=Path, help="any file that mne or wfdb reads (EDF, BDF, EEGLAB, WFDB, FIF, ...)"
+    )
+    parser.add_argument("--start", type=float, default=0.0, metavar="S", help="seconds (default 0)")
+    parser.add_argument("--stop", type=float, metavar="S", help="seconds (default: the end)")
+    parser.add_argument(
+        "--channels", nargs="+", metavar="NAME",
+        help="as they are called after referencing (default: the scalp channels, or all if there are none)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--reference", choices=("bipolar", "laplacian", "average", "none"),
+        help="default: bipolar for scalp EEG, none for anything else, such as ECG",
+    )  # fmt: skip
+    parser.add_argument(
+        "--band", nargs=2, type=float, default=(0.5, 40.0), metavar=("LOW", "HIGH"),
+        help="pass band in Hz (default 0.5 40)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tau-max", type=float, default=100.0, metavar="MS",
+        help="largest lag searched, in milliseconds (default 100)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--innovation", choices=("laplace", "student", "gaussian"),
+        help="density of what is new in each channel (default: laplace for scalp EEG, else gaussian)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--alpha", type=float, default=0.01, help="probability of any false edge (default 0.01)"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER",
+        help="for lags.csv, tau.png and graph.png (default: lags-<recording> in the current folder)",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> None:
+    import time
+
+    from cldtrans.errors import DataError
+    from cldtrans.lag.figures import draw
+    from cldtrans.lag.recording import cut_window, fit_window
+    from cldtrans.lag.report import heading, render
+    from cldtrans.provenance import atomic_path
+
+    output = args.output or Path(f"lags-{args.recording.stem}")
+    window = cut_window(
+        args.recording,
+        args.start,
+        args.stop,
+        args.channels,
+        args.reference,
+        tuple(args.band),
+        args.innovation,
+    )
+    try:  # before minutes of fitting
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{output}: cannot be made ({error.strerror})") from error
+    print(heading(window, args.tau_max / 1e3), flush=True)
+    began = time.monotonic()
+    lags = fit_window(window, args.tau_max / 1e3, args.alpha)
+    print(f"Fitted in {time.monotonic() - began:.0f} s.\n")
+    print(render(lags), end="")
+    with atomic_path(output / "lags.csv") as temporary:
+        lags.table().to_csv(temporary, index=False)
+    for name, kind in (("tau.png", "heat_map"), ("graph.png", "graph")):
+        with atomic_path(output / name) as temporary:
+            draw(lags, kind).savefig(temporary, dpi=160)
+    print(f"\nWritten: {output}/lags.csv, tau.png, graph.png")
