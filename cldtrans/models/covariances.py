@@ -24,7 +24,8 @@ def standardise(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 def lagged_covariance(x: Tensor, y: Tensor, max_lag: int) -> Tensor:
     """`R_ij(m) = 1/T sum_t x_i(t) y_j(t - m)`, m = 0..max_lag: [B, C, C, max_lag + 1]; zero outside.
 
-    Overlap-save: short frames, one product of C x frames matrices a frequency.
+    Overlap-save: short frames, one product of C x frames matrices a frequency. Of the transform back only
+    half the lags are wanted, in another order of dimensions: a product with its matrix is faster.
     """
     n_samples, size = x.shape[-1], _smooth(max_lag + 1)
     n_frames = -(-n_samples // size)
@@ -35,8 +36,12 @@ def lagged_covariance(x: Tensor, y: Tensor, max_lag: int) -> Tensor:
     a = torch.fft.rfft(now).permute(0, 3, 1, 2)  # [B, F, C, frames]
     b = torch.fft.rfft(past).permute(0, 3, 1, 2)
     spectrum = a @ b.transpose(-1, -2).conj()
-    table = torch.fft.irfft(spectrum.permute(0, 2, 3, 1), 2 * size)
-    return table[..., : max_lag + 1] / n_samples
+    bins, lag = torch.arange(size + 1, device=x.device), torch.arange(max_lag + 1, device=x.device)
+    angle = (math.pi / size) * (bins[:, None] * lag % (2 * size)).to(x.dtype)
+    count = torch.where((bins == 0) | (bins == size), 0.5, 1.0).to(x.dtype)[:, None] / (size * n_samples)
+    parts = torch.cat([spectrum.real, spectrum.imag], 1).flatten(2).transpose(1, 2)
+    table = parts @ torch.cat([count * torch.cos(angle), -count * torch.sin(angle)])
+    return table.unflatten(1, spectrum.shape[2:])
 
 
 def _smooth(n: int) -> int:
@@ -59,15 +64,17 @@ def two_sided(table: Tensor) -> Tensor:
 def finer(wide: Tensor) -> Tensor:
     """A table over lags `first - SINC_TAPS .. last + SINC_TAPS` -> `first .. last` at 1/FINER sample.
 
-    [..., n] -> [..., FINER * (n - 2 SINC_TAPS)], by a windowed sinc.
+    [..., n] -> [..., FINER * (n - 2 SINC_TAPS)], by a windowed sinc. As one product with a banded matrix:
+    convolutions in float64 are slow.
     """
-    taps = torch.arange(-SINC_TAPS, SINC_TAPS + 1, device=wide.device)
+    n = wide.shape[-1]
+    tap = torch.arange(n, device=wide.device)
+    whole = torch.arange(SINC_TAPS, n - SINC_TAPS, device=wide.device)
     phase = torch.arange(FINER, device=wide.device) / FINER
-    distance = phase[:, None] - taps
+    distance = (whole[:, None] + phase).reshape(-1) - tap[:, None]
+    near = (whole.repeat_interleave(FINER) - tap[:, None]).abs() <= SINC_TAPS
     kernel = torch.sinc(distance) * torch.cos(math.pi * distance / (2 * SINC_TAPS + 2)) ** 2
-    rows = wide.reshape(-1, 1, wide.shape[-1])
-    fine = F.conv1d(rows, kernel[:, None].to(wide.dtype))
-    return fine.transpose(1, 2).reshape(*wide.shape[:-1], -1)
+    return wide @ torch.where(near, kernel, 0.0).to(wide.dtype)
 
 
 def covariance_at(fine: Tensor, first: int, i: Tensor, j: Tensor, lag: Tensor) -> Tensor:

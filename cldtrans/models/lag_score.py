@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cldtrans.models.covariances import SINC_TAPS, covariance_at, finer, lagged_covariance, peak
-from cldtrans.models.lag_search import NOISE_FLOOR, OWN_LAGS, Fit, Grown, fit, fit_beside, moved
+from cldtrans.models.lag_search import NOISE_FLOOR, OWN_LAGS, Fit, Grown, fit, fit_beside, moved, subtract
 
 
 @dataclass
@@ -107,11 +107,11 @@ def _outside(
     num = wide[..., SINC_TAPS : SINC_TAPS + n_lags].flatten(2)  # psi against every candidate
     own = wide.diagonal(dim1=1, dim2=2).transpose(1, 2)[..., SINC_TAPS + 1 : SINC_TAPS + 1 + OWN_LAGS]
     along = torch.linalg.solve_triangular(grown.factor, own[..., None], upper=False)
-    num = num - (along * grown.rows[:, :, :OWN_LAGS]).sum(2)
+    subtract(num, along[..., 0], grown.rows[:OWN_LAGS])
     for k in range(grown.source.shape[-1]):
         best = grown.source[..., k] * n_lags + grown.lag[..., k]
         share = num.gather(2, best[..., None]) / grown.scale[..., k, None] * grown.used[..., k, None]
-        num = num - share * grown.rows[:, :, OWN_LAGS + k]
+        num.addcmul_(share, grown.rows[OWN_LAGS + k], value=-1)
     t = (num.abs() * (n_samples / (spread[..., None] * grown.den)).sqrt()).unflatten(2, (c, n_lags))
     partial, lag = peak(t)
     weight = (num / (slope[..., None] * grown.den)).unflatten(2, (c, n_lags))

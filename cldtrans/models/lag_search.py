@@ -35,9 +35,9 @@ class Grown:
     marginal: Tensor  # [B, C, C] largest |t| given the own past
     marginal_lag: Tensor
     num: Tensor  # [B, C, candidates] covariance with the residual, given the model
-    den: Tensor  # [B, C, candidates] variance given the model; infinite where not allowed
+    den: Tensor  # [B, C, candidates] variance given the model; infinite where not allowed or already in
     residual: Tensor  # [B, C] residual variance
-    rows: Tensor  # [B, C, P + K, candidates] covariances with the regressors, made orthonormal in order
+    rows: Tensor  # [P + K, B, C, candidates] covariances with the regressors, made orthonormal in order
     factor: Tensor  # [B, C, P, P] Cholesky factor of the own past's Gram matrix
     scale: Tensor  # [B, C, K] standard deviation of each selected regressor given the ones before it
 
@@ -69,54 +69,56 @@ def grow(full: Tensor, pair: Tensor, max_lag: int, steps: int, n_samples: int) -
     p = torch.arange(1, n_own + 1, device=full.device)
     gram = auto[..., (p[:, None] - p).abs() + max_lag]
     factor = torch.linalg.cholesky_ex(gram + NOISE_FLOOR * torch.eye(n_own, device=full.device).to(gram))[0]
-    lag = torch.arange(n_lags, device=full.device)
-    cross = full[..., lag[None, :] - p[:, None] + max_lag]  # <x_i(t-p), x_j(t-l)> = R_ij(l - p): [B,C,C,P,l]
-    cross = torch.linalg.solve_triangular(factor, cross.permute(0, 1, 3, 2, 4).flatten(3), upper=False)
+    rows = full.new_empty(n_own + steps, b, c, c * n_lags)
+    for row in range(n_own):  # <x_i(t-p), x_j(t-l)> = R_ij(l - p), made orthonormal by substitution
+        first = max_lag - 1 - row
+        rows[row] = full[..., first : first + n_lags].flatten(2)
+        subtract(rows[row], factor[:, :, row], rows[:row])
+        rows[row] /= factor[:, :, row, row, None]
     target = torch.linalg.solve_triangular(factor, auto[..., p + max_lag][..., None], upper=False)[..., 0]
 
-    num = full[..., max_lag:].flatten(2) - (target[..., None] * cross).sum(2)  # [B, C, C * lags]
+    num = full[..., max_lag:].flatten(2)
+    subtract(num, target, rows[:n_own])
     power = full.diagonal(dim1=1, dim2=2)[:, max_lag]  # [B, C]
-    den = power.repeat_interleave(n_lags, 1)[:, None] - cross.square().sum(2)
+    den = power[:, None, :, None].expand(b, c, c, n_lags).masked_fill(~pair[..., None], torch.inf).flatten(2)
+    for row in rows[:n_own]:
+        den.addcmul_(row, row, value=-1)
     residual = power - target.square().sum(-1)
-    allowed = pair.repeat_interleave(n_lags, 2)
     tiny = 10 * NOISE_FLOOR * 1e-2
 
-    def scores() -> Tensor:
-        gain = torch.where(allowed & (den > tiny), num.square() / den.clamp_min(tiny), 0.0)
-        return gain
+    def gains() -> Tensor:
+        """By how much each candidate reduces the residual variance; 0 where there is nothing left of it."""
+        return torch.where(den > tiny, num.square().div_(den), 0.0)
 
-    def t_values(gain: Tensor) -> Tensor:
-        left = (residual[..., None] - gain).clamp_min(NOISE_FLOOR * 1e-2)
-        return (gain * n_samples / left).sqrt()
-
-    marginal, marginal_lag = t_values(scores()).unflatten(2, (c, n_lags)).max(-1)
+    gain = gains()
+    most, marginal_lag = gain.unflatten(2, (c, n_lags)).max(-1)
+    left = (residual[..., None] - most).clamp_min(NOISE_FLOOR * 1e-2)
+    marginal = (most * n_samples / left).sqrt()
     taken: list[Tensor] = []
     scales: list[Tensor] = []
     used: list[Tensor] = []
-    free = pair.clone()
-    rows = torch.cat([cross, cross.new_zeros(b, c, steps, cross.shape[-1])], 2)
+    window, me = torch.arange(b, device=full.device)[:, None], torch.arange(c, device=full.device)
+    n_wide = full.shape[-1]
+    candidate = (me[:, None] * n_wide + torch.arange(n_lags, device=full.device)).flatten()
     for step in range(steps):
-        so_far = rows[:, :, : n_own + step]
-        gain = torch.where(free.repeat_interleave(n_lags, 2), scores(), 0.0)
+        so_far = rows[: n_own + step]
         best_gain, best = gain.max(-1)  # [B, C]
         use = best_gain > 0
         source, chosen_lag = best // n_lags, best % n_lags
-        # <candidate (j, l), chosen (s, m)> = R_js(m - l)
-        from_source = full.gather(
-            2, source[:, None, :, None].expand(b, c, c, 2 * max_lag + 1)
-        )  # [B, j, i, .]
-        index = (chosen_lag[:, None, :, None] - lag) + max_lag  # [B, 1, i, l]
-        inner = from_source.gather(3, index.expand(b, c, c, n_lags)).transpose(1, 2).flatten(2)
-        own_row = so_far.gather(3, best[:, :, None, None].expand(b, c, n_own + step, 1))
+        # <chosen (s, m), candidate (j, l)> = R_sj(l - m)
+        begin = (window * c + source) * c * n_wide + max_lag - chosen_lag
+        direction = rows[n_own + step]
+        torch.take(full, begin[..., None] + candidate, out=direction)
+        subtract(direction, so_far[:, window, me, best].permute(1, 2, 0), so_far)
         scale = den.gather(2, best[..., None]).clamp_min(tiny).sqrt()
-        explained = (so_far.transpose(2, 3) @ own_row)[..., 0]
-        direction = (inner - explained) / scale * use[..., None]
-        along = num.gather(2, best[..., None]) / scale * use[..., None]
-        num = num - direction * along
-        den = den - direction.square()
+        share = use[..., None] / scale
+        direction *= share
+        along = num.gather(2, best[..., None]) * share
+        num.addcmul_(direction, along, value=-1)
+        den.addcmul_(direction, direction, value=-1)
         residual = residual - along[..., 0].square()
-        rows[:, :, n_own + step] = direction
-        free = free.scatter(2, source[..., None], False)
+        den.view(b, c, c, n_lags)[window, me, source] = torch.inf  # a source is taken once
+        gain = gains()
         taken.append(best)
         scales.append(scale[..., 0])
         used.append(use)
@@ -128,12 +130,21 @@ def grow(full: Tensor, pair: Tensor, max_lag: int, steps: int, n_samples: int) -
         marginal=marginal,
         marginal_lag=marginal_lag,
         num=num,
-        den=torch.where(allowed & (den > tiny), den, torch.inf),
+        den=den.masked_fill_(den <= tiny, torch.inf),
         residual=residual,
         rows=rows,
         factor=factor,
         scale=torch.stack(scales, -1),
     )
+
+
+def subtract(values: Tensor, shares: Tensor, rows: Tensor) -> None:
+    """`values - sum_k shares_k rows_k` in place: [B, C, n], [B, C, K] and [K, B, C, n].
+
+    Row by row: each pass fits a cache, which is faster than one product of vectors with matrices.
+    """
+    for k, row in enumerate(rows):
+        values.addcmul_(shares[..., k, None], row, value=-1)
 
 
 def refine(fine: Tensor, grown: Grown, max_lag: int) -> Tensor:

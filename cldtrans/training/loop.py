@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cldtrans.config import LoopConfig
+from cldtrans.data.memory import keep_freed_memory
 from cldtrans.errors import ConfigError
 from cldtrans.training import distributed
 from cldtrans.training.checkpoint import CheckpointFolder, CheckpointMemory
@@ -101,6 +102,7 @@ def run_training(
     Preempted
         After SIGTERM, once a checkpoint is written (exit code 75).
     """
+    keep_freed_memory()
     main = distributed.is_main()
     folder = None if work_dir is None else CheckpointFolder(work_dir, config_sha256)
     store: Store = folder or CheckpointMemory()
