@@ -1,6 +1,6 @@
 # make demo: the whole pipeline on an embedded miniature of the datasets.   make test: every test.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test sample standard tiny lint clean
+.PHONY: help setup setup-rivals demo test sample standard tiny lint clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +13,7 @@ export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: .venv/ready ## create .venv with everything pinned
 
@@ -22,6 +22,13 @@ setup: .venv/ready ## create .venv with everything pinned
 	# The CPU build of torch first and alone: other installers' resolvers would pick a GPU build.
 	$(BIN)/python -m pip install --quiet $(if $(ROCM_WHEEL_INDEX),--index-url $(ROCM_WHEEL_INDEX) torch,"$$(grep ^torch== constraints.txt)")
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+setup-rivals: .venv-rivals/ready ## VARLiNGAM and PCMCI+ (GPL-3) in an environment of their own
+
+.venv-rivals/ready: envs/rivals.txt
+	test -x .venv-rivals/bin/python || $(PYTHON) -m venv .venv-rivals
+	.venv-rivals/bin/python -m pip install --quiet --requirement envs/rivals.txt
 	touch $@
 
 demo: setup ## the whole pipeline on the embedded miniature, about 5 minutes on 2 cores

@@ -1,11 +1,16 @@
 """Lag recovery: metrics by hand, chance, and cells of the experiment."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from toy_shards import paper_config
 
+from cldtrans.baselines import rivals
+from cldtrans.baselines.rivals import PROJECT, PYTHON
 from cldtrans.config import MethodConfig
-from cldtrans.errors import ConfigError
+from cldtrans.errors import ConfigError, DataError
 from cldtrans.evaluation.estimators import LagEstimate
 from cldtrans.evaluation.identifiability import run_identifiability, score_lags
 from cldtrans.provenance import read_result
@@ -121,6 +126,46 @@ def test_ldsem_reaches_the_bound(tmp_path):
     assert record["metrics"]["edge_f1"] == 1.0
     assert record["metrics"]["error_over_bound"] < 3
     assert record["metrics"]["coverage95"] is not None
+
+
+def with_rival(tool, **settings):
+    config = tiny_config()
+    method = MethodConfig(estimator="cldtrans.baselines.rivals:Rival", settings={"tool": tool, **settings})
+    return config.model_copy(update={"methods": {**config.methods, tool: method}})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tool", ["varlingam", "pcmci_plus"])
+def test_rivals_find_the_edges(tmp_path, tool):
+    if not (PROJECT / PYTHON).exists():
+        pytest.skip("no .venv-rivals: make setup-rivals")
+    record = run_identifiability(
+        with_rival(tool), world="small", method=tool, seed=7, output=tmp_path / "a.json"
+    )
+    assert record["metrics"]["edge_recall"] > 0.7
+    assert record["metrics"]["tau_mae_samples"] < 0.6
+
+
+def test_a_rival_that_is_absent_or_slow_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(rivals, "PYTHON", tmp_path / "nowhere")
+    config = with_rival("varlingam")
+    absent = run_identifiability(
+        config, world="small", method="varlingam", seed=7, output=tmp_path / "a.json"
+    )
+    assert absent["metrics"]["edge_f1"] is None
+    assert "make setup-rivals" in absent["reasons"]["edge_f1"]
+    monkeypatch.setattr(rivals, "PYTHON", Path(sys.executable))
+    monkeypatch.setattr(rivals, "SCRIPTS", tmp_path)
+    (tmp_path / "slow.py").write_text("import time; time.sleep(60)")
+    (tmp_path / "broken.py").write_text("raise ValueError('no such thing')")
+    slow = run_identifiability(
+        with_rival("slow", timeout_s=0.5), world="small", method="slow", seed=7, output=tmp_path / "b.json"
+    )
+    assert slow["reasons"]["tau_mae_samples"] == "timed out after 0.5 s"
+    with pytest.raises(DataError, match="broken failed with code 1: ValueError: no such thing"):
+        run_identifiability(
+            with_rival("broken"), world="small", method="broken", seed=7, output=tmp_path / "c.json"
+        )
 
 
 @pytest.mark.parametrize(

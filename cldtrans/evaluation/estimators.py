@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 
+class NoEstimate(Exception):
+    """A method has nothing to say of this world; the message is the reason that the tables give."""
+
+
 @dataclass(frozen=True)
 class LagEstimate:
     """Rows are targets, columns sources: tau_ij > 0 means that j leads i.

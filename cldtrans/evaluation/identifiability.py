@@ -17,12 +17,13 @@ import numpy as np
 
 from cldtrans.config import Config, fingerprint, suggestion
 from cldtrans.errors import ConfigError
-from cldtrans.evaluation.estimators import LagEstimate
+from cldtrans.evaluation.estimators import LagEstimate, NoEstimate
 from cldtrans.evaluation.methods import build, configured
 from cldtrans.evaluation.metrics import Scores
 from cldtrans.evaluation.threads import limit_threads
 from cldtrans.provenance import write_result
 
+_EDGES = ("edge_precision", "edge_recall", "edge_f1")
 _ON_EDGES = ("tau_mae_samples", "error_over_bound", "coverage95")
 
 
@@ -68,7 +69,10 @@ def run_identifiability(
     estimator = build(spec, **settings.settings)
     limit_threads(threads)
     started = time.perf_counter()
-    estimate = estimator(sample.x, sample.sample_rate, tau_max_s, seed=seed)
+    try:
+        estimate = estimator(sample.x, sample.sample_rate, tau_max_s, seed=seed)
+    except NoEstimate as reason:
+        estimate, why_not = None, str(reason)
     fit_s = time.perf_counter() - started
     bound: np.ndarray | None = None
     if sample.coupling == "linear" and sample.support.any() and (np.asarray(sample.scale) > 0).all():
@@ -82,7 +86,11 @@ def run_identifiability(
             sample.scale,
             sample.degrees_of_freedom,
         )
-    scores = score_lags(sample.tau, sample.support, estimate, sample.sample_rate, bound)
+    if estimate is None:
+        scores = Scores()
+        scores.undefined((*_EDGES, *_ON_EDGES), why_not)
+    else:
+        scores = score_lags(sample.tau, sample.support, estimate, sample.sample_rate, bound)
     n_windows, n_channels, n_samples = sample.x.shape
     return write_result(
         output,
@@ -102,7 +110,7 @@ def run_identifiability(
             "channels": n_channels,
             "samples": n_samples,
             "edges": int(sample.support.sum()),
-            "found": int(estimate.support.sum()),
+            "found": 0 if estimate is None else int(estimate.support.sum()),
         },
         config_sha256=fingerprint(config),
         extra={"world": {**worlds[world], "tau_max_s": tau_max_s}, "method": settings.settings},
@@ -142,13 +150,12 @@ def score_lags(
 
 def _edges(scores: Scores, both: int, found: int, true: int, density: float) -> None:
     """Precision, recall, F1; chance is the best blind guess, which is to name every pair."""
-    names = ("edge_precision", "edge_recall", "edge_f1")
     if true == 0:
-        scores.undefined(names[1:], "the world has no edges")
+        scores.undefined(_EDGES[1:], "the world has no edges")
         if found:
             scores.metrics["edge_precision"] = 0.0
         else:
-            scores.undefined(names[:1], "no edge found, and there is none")
+            scores.undefined(_EDGES[:1], "no edge found, and there is none")
         scores.metrics["false_edges"] = float(found)
         return
     scores.metrics |= {"edge_recall": both / true, "edge_f1": 2 * both / (found + true)}

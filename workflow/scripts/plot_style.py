@@ -42,6 +42,8 @@ NAMES = {
     "no-ode": "without ODE",
     "var_granger": "VAR + Granger",
     "dynotears": "DYNOTEARS",
+    "varlingam": "VARLiNGAM",
+    "pcmci_plus": "PCMCI+",
 }
 
 
