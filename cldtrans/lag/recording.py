@@ -33,6 +33,8 @@ LEAST_FILLED = 0.75
 MARGIN_CYCLES = 6.0
 """Cycles of the band's lower edge after which the filter's response is below 1e-6."""
 LARGEST_DIVISOR = 2000
+SYSTEMATIC = 0.25
+"""Samples by which filter and new rate shift the lags of simulated recordings, beside the standard error."""
 READINGS = ("lag", "zero lag", "undetermined", "implausible")
 MOST_CONTRIBUTION = 10.0
 """Deviations of a target that one source may contribute."""
@@ -79,13 +81,17 @@ class RecordingLags:
 
     @property
     def warnings(self) -> list[str]:
-        """What was left out of the recording, then what the fit says of its assumptions."""
-        return [*self.window.notes, *self.fit.warnings]
+        """What was left out of the recording, what the intervals leave out, what the fit says of itself."""
+        shift = (
+            f"filter and sampling rate shift lags by up to a quarter of a sample, "
+            f"{1e3 * SYSTEMATIC / self.window.rate_hz:.1f} ms, which the intervals do not contain"
+        )
+        return [*self.window.notes, shift, *self.fit.warnings]
 
     def table(self) -> pd.DataFrame:
         """`LagFit.summary` with names and a column `reading`, edges that can be read first.
 
-        lag           the interval lies above zero
+        lag           the interval lies above zero, by more than the systematic error
         zero lag      it does not: the direction is open, and mixing of one source into both looks so
         undetermined  it is wider than half the lags searched
         implausible   the source, so weighted, would vary far more than the target: equations that cancel
@@ -93,7 +99,7 @@ class RecordingLags:
         """
         table = self.fit.summary(self.channels)
         wide = (table["tau_high_ms"] - table["tau_low_ms"]) > 500.0 * self.fit.tau_max
-        positive = table["tau_low_ms"] > 0
+        positive = table["tau_low_ms"] > 1e3 * SYSTEMATIC / self.window.rate_hz
         deviation = dict(zip(self.channels, self.window.x.std(1), strict=True))
         contribution = table["weight"].abs() * table["source"].map(deviation)
         implausible = contribution > MOST_CONTRIBUTION * table["target"].map(deviation)

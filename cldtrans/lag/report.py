@@ -12,7 +12,7 @@ MOST_ROWS = 60
 
 MEANING = {
     "lag": "the interval lies above zero: the source comes first",
-    "zero lag": "the interval reaches zero: direction open; volume conduction looks so",
+    "zero lag": "the interval comes too near zero: direction open; volume conduction looks so",
     "undetermined": "an edge, but its lag could be almost anything",
     "implausible": "weights that cancel each other, as where all channels see one source: not to be read",
 }
@@ -36,7 +36,7 @@ def render(lags: RecordingLags) -> str:
     table = lags.table()
     lines = []
     if table.empty:
-        lines.append("No edge is significant.")
+        lines.append("No significant edge with one clear lag.")
     else:
         columns = max(map(len, [*table["source"], *table["target"], "source"]))
         lines.append(
