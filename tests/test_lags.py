@@ -17,7 +17,7 @@ from cldtrans.data.montage import DOUBLE_BANANA
 from cldtrans.data.recording import from_array, from_raw, open_recording
 from cldtrans.data.reference import rereference
 from cldtrans.errors import DataError
-from cldtrans.lag import simulate_ldsem
+from cldtrans.lag import fit_ldsem, simulate_ldsem
 from cldtrans.lag.recording import SYSTEMATIC, cut_window, fit_window, lags_of_recording
 
 MIRROR = Path(__file__).parents[2] / "shared" / "physionet"
@@ -237,8 +237,16 @@ def test_implausible_weights_are_not_read_as_lags(world):
     assert (vague.table()["reading"] == "undetermined").all()
 
 
+def test_a_narrow_band_uses_its_frequencies_only(edf):
+    band = (8.0, 13.0)
+    window = cut_window(edf, 0.0, 30.0, CHAINS[:2], band_hz=band, innovation="gaussian")
+    assert window.rate_hz == pytest.approx(26 / 0.9, rel=0.02)
+    expected = fit_ldsem(window.x[None], window.rate_hz, 0.1, "gaussian", band_hz=band)
+    assert fit_window(window).fit.log_likelihood == expected.log_likelihood
+
+
 @pytest.mark.data
-@pytest.mark.parametrize("lag", [0.37, 3.62])
+@pytest.mark.parametrize("lag", [0.37, 0.81, 3.62])
 @pytest.mark.parametrize(
     ("file", "channels"),
     [

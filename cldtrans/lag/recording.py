@@ -184,8 +184,13 @@ def cut_window(
 
 
 def fit_window(window: Window, tau_max_s: float = TAU_MAX_S, alpha: float = 0.01) -> RecordingLags:
-    """Fit a window; Gaussian innovations use the frequencies of the band only (Whittle's likelihood)."""
-    low_hz, high_hz = window.band_hz[0], min(window.band_hz[1], window.rate_hz / 2)
+    """Fit a window; of a band that does not fill the spectrum its frequencies only (Whittle's likelihood).
+
+    Where it does, all frequencies are used: without the few at the edge the search was misled by three of
+    eighteen delays of an ECG against itself, with them by none.
+    """
+    band_hz = (window.band_hz[0], min(window.band_hz[1], window.rate_hz / 2))
+    narrow = band_hz[1] - band_hz[0] < LEAST_FILLED * window.rate_hz / 2
     try:
         fit = fit_ldsem(
             window.x[None],
@@ -193,7 +198,7 @@ def fit_window(window: Window, tau_max_s: float = TAU_MAX_S, alpha: float = 0.01
             tau_max_s,
             window.innovation,
             alpha=alpha,
-            band_hz=(low_hz, high_hz) if window.innovation == "gaussian" else None,
+            band_hz=band_hz if narrow else None,
             channels=window.channels,
         )
     except DataError as error:
