@@ -186,7 +186,7 @@ def cut_window(
 def fit_window(window: Window, tau_max_s: float = TAU_MAX_S, alpha: float = 0.01) -> RecordingLags:
     """Fit a window; of a band that does not fill the spectrum its frequencies only (Whittle's likelihood).
 
-    Where it does, all frequencies are used: without the few at the edge the search was misled by three of
+    Where it does, all frequencies are used: without the few at the edge the search was misled by five of
     eighteen delays of an ECG against itself, with them by none.
     """
     band_hz = (window.band_hz[0], min(window.band_hz[1], window.rate_hz / 2))
