@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,11 +21,13 @@ from cldtrans.models.heads import HeadSpec, TaskHead, channel_width, pool_channe
 from cldtrans.models.lag_inference import LagInference, Lags, ZeroLag
 from cldtrans.models.motifs import MODALITIES, PATCH, RATE_HZ, Codebook, Codes, Decoder, Encoder
 from cldtrans.models.readouts import focal_scores
+from cldtrans.models.recompute import recomputed
 from cldtrans.models.resample import resample
 
 ECG_MIN_RATE_HZ = 400.0
 ECG_MAX_CHANNELS = 15
 MIN_PATCHES = 4
+ROWS_AT_ONCE = 16  # channels whose tokens are worked on together on a CPU
 
 
 @dataclass
@@ -183,7 +186,9 @@ class CLDTrans(
     def tokenize(self, x: Tensor, mask: Tensor, modality: str) -> Codes:
         """Standardised windows [B, C, T] -> codes; masked channels get tokens that nothing uses."""
         b, c, _ = x.shape
-        z = self.encoder(x.flatten(0, 1), modality).unflatten(0, (b, c))
+        rows = x.flatten(0, 1)
+        encode = partial(self.encoder, modality=modality)
+        z = recomputed(encode, rows, ROWS_AT_ONCE, self.encoder.parameters()).unflatten(0, (b, c))
         if not self.config.quantize:
             return Codes(z, torch.zeros(z.shape[:3], dtype=torch.long, device=z.device), z[..., 0] * 0.0)
         return self.codebook(modality)(z, mask[:, :, None].expand(z.shape[:3]))
@@ -197,7 +202,9 @@ class CLDTrans(
         latents = encoding.codes.latents
         b, c, n_tokens, _ = latents.shape
         latents = latents + to_tokens(self.to_latent(encoding.trajectory.states), n_tokens)
-        return self.decoder(latents.flatten(0, 1), encoding.modality).unflatten(0, (b, c))
+        decode = partial(self.decoder, modality=encoding.modality)
+        rows = latents.flatten(0, 1)
+        return recomputed(decode, rows, ROWS_AT_ONCE, self.decoder.parameters()).unflatten(0, (b, c))
 
     def update_codebooks(self) -> None:
         """Move the codebooks by what they have seen since the last call: after each optimiser step."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from cldtrans.config import ModelConfig
 from cldtrans.models.lag_features import OWN_LAGS, LagFeatures, lag_features, standardise
 from cldtrans.models.motifs import RATE_HZ
+from cldtrans.models.recompute import recomputed
 
 CHOICE_GAIN = 4.0  # of the network's say in the choice, so that it can be nearly hard
 CANDIDATES = 4  # lags offered for each pair: conditional, marginal, and by the timelines of two bands
@@ -92,9 +93,8 @@ class LagInference(nn.Module):
         pair = pair & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
         parameter = self.out.weight
         features = pair_features(evidence, mask, max_lag).to(parameter.dtype)
-        z = self.embed(features) * pair[..., None]
-        z = torch.cat([z, z.transpose(1, 2), *_context(z, pair)], -1)
-        delta = self.out(self.norm(self.mix(z))).to(evidence.score.dtype)
+        known = torch.cat([features, pair[..., None].to(features.dtype)], -1)
+        delta = recomputed(self._network, known, 1, self.parameters()).to(evidence.score.dtype)
         prior_logit, prior_choice = reading(evidence, mask, max_lag)
         choice = F.log_softmax(prior_choice + CHOICE_GAIN * delta[..., 2:], -1)
         candidates = candidate_lags(evidence, max_lag)
@@ -117,6 +117,21 @@ class LagInference(nn.Module):
             candidates=candidates / rate_hz,
             choice=choice,
         )
+
+    def _network(self, known: Tensor) -> Tensor:
+        """What is added to the fixed reading; `known` [B, C, C, N_FEATURES + 1] ends with the validity."""
+        features, pair = known[..., :-1], known[..., -1:]
+        z = self.embed(features) * pair
+        # The first map sees a pair, its reverse and the means around it, each through its own columns: so
+        # the means are mapped once, and no wide table is made.
+        first = self.mix[0]
+        assert isinstance(first, nn.Linear)
+        from_pair, from_reverse, *from_means = first.weight.chunk(5, 1)
+        means = [F.linear(m, w) for m, w in zip(_context(z, pair), from_means, strict=True)]
+        hidden = F.linear(z, from_pair, first.bias) + F.linear(z.transpose(1, 2), from_reverse)
+        for mean in means:
+            hidden = hidden + mean
+        return self.out(self.norm(self.mix[1:](hidden)))
 
 
 class ZeroLag(nn.Module):
@@ -217,9 +232,7 @@ def pair_features(evidence: LagFeatures, mask: Tensor, max_lag: int) -> Tensor:
 
 
 def _context(z: Tensor, pair: Tensor) -> list[Tensor]:
-    """Means of the embeddings [B, C, C, W] over a pair's row, its column, and all pairs."""
-    weight = pair[..., None].to(z.dtype)
-    row = z.sum(2, keepdim=True) / weight.sum(2, keepdim=True).clamp_min(1)
-    column = z.sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1)
-    everything = z.sum((1, 2), keepdim=True) / weight.sum((1, 2), keepdim=True).clamp_min(1)
-    return [row.expand_as(z), column.expand_as(z), everything.expand_as(z)]
+    """Means of the embeddings [B, C, C, W] over a pair's row, its column, and all pairs; these become 1."""
+    return [
+        z.sum(over, keepdim=True) / pair.sum(over, keepdim=True).clamp_min(1) for over in ((2,), (1,), (1, 2))
+    ]

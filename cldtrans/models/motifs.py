@@ -129,7 +129,10 @@ class Codebook(nn.Module):
         half_norm = (self.entries**2).sum(-1) / 2
         flat = z.detach().reshape(-1, z.shape[-1]).to(self.entries.dtype)
         with torch.autocast(z.device.type, enabled=False):
-            parts = [(part @ self.entries.T - half_norm).argmax(-1) for part in flat.split(at_once)]
+            parts = [
+                torch.addmm(half_norm, part, self.entries.T, beta=-1).argmax(-1)
+                for part in flat.split(at_once)
+            ]
         return torch.cat(parts).view(z.shape[:-1])
 
     @torch.no_grad()
