@@ -15,7 +15,7 @@ from cldtrans.data.miniature.edf_writer import EdfSignal, write_edf
 from cldtrans.data.miniature.wfdb_writer import write_record
 from cldtrans.data.montage import DOUBLE_BANANA
 from cldtrans.data.recording import from_array, from_raw, open_recording
-from cldtrans.data.reference import rereference
+from cldtrans.data.reference import rereference, usual_reference
 from cldtrans.errors import DataError
 from cldtrans.lag import fit_ldsem, simulate_ldsem
 from cldtrans.lag.recording import SYSTEMATIC, cut_window, fit_window, lags_of_recording
@@ -215,6 +215,8 @@ def test_references():
         rereference(x[:2], ["I", "V1"], "average")
     with pytest.raises(DataError, match="double banana"):
         rereference(x[:2], ["Fp1", "C4"], "bipolar")
+    assert usual_reference(names) == usual_reference(["FT9-FT10", "F3-F4"]) == "bipolar"
+    assert usual_reference(["C3", "C4", "Cz"]) == usual_reference(["I", "V1"]) == "none"
     as_it_is, kept = rereference(x[:2], ["FT9-FT10", "F3-F4"], "bipolar")
     assert kept == ["FT9-FT10", "F3-F4"] and (as_it_is == x[:2]).all()
 

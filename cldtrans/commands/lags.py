@@ -18,7 +18,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--reference", choices=("bipolar", "laplacian", "average", "none"),
-        help="default: bipolar for scalp EEG, none for anything else, such as ECG",
+        help="default: bipolar for scalp EEG that has neighbouring electrodes, none for anything else",
     )  # fmt: skip
     parser.add_argument(
         "--band", nargs=2, type=float, default=(0.5, 40.0), metavar=("LOW", "HIGH"),

@@ -18,8 +18,10 @@ LEAST_FOR_SPLINES = 8
 
 
 def usual_reference(names: Sequence[str]) -> Reference:
-    """Bipolar for scalp recordings, because a common reference looks like lags of zero; else none."""
-    return "bipolar" if sum(scalp_pair(name) is not None for name in names) > 1 else "none"
+    """Bipolar where it can be formed, because a common reference looks like lags of zero; else none."""
+    scalp = [name for name in names if scalp_pair(name) is not None]
+    formed = sum(recipe[0] >= 0 for recipe in bipolar_recipe(scalp, DOUBLE_BANANA))
+    return "bipolar" if formed > 1 or (len(scalp) > 1 and is_bipolar(scalp)) else "none"
 
 
 def rereference(data: np.ndarray, names: Sequence[str], reference: Reference) -> tuple[np.ndarray, list[str]]:

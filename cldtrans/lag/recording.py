@@ -160,7 +160,7 @@ def cut_window(
     channels
         Names after referencing (default: all scalp channels, or all channels where none is known).
     reference
-        See `rereference` (default: bipolar for scalp EEG, none for anything else).
+        See `rereference` (default: bipolar for scalp EEG with neighbouring electrodes, else none).
     band_hz
         Pass band. The rate becomes the one of which the band's upper edge is 90 % of the Nyquist frequency.
     innovation
@@ -251,7 +251,8 @@ def _cut(
     holes = [name for name, hole in zip(names, missing, strict=True) if hole]
     if holes and (how != "none" or any(referenced[i] in holes for i in rows)):
         raise DataError(
-            f"channels {listing(holes)} have gaps between {start_s:g} and {stop_s:g} s; choose another window"
+            f"channels {listing(holes)} have gaps between {start_s:g} and {stop_s:g} s; choose another "
+            "window or other channels"
         )
     loops = closing_a_loop([referenced[i] for i in rows])
     if loops:
