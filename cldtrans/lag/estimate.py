@@ -19,7 +19,7 @@ from cldtrans.lag.likelihood import (
 from cldtrans.lag.prepare import Prepared, as_windows, prepare, through_tanh
 from cldtrans.lag.result import LagFit
 from cldtrans.lag.search import Row, Threshold
-from cldtrans.lag.selection import Problem, select
+from cldtrans.lag.selection import Problem, likelier, select
 from cldtrans.lag.spectra import GUARD, to_spectra
 
 FIRST_ORDER, LENGTHENED = 8, 2
@@ -120,13 +120,15 @@ def fit_ldsem(
             alpha=alpha,
             discovery=error_rate == "discovery",
         )
-        model, at, rows = select(problem)
+        found = select(problem)
+        order = found[0].order
         room = min(max_order, data.n_scored // 50)
-        longer = np.where(model.order > 0.8 * own, np.clip(2 * own, own, max(room, first_order)), own)
+        longer = np.where(order > 0.8 * own, np.clip(2 * own, own, max(room, first_order)), own)
         if (longer == own).all():
             break
         own = longer
     names = np.array(range(windows.shape[1]) if channels is None else list(channels), dtype=object)
+    model, at, rows = likelier(problem, found)
     return _result(problem, prepared, model, at, rows, sample_rate, tau_max, names)
 
 

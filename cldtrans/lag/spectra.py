@@ -1,6 +1,6 @@
 """Windows of one system as spectra, with the samples that may be scored.
 
-A window cut from a record is zero-padded, so that a delayed source reads zeros instead of wrapped samples;
+A window cut from a record is continued beyond its end, so that a delayed source reads no wrapped samples;
 samples whose delayed sources or interpolation kernels reach over the window's ends are never scored.
 Everything that the likelihood, the search and the information matrix need comes from these spectra.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
+from cldtrans.lag.continuation import continued
 from cldtrans.lag.system import bin_counts, rfft_bins
 
 GUARD = 8
@@ -106,6 +107,9 @@ def to_spectra(
             source, _ = _split(source, lead, tail)
         n_samples = x.shape[-1]
         n_fft = fft.next_fast_len(n_samples + lead, real=True)
+        x = continued(x, n_fft)
+        if source is not None:
+            source = continued(source, n_fft)
         scored = np.zeros((len(x), n_fft))
         for window, start in enumerate(starts):
             scored[window, start : n_samples - tail] = 1.0
