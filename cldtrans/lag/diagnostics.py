@@ -39,7 +39,8 @@ def preparation(prepared: Prepared, names: np.ndarray) -> list[str]:
         )
     if prepared.drifting:
         lines.append(
-            f"slow drift of channels {_listed(names[prepared.drifting])} was taken out of each window"
+            f"channels {_listed(names[prepared.drifting])} drift: slow change was taken out of all channels, "
+            "window by window"
         )
     return lines
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.polynomial.legendre import legvander
 
 from cldtrans.errors import DataError
 
@@ -23,7 +24,7 @@ class Prepared:
     scale, source_scale  [K] what x and source were divided by
     kept       [K] positions of these channels in the input
     constant   positions of channels that do not vary
-    drifting   positions of channels whose slow drift was taken out
+    drifting   positions of channels that drift; where there is one, slow change was taken out of all
     dependent  (position, the kept positions that determine it) of linearly dependent channels
     """
 
@@ -59,7 +60,9 @@ def prepare(x: np.ndarray, *, periodic: bool) -> Prepared:
     varies = x.std((0, 2)) > 1e-12 * np.abs(x).max((0, 2), initial=0.0)
     drifts = np.zeros_like(varies) if periodic else drifting(x) & varies
     x = x - x.mean((0, 2), keepdims=True)
-    x[:, drifts] = without_drift(x[:, drifts])
+    if drifts.any():
+        # From every channel: taken out of one alone, its slow change stays in what the others owe to it.
+        x = without_drift(x)
     scale = x.std((0, 2))
     constant = np.nonzero(~varies)[0].tolist()
     candidates = np.nonzero(varies)[0]
@@ -95,9 +98,8 @@ DRIFT_EXCESS = 5.0
 def drifting(x: np.ndarray) -> np.ndarray:
     """Channels whose slow change is more than their dynamics explain, bool [C]; x [N, C, T].
 
-    Where the spectrum is that of a damped system, the slowest cosines hold about as much power each as the
-    next ones. Taking out what is not drift would cost precision: a window's own slow cosines do not commute
-    with delays, so that the removal adds noise to the residuals.
+    Where the spectrum is that of a damped system, the slowest components hold about as much power each as
+    the next ones. Taking out what is not drift costs some precision (4 % of a lag's error).
     """
     x = x - x.mean((0, 2), keepdims=True)
     basis, n_slow = _slow_basis(x.shape[-1])
@@ -107,21 +109,23 @@ def drifting(x: np.ndarray) -> np.ndarray:
 
 
 def without_drift(x: np.ndarray) -> np.ndarray:
-    """Subtract from each window its mean, line and slowest cosines; x [..., T]."""
+    """Subtract from each window its polynomial of the lowest degrees; x [..., T]."""
     basis, n_slow = _slow_basis(x.shape[-1])
     basis = basis[:, :n_slow]
     return x - (x @ basis) @ basis.T
 
 
 def _slow_basis(n_samples: int) -> tuple[np.ndarray, int]:
-    """Orthonormal [T, components]: mean, line, cosines up to DRIFT_CYCLES (and their number); faster ones."""
-    time = (np.arange(n_samples) + 0.5) / n_samples
-    n_cosines = int(2 * DRIFT_CYCLES * n_samples)
-    n_faster = 2 * n_cosines + 6
-    slow = [np.ones(n_samples), time - 0.5]
-    cosines = [np.cos(np.pi * k * time) for k in range(1, n_cosines + n_faster + 1)]
-    basis, _ = np.linalg.qr(np.stack([*slow, *cosines], 1)[:, :n_samples])
-    return basis, min(2 + n_cosines, n_samples)
+    """Orthonormal polynomials [T, components], and how many are slow: about two a cycle.
+
+    A delayed polynomial is one of the same degree, so that what is taken out of a source is not missed in
+    what it drives, but for another polynomial.
+    """
+    n_slow = 2 + int(2 * DRIFT_CYCLES * n_samples)
+    n_faster = 2 * n_slow + 2
+    time = 2 * (np.arange(n_samples) + 0.5) / n_samples - 1
+    basis, _ = np.linalg.qr(legvander(time, min(n_slow + n_faster, n_samples) - 1))
+    return basis, min(n_slow, n_samples)
 
 
 def independent_channels(x: np.ndarray) -> tuple[np.ndarray, list[tuple[int, list[int]]]]:

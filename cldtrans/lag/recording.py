@@ -166,7 +166,7 @@ def cut_window(
     innovation
         Density of the innovations (default: "laplace" for scalp EEG, "gaussian" for anything else). In an ECG
         they are bursts: between beats there is noise alone, and a density that follows the many small values
-        fits the noise. An ECG lead delayed against itself is found by the Gaussian likelihood only.
+        fits the noise.
 
     Raises
     ------
