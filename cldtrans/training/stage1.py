@@ -140,8 +140,7 @@ def open_corpora(settings: Stage1Config, network: ModelConfig, shards: Path, see
         if windows is None or reason is not None:
             found.notes.append(f"{name}: left out ({reason})")
             continue
-        rows = _pretraining_rows(name, windows)
-        held = _held_out(windows.index["subject"].to_numpy()[rows].astype(str), seed)
+        rows, held = pretraining_rows(name, windows, seed)
         if not held.any():
             found.notes.append(f"{name}: one subject, so it trains without validation")
         choose = _subset(settings.max_channels)
@@ -170,12 +169,14 @@ def open_corpora(settings: Stage1Config, network: ModelConfig, shards: Path, see
     return found
 
 
-def _pretraining_rows(name: str, windows: ShardSet) -> np.ndarray:
+def pretraining_rows(name: str, windows: ShardSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of a dataset that pretraining uses, and which of them only validate, bool: held-out subjects'."""
     index = windows.index
     use = (index["kind"] == "grid").to_numpy()
     if name == "ptbxl":
         use = use & index["fold"].isin(list(PTBXL_TRAINING_FOLDS)).to_numpy()
-    return np.flatnonzero(use)
+    rows = np.flatnonzero(use)
+    return rows, _held_out(index["subject"].to_numpy()[rows].astype(str), seed)
 
 
 def _held_out(subjects: np.ndarray, seed: int) -> np.ndarray:

@@ -1,0 +1,350 @@
+"""What a stage-1 checkpoint learned, beside the same network with fresh weights and its input features alone.
+
+    python benchmarks/model_figures.py CHECKPOINT SHARDS [--real SHARDS/chbmit] [--worlds 40] [--trials 192]
+
+CHECKPOINT is results/standard/checkpoints/stage1/cldtrans/seed-42, SHARDS the folder data/standard/shards
+that it was trained on and whose held-out subjects are counted here; --real are shards of real EEG in which
+discharges are planted. Prints tables in Markdown: lags and edges on worlds of `simulate_ldsem` (another
+generator than the one of training), planted leads, codebook and reconstruction, and the contrasts with
+intervals (bootstrap over worlds or discharges, all methods on the same draws).
+
+fresh weights : the network adds nothing yet to its fixed reading of the evidence, whatever the seed
+features alone : significance and lag of the closed-form conditional fit, without that reading
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from tqdm import tqdm
+
+from cldtrans.data.shards import ShardSet
+from cldtrans.evaluation.focal_lead import planted_cases
+from cldtrans.lag import fit_ldsem, simulate_ldsem
+from cldtrans.models import CLDTrans
+from cldtrans.models.lag_features import lag_features, standardise
+from cldtrans.models.lag_inference import LagInference, Lags
+from cldtrans.models.motifs import RATE_HZ, perplexity
+from cldtrans.models.readouts import focal_scores
+from cldtrans.training.objective import ldsem, snr_db
+from cldtrans.training.stage1 import pretraining_rows
+
+RATE, WINDOW_S, LAGS_S, TAU_MAX_S = 160.0, 10.0, (1 / 160, 0.25), 0.3
+CHANNELS, SNR_DB = (6, 12, 24), (10.0, 5.0, 0.0)
+SPECTRA = ("AR", "seizure-like", "ECG-like")
+RESAMPLES, BATCH = 500, 8
+
+
+def poles(rng: np.random.Generator, kind: str) -> np.ndarray:
+    """Own past of one channel, 6 coefficients, for a kind of spectrum at 160 Hz."""
+
+    def pair(radius: float, frequency_hz: float) -> list[complex]:
+        turn = radius * np.exp(2j * np.pi * frequency_hz / RATE)
+        return [turn, turn.conjugate()]
+
+    if kind == "AR":  # any rhythms
+        found = pair(rng.uniform(0.5, 0.9), rng.uniform(3, 28)) + pair(
+            rng.uniform(0.3, 0.8), rng.uniform(5, 40)
+        )
+    elif kind == "seizure-like":  # 3-4 Hz with its harmonic
+        base = rng.uniform(3, 4)
+        found = [*pair(0.97, base), *pair(0.9, 2 * base)]
+    else:  # slow waves and a complex of 8-15 Hz
+        found = [rng.uniform(0.85, 0.95), *pair(rng.uniform(0.8, 0.9), rng.uniform(8, 15))]
+    own = np.zeros(6)
+    own[: len(found)] = -np.poly(found).real[1:]
+    return own
+
+
+@dataclass
+class World:
+    """One simulated window and its truth."""
+
+    x: np.ndarray  # [C, T]
+    support: np.ndarray  # [C, C]
+    lag: np.ndarray  # [C, C] samples
+
+
+def draw_world(n_channels: int, kind: str, seed: int) -> World:
+    """One 10-s window; heavy-tailed bursts drive the ECG-like ones."""
+    rng = np.random.default_rng([seed, n_channels])
+    own = np.stack([poles(rng, kind) for _ in range(n_channels)])
+    innovation = "student" if kind == "ECG-like" else "laplace"
+    sample = simulate_ldsem(
+        n_channels,
+        WINDOW_S,
+        RATE,
+        n_windows=1,
+        lag_range_s=LAGS_S,
+        innovation=innovation,
+        degrees_of_freedom=4.0,
+        self_dynamics=own,
+        seed=int(rng.integers(2**31)),
+    )
+    return World(sample.x[0], sample.support, np.nan_to_num(sample.tau) * RATE)
+
+
+Method = Callable[[Tensor, Tensor], Lags]
+
+
+def networks(checkpoint: Path) -> dict[str, Method]:
+    """The three methods as functions of standardised windows [B, C, T] of EEG and their mask."""
+    trained = CLDTrans.from_pretrained(str(checkpoint)).eval()
+    fresh = CLDTrans(trained.config).eval()
+    inference = trained.lag_inference
+    assert isinstance(inference, LagInference)
+
+    def features(x: Tensor, mask: Tensor) -> Lags:
+        signal, alive = standardise(x.double(), mask)
+        evidence = lag_features(signal, alive, inference.max_lag("eeg"), inference.sources).to(x.dtype)
+        lags = fresh.lag_inference(x, mask, "eeg")
+        logit = 4.0 * (torch.log1p(evidence.score) - np.log(6.0))
+        return Lags(
+            tau=evidence.tau / RATE_HZ["eeg"],
+            tau_stderr=lags.tau_stderr,
+            edge_logit=logit,
+            edge_probability=torch.sigmoid(logit) * (lags.edge_probability > 0),
+            weight=lags.weight,
+            own=lags.own,
+            candidates=lags.candidates,
+            choice=lags.choice,
+        )
+
+    return {
+        "trained": lambda x, mask: trained.lags(x, RATE, mask, "eeg"),
+        "fresh weights": lambda x, mask: fresh.lags(x, RATE, mask, "eeg"),
+        "features alone": features,
+    }
+
+
+Interval = tuple[float, float, float]
+
+
+@dataclass
+class Contrast:
+    """How much better the trained network is than another method, with its 95 % interval."""
+
+    figure: str
+    other: str
+    n: int
+    gain: Interval
+
+
+def bootstrap(statistic: Callable[[np.ndarray], float], n: int) -> Interval:
+    """Value and 95 % percentile interval of a statistic of drawn positions."""
+    rng = np.random.default_rng(0)
+    low, high = np.nanpercentile([statistic(rng.integers(0, n, n)) for _ in range(RESAMPLES)], [2.5, 97.5])
+    return statistic(np.arange(n)), float(low), float(high)
+
+
+def cell(value: Interval) -> str:
+    return "{:.3f} [{:.3f}, {:.3f}]".format(*value)
+
+
+@dataclass
+class Reading:
+    """What one method says of some worlds: scores of the pairs, lag errors of true edges, a world each."""
+
+    scores: list[np.ndarray]
+    errors: list[np.ndarray]
+
+    def auroc(self, truth: list[np.ndarray], draw: np.ndarray) -> float:
+        """Over all pairs of the drawn worlds."""
+        scores = np.concatenate([self.scores[i] for i in draw])
+        return float(roc_auc_score(np.concatenate([truth[i] for i in draw]), scores))
+
+    def mean_error(self, draw: np.ndarray) -> float:
+        return float(np.concatenate([self.errors[i] for i in draw]).mean())
+
+
+def read(infer: Method, worlds: list[World]) -> Reading:
+    x = torch.from_numpy(np.stack([world.x for world in worlds])).float()
+    mask = torch.ones(x.shape[:2], dtype=torch.bool)
+    parts = [infer(a, b) for a, b in zip(x.split(BATCH), mask.split(BATCH), strict=True)]
+    logit = torch.cat([part.edge_logit for part in parts]).numpy()
+    lag = torch.cat([part.tau for part in parts]).numpy() * RATE
+    pairs = ~np.eye(x.shape[1], dtype=bool)
+    return Reading(
+        [score[pairs] for score in logit],
+        [np.abs(found - world.lag)[world.support] for found, world in zip(lag, worlds, strict=True)],
+    )
+
+
+@torch.inference_mode()
+def on_worlds(methods: dict[str, Method], n_worlds: int, n_fits: int) -> list[Contrast]:
+    """Edge AUROC and lag errors by number of channels."""
+    print("| channels | spectra | worlds | " + " | ".join(f"AUROC, {name}" for name in methods), end=" | ")
+    print("median lag error, samples | on edges fit_ldsem finds | fit_ldsem there |\n|" + "---|" * 9)
+    contrasts = []
+    for n_channels in CHANNELS:
+        pairs = ~np.eye(n_channels, dtype=bool)
+        truth: list[np.ndarray] = []
+        readings = {name: Reading([], []) for name in methods}
+        for kind in SPECTRA:
+            worlds = [draw_world(n_channels, kind, seed) for seed in range(n_worlds)]
+            mine = [world.support[pairs] for world in worlds]
+            here = {name: read(infer, worlds) for name, infer in methods.items()}
+            for name, reading in here.items():
+                readings[name].scores.extend(reading.scores)
+                readings[name].errors.extend(reading.errors)
+            truth += mine
+            ours, fitted = beside_the_fit(worlds[:n_fits], here["trained"].errors)
+            auroc = [here[name].auroc(mine, np.arange(n_worlds)) for name in methods]
+            print(
+                f"| {n_channels} | {kind} | {n_worlds} | " + " | ".join(f"{a:.3f}" for a in auroc),
+                f"| {np.median(np.concatenate(here['trained'].errors)):.3f} | {ours:.3f} | {fitted:.3f} |",
+                flush=True,
+            )
+        n = len(truth)
+        trained = readings["trained"]
+        auroc = [bootstrap(partial(readings[name].auroc, truth), n) for name in methods]
+        print(f"| {n_channels} | all | {n} | " + " | ".join(map(cell, auroc)), end="")
+        print(f" | {np.median(np.concatenate(trained.errors)):.3f} | | |", flush=True)
+        for name in list(methods)[1:]:
+            contrasts += worlds_contrasts(f"{n_channels} channels", truth, trained, name, readings[name])
+    print()
+    return contrasts
+
+
+def worlds_contrasts(
+    where: str, truth: list[np.ndarray], trained: Reading, name: str, other: Reading
+) -> list[Contrast]:
+    n = len(truth)
+    gain = bootstrap(lambda d: trained.auroc(truth, d) - other.auroc(truth, d), n)
+    closer = bootstrap(lambda d: other.mean_error(d) - trained.mean_error(d), n)
+    return [
+        Contrast(f"edge AUROC, {where}", name, n, gain),
+        Contrast(f"mean lag error (samples less), {where}", name, n, closer),
+    ]
+
+
+def beside_the_fit(worlds: list[World], errors: list[np.ndarray]) -> tuple[float, float]:
+    """Median lag error in samples on the edges that `fit_ldsem` finds: of `errors`, and of the fit."""
+    ours, fitted = [], []
+    for world, error in zip(worlds, errors, strict=False):
+        fit = fit_ldsem(world.x[None], RATE, TAU_MAX_S)
+        found = fit.support[world.support]
+        ours.append(error[found])
+        fitted.append(np.abs(fit.tau * RATE - world.lag)[world.support][found])
+    if not ours:
+        return np.nan, np.nan
+    return float(np.median(np.concatenate(ours))), float(np.median(np.concatenate(fitted)))
+
+
+def print_contrasts(rows: list[Contrast]) -> None:
+    print("\n| figure | trained against | n | trained is better by |\n|---|---|---|---|")
+    for row in rows:
+        print(f"| {row.figure} | {row.other} | {row.n} | {cell(row.gain)} |")
+
+
+@torch.inference_mode()
+def planted_leads(methods: dict[str, Method], windows: ShardSet, trials: int) -> list[Contrast]:
+    """Top-1 of the leading channel of discharges planted in real EEG."""
+
+    def readouts(x: np.ndarray, mask: np.ndarray, rate_hz: float) -> dict[str, np.ndarray]:
+        assert rate_hz == RATE
+        signal, valid = torch.from_numpy(x), torch.from_numpy(mask)
+        lags = {name: infer(signal, valid) for name, infer in methods.items()}
+        return {
+            name: focal_scores(found.tau, found.edge_probability, valid).double().numpy()
+            for name, found in lags.items()
+        }
+
+    contrasts = []
+    print(
+        "| planted lead in real EEG | windows | chance | " + " | ".join(f"top-1, {m}" for m in methods),
+        end="",
+    )
+    print(" |\n|" + "---|" * (3 + len(methods)))
+    for level in SNR_DB:
+        cases = planted_cases(windows, readouts, [level], trials, seed=7)
+        n, chance = len(cases), np.mean([1 / np.isfinite(c.scores["trained"]).sum() for c in cases])
+        right = {
+            name: np.array([int(np.argmax(case.scores[name])) in case.truth[0] for case in cases], float)
+            for name in methods
+        }
+        tops = [bootstrap(partial(_mean, right[name]), n) for name in methods]
+        print(f"| {level:g} dB | {n} | {chance:.3f} | " + " | ".join(map(cell, tops)) + " |", flush=True)
+        for name in list(methods)[1:]:
+            gain = bootstrap(partial(_mean, right["trained"] - right[name]), n)
+            contrasts.append(Contrast(f"planted lead top-1, {level:g} dB", name, n, gain))
+    print()
+    return contrasts
+
+
+def _mean(values: np.ndarray, draw: np.ndarray) -> float:
+    return float(values[draw].mean())
+
+
+@torch.inference_mode()
+def on_held_out(checkpoint: Path, shards: Path, at_most: int = 256) -> None:
+    """Codebook use, variance of the latents, reconstruction, and the likelihood with lags shuffled."""
+    model = CLDTrans.from_pretrained(str(checkpoint)).eval()
+    generator = torch.Generator().manual_seed(0)
+    print(
+        "| held-out subjects of | windows | patches | perplexity | latent variance, dead dimensions ", end=""
+    )
+    print("| reconstruction, dB | LD-SEM, nats a sample | worse with lags shuffled |\n|" + "---|" * 8)
+    for name in json.loads((checkpoint / "training.json").read_text())["trained_on"]:
+        if not (shards / name / "meta.json").is_file():
+            continue
+        windows = ShardSet(shards / name)
+        rows, held = pretraining_rows(name, windows, seed=42)
+        rows = np.random.default_rng(0).permutation(rows[held])[:at_most]
+        if not len(rows):
+            continue
+        codes, decibel, own, shuffled, variance = [], [], [], [], []
+        for part in tqdm(np.array_split(rows, -(-len(rows) // BATCH)), desc=name, disable=None):
+            x, mask = torch.from_numpy(windows.windows(part)), torch.from_numpy(windows.mask(part))
+            encoding = model.encode(x, windows.rate_hz, mask, windows.modality)
+            y = model.reconstruct(encoding)
+            codes.append(encoding.codes.index[encoding.mask])
+            decibel.append(snr_db(encoding, y))
+            variance.append(encoding.path[encoding.mask].flatten(0, 1).var(0))
+            tau_max_s = model.config.tau_max_s[windows.modality]  # type: ignore[index]
+            arguments = (encoding.x, encoding.mask, encoding.lags, windows.modality, tau_max_s)
+            own.append(ldsem(*arguments))
+            order = torch.randperm(encoding.lags.tau[0].numel(), generator=generator)
+            tau = encoding.lags.tau.flatten(1)[:, order].view_as(encoding.lags.tau)
+            shuffled.append(ldsem(*arguments, tau=tau))
+        used = torch.cat(codes)
+        loss, other = torch.cat(own).numpy(), torch.cat(shuffled).numpy()
+        worse = bootstrap(partial(_mean, other - loss), len(loss))
+        spread = torch.stack(variance).mean(0)
+        print(
+            f"| {name} | {len(rows)} | {used.numel()} |",
+            f"{float(perplexity(used, model.config.codebook_size)):.0f} |",
+            f"{float(spread.mean()):.3f}, {int((spread < 1e-3 * spread.mean()).sum())} of {len(spread)} |",
+            f"{float(torch.cat(decibel).mean()):.2f} | {loss.mean():.4f} | {cell(worse)} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("shards", type=Path)
+    parser.add_argument("--real", type=Path)
+    parser.add_argument("--worlds", type=int, default=40)
+    parser.add_argument("--fits", type=int, default=10, help="worlds a row that fit_ldsem sees too")
+    parser.add_argument("--trials", type=int, default=192)
+    options = parser.parse_args()
+    methods = networks(options.checkpoint)
+    on_held_out(options.checkpoint, options.shards)
+    contrasts = on_worlds(methods, options.worlds, options.fits)
+    if options.real is not None:
+        contrasts += planted_leads(methods, ShardSet(options.real), options.trials)
+    print_contrasts(contrasts)
+
+
+if __name__ == "__main__":
+    main()
