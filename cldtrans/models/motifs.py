@@ -8,11 +8,13 @@ is shared.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cldtrans.models.convolutions import convolved, depthwise, pointwise
 from cldtrans.training.distributed import all_reduce_sum_, rank, world_size
 
 MODALITIES = ("eeg", "ecg")
@@ -33,8 +35,9 @@ class TokenMixer(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """`z` [N, L, D] -> [N, L, D]."""
-        mixed = self.mix(self.norm(z).transpose(1, 2)).transpose(1, 2)
-        return z + self.reduce(F.gelu(self.expand(mixed)))
+        mixed = depthwise(self.norm(z), self.mix.weight, self.mix.bias)
+        hidden = F.gelu(pointwise(mixed, self.expand.weight, self.expand.bias))
+        return z + pointwise(hidden, self.reduce.weight, self.reduce.bias)
 
 
 class Encoder(nn.Module):
@@ -54,7 +57,12 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
 
     def forward(self, x: Tensor, modality: str) -> Tensor:
-        z = self.stems[modality](x[:, None]).transpose(1, 2)
+        stem: Any = self.stems[modality]
+        first, gelu, second = stem
+        reach, stride = STRIDES[modality]
+        frames = F.pad(x, (reach, reach)).unfold(-1, 3 * reach, reach).contiguous()
+        z = gelu(pointwise(frames, first.weight[:, 0], first.bias))
+        z = convolved(z, second.weight, second.bias, stride=stride, padding=stride // 2)
         z = z[:, : x.shape[-1] // PATCH[modality]]
         for block in self.blocks:
             z = block(z)
@@ -72,7 +80,12 @@ class Decoder(nn.Module):
         )
 
     def forward(self, z: Tensor, modality: str) -> Tensor:
-        return self.heads[modality](self.block(z).transpose(1, 2))[:, 0]
+        head: Any = self.heads[modality]
+        patch = PATCH[modality]
+        # A token's 2 patches, of which the second lies over the first of the next token.
+        early, late = pointwise(self.block(z), head.weight[:, 0].T).split(patch, -1)
+        y = F.pad(early, (0, 0, 0, 1)) + F.pad(late, (0, 0, 1, 0))
+        return y.flatten(1)[:, patch // 2 : patch // 2 - patch] + head.bias
 
 
 @dataclass
@@ -127,11 +140,11 @@ class Codebook(nn.Module):
     def nearest(self, z: Tensor, at_once: int = 4096) -> Tensor:
         """Entry nearest to each latent, long [...]; `at_once` latents at a time bound the memory."""
         half_norm = (self.entries**2).sum(-1) / 2
-        flat = z.detach().reshape(-1, z.shape[-1]).to(self.entries.dtype)
+        rows = z.detach().reshape(-1, *z.shape[-2:]).to(self.entries.dtype)
         with torch.autocast(z.device.type, enabled=False):
             parts = [
-                torch.addmm(half_norm, part, self.entries.T, beta=-1).argmax(-1)
-                for part in flat.split(at_once)
+                pointwise(part, self.entries, -half_norm).argmax(-1)
+                for part in rows.split(max(1, at_once // z.shape[-2]))
             ]
         return torch.cat(parts).view(z.shape[:-1])
 
