@@ -162,7 +162,7 @@ TABLES = (
     "datasets",
     "cost",
 )
-FIGURES = ("fewshot", "planted", "identifiability", "robustness", "training", "lags")
+FIGURES = ("fewshot", "planted", "identifiability", "robustness", "training", "lags", "motifs")
 
 
 def tables():

@@ -102,6 +102,31 @@ rule plot_lags:
         "../workflow/scripts/plot_lags.py"
 
 
+rule plot_motifs:
+    """Use of the codebook, and the real waveforms that its common motifs stand for."""
+    input:
+        weights=stage1_checkpoints()[:1],
+        indices=indices(),
+        source=source("evaluation/motif_atlas.py"),
+    output:
+        png=report(
+            "results/{run}/figures/motifs.png",
+            category="Figures",
+            labels={"figure": "motifs"},
+            caption="../workflow/report/figure_motifs.rst",
+        ),
+        pdf="results/{run}/figures/motifs.pdf",
+    log:
+        "logs/{run}/plot_motifs.log",
+    conda:
+        CONDA
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    script:
+        "../workflow/scripts/plot_motifs.py"
+
+
 rule figures:
     """Every figure."""
     input:

@@ -154,6 +154,14 @@ class CLDTrans(
         x, mask = self._prepare(x, sample_rate, channel_mask, modality)
         return self.lag_inference(x, mask, modality)
 
+    def motifs(
+        self, x: Tensor, sample_rate: float, channel_mask: Tensor | None = None, modality: str | None = None
+    ) -> tuple[Tensor, Tensor, Codes]:
+        """Standardised waveform [B, C, T], valid channels, and the motif of every patch, without the rest."""
+        modality = self.which_modality(x, sample_rate, modality)
+        x, mask = self._prepare(x, sample_rate, channel_mask, modality)
+        return x, mask, self.tokenize(x, mask, modality)
+
     def attach_head(self, name: str, spec: HeadSpec) -> TaskHead:
         """Add (or replace) a task head; it is saved and loaded with the model."""
         self.heads[name] = TaskHead(self.n_features, spec).to(self.fill.weight)
