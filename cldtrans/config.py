@@ -224,6 +224,7 @@ class Config(Section):
     run: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
     raw: str  # folder of raw recordings
     threads: PositiveInt  # of a training or evaluation job; part of a CPU result's bits
+    fft: Literal["device", "cpu"] = "device"  # cpu: a GPU's training sends its transforms to the CPU and back
     source: SourceConfig
     datasets: list[str] = Field(min_length=1)
     preprocess: dict[str, DatasetConfig]

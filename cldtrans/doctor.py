@@ -103,7 +103,7 @@ def fft_checks(device: Any) -> Iterator[Check]:
         forward = np.abs(spectrum.cpu().numpy() - expected).max() / np.abs(expected).max()
         error = float(np.maximum(forward, np.abs(back - x).max() / np.abs(x).max()))
         if not error <= FFT_TOLERANCE:  # also when it is not a number
-            advice = "train with CUDA_VISIBLE_DEVICES='' until the driver or the torch build is replaced"
+            advice = "set fft: cpu until the driver or the torch build is replaced"
             yield Check("fft", "FAIL", f"error {error:.1e} at length {length} on {device.type}", advice)
             return
         worst = max(worst, error)

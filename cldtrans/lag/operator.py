@@ -24,6 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cldtrans.lag import fourier
+
 GUARD_SAMPLES = 64
 # Matrix entries made at once: a block that stays in a core's cache on a CPU, few launches on a GPU.
 _ENTRIES_PER_BLOCK = {"cpu": 1 << 17}
@@ -199,7 +201,7 @@ class _Delay(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, tau: Tensor, sample_rate: float, n: int) -> Tensor:
         ctx.sample_rate, ctx.n = sample_rate, n
         ctx.save_for_backward(x, tau)
-        spectrum = torch.fft.rfft(x.to(_compute_dtype(x)), n)
+        spectrum = fourier.rfft(x.to(_compute_dtype(x)), n)
         spectrum = spectrum * _delay_factor(tau, sample_rate, n, spectrum)
         return _to_time(spectrum, n, x.shape[-1], -1).to(x.dtype)
 
@@ -208,12 +210,12 @@ class _Delay(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, tau = ctx.saved_tensors
         n, dtype = ctx.n, _compute_dtype(x)
-        cotangent = torch.fft.rfft(grad.to(dtype), n)
+        cotangent = fourier.rfft(grad.to(dtype), n)
         # Both gradients need conj(phase) Γ.
         cotangent = cotangent * _delay_factor(tau, ctx.sample_rate, n, cotangent).conj()
         grad_x = grad_tau = None
         if ctx.needs_input_grad[1]:
-            spectrum = torch.fft.rfft(x.to(dtype), n)
+            spectrum = fourier.rfft(x.to(dtype), n)
             slope = _bin_sums(n, dtype, x.device)[:, 1] * (ctx.sample_rate / n)
             turned = (cotangent.conj() * spectrum).imag @ slope
             grad_tau = turned.sum_to_size(tau.shape).to(tau.dtype)
@@ -233,7 +235,7 @@ def _to_time(spectrum: Tensor, n: int, n_samples: int, dim: int) -> Tensor:
     """
     if n % 2 == 0 and spectrum.device.type != "cpu":
         spectrum.select(dim, -1).imag.zero_()
-    return torch.fft.irfft(spectrum, n, dim=dim).narrow(dim, 0, n_samples).contiguous()
+    return fourier.irfft(spectrum, n, dim=dim).narrow(dim, 0, n_samples).contiguous()
 
 
 class _Blocks:
@@ -258,7 +260,7 @@ class _Blocks:
 
 def _to_bins(x: Tensor, n: int, shared: bool) -> Tensor:
     """Spectra [bins, G, C, K] of signals [B, C, T, D]: G, K = 1, B * D for shared lags, else B, D."""
-    spectrum = torch.fft.rfft(x, n, dim=2)
+    spectrum = fourier.rfft(x, n, dim=2)
     b, c, bins, d = spectrum.shape
     if shared:
         return spectrum.permute(2, 1, 0, 3).contiguous().view(bins, 1, c, b * d)
@@ -325,7 +327,7 @@ class _SmallMix(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, tau: Tensor, sample_rate: float, n: int) -> Tensor:
         dtype = _compute_dtype(x)
-        spectrum = torch.fft.rfft(x.to(dtype), n)
+        spectrum = fourier.rfft(x.to(dtype), n)
         phase = _delay_factor(tau, sample_rate, n, spectrum)
         gain = weight.to(dtype)
         ctx.sample_rate, ctx.n, ctx.x_dtype, ctx.tau_dtype = sample_rate, n, x.dtype, tau.dtype
@@ -340,7 +342,7 @@ class _SmallMix(torch.autograd.Function):
         n, dtype = ctx.n, spectrum.real.dtype
         wants_x, wants_weight, wants_tau = ctx.needs_input_grad[:3]
         gain = weight.to(dtype)
-        turned = phase * torch.fft.rfft(grad.to(dtype), n).conj_physical_()[:, :, None]
+        turned = phase * fourier.rfft(grad.to(dtype), n).conj_physical_()[:, :, None]
         grad_x = grad_weight = grad_tau = None
         if wants_weight or wants_tau:
             product = turned * spectrum[:, None]

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cldtrans.lag import fourier
+
 SINC_TAPS = 8  # on each side, to interpolate covariances
 FINER = 4  # steps a sample of an interpolated table
 
@@ -33,8 +35,8 @@ def lagged_covariance(x: Tensor, y: Tensor, max_lag: int) -> Tensor:
     now = F.pad(x, (0, tail)).unflatten(-1, (n_frames, size))
     now = F.pad(now, (size, 0))
     past = F.pad(y, (size, tail)).unfold(-1, 2 * size, size)
-    a = torch.fft.rfft(now).permute(0, 3, 1, 2)  # [B, F, C, frames]
-    b = torch.fft.rfft(past).permute(0, 3, 1, 2)
+    a = fourier.rfft(now).permute(0, 3, 1, 2)  # [B, F, C, frames]
+    b = fourier.rfft(past).permute(0, 3, 1, 2)
     spectrum = a @ b.transpose(-1, -2).conj()
     bins, lag = torch.arange(size + 1, device=x.device), torch.arange(max_lag + 1, device=x.device)
     angle = (math.pi / size) * (bins[:, None] * lag % (2 * size)).to(x.dtype)
@@ -103,7 +105,7 @@ def phase_whitened(x: Tensor, band: tuple[float, float] | None, floor: float = 0
 
     Without a band, bins far below a channel's strongest ones stay small: what a filter left is not raised.
     """
-    spectrum = torch.fft.rfft(x)
+    spectrum = fourier.rfft(x)
     power = spectrum.abs().square()
     smooth = F.avg_pool1d(power, 15, stride=1, padding=7, count_include_pad=False)
     if band is None:
@@ -112,7 +114,7 @@ def phase_whitened(x: Tensor, band: tuple[float, float] | None, floor: float = 0
         frequency = torch.fft.rfftfreq(x.shape[-1], device=x.device)
         outside = (frequency < band[0]) | (frequency > band[1])
         scale = smooth.sqrt().masked_fill(outside, torch.inf)
-    white = torch.fft.irfft(spectrum / scale.clamp_min(1e-12), x.shape[-1])
+    white = fourier.irfft(spectrum / scale.clamp_min(1e-12), x.shape[-1])
     return white / white.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-12)
 
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cldtrans.lag import fourier
 from cldtrans.models.covariances import SINC_TAPS, covariance_at, finer, lagged_covariance, peak
 from cldtrans.models.lag_search import NOISE_FLOOR, OWN_LAGS, Fit, Grown, fit, fit_beside, moved, subtract
 
@@ -84,7 +85,7 @@ def residuals(x: Tensor, model: Fit, max_lag: int) -> Tensor:
     """`e_i(t)` [B, C, T] of a fit, fractional delays as phases; before the window there are zeros."""
     n = x.shape[-1] + max_lag + OWN_LAGS
     n += -n % 128
-    spectrum = torch.fft.rfft(x, n)
+    spectrum = fourier.rfft(x, n)
     frequency = torch.fft.rfftfreq(n, device=x.device, dtype=x.dtype)
     batch = torch.arange(len(x), device=x.device)[:, None]
     size = (model.coefficient * model.live)[..., None]
@@ -95,7 +96,7 @@ def residuals(x: Tensor, model: Fit, max_lag: int) -> Tensor:
         predicted.addcmul_(phases, spectrum[batch, model.channel[..., k]])
     past = F.pad(x, (OWN_LAGS, -1)).unfold(-1, OWN_LAGS, 1)  # oldest first
     own = (past @ size[..., :OWN_LAGS, :].flip(-2))[..., 0]
-    return x - own - torch.fft.irfft(predicted, n)[..., : x.shape[-1]]
+    return x - own - fourier.irfft(predicted, n)[..., : x.shape[-1]]
 
 
 def _outside(

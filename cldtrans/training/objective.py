@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cldtrans.lag import fourier
 from cldtrans.lag.operator import fast_max_delay, lagged_mix
 from cldtrans.models.cldtrans import Encoding
 from cldtrans.models.graph_ode import STRIDE
@@ -42,9 +43,7 @@ def spectrum(x: Tensor, y: Tensor, mask: Tensor, size: int) -> Tensor:
         if x.dtype != torch.float64
         else torch.cat([x, y]).flatten(0, 1)
     )
-    window = torch.hann_window(size, dtype=both.dtype, device=x.device)
-    bins = torch.stft(both, size, size // 2, window=window, center=False, return_complex=True)
-    power = torch.view_as_real(bins).square().sum(-1)
+    power = torch.view_as_real(fourier.stft(both, size)).square().sum(-1)
     a, b = torch.log(power + 1e-3 * size).unflatten(0, (2, *x.shape[:2]))
     return channel_mean((a - b).abs() / 2, mask)
 

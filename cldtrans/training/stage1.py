@@ -17,6 +17,7 @@ from tqdm import tqdm
 from cldtrans.config import Config, LoopConfig, ModelConfig, Stage1Config, fingerprint, variant
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
+from cldtrans.lag.fourier import transforms_on
 from cldtrans.models.cldtrans import CLDTrans
 from cldtrans.models.motifs import PATCH, RATE_HZ, perplexity
 from cldtrans.provenance import atomic_path, write_json
@@ -246,7 +247,7 @@ def train_stage1(
     model_settings, settings = variant(config, name)
     corpora = open_corpora(settings, model_settings, shards, seed)
     settings_sha256 = fingerprint(model_settings, settings, config.loop, corpora.fingerprints, seed)
-    with distributed.process_group() as device:
+    with distributed.process_group() as device, transforms_on(config.fft):
         for note in corpora.notes:
             if distributed.is_main():
                 tqdm.write(f"stage 1: {note}")
