@@ -43,7 +43,8 @@ sample: setup ## real recordings from a local mirror: make sample MIRROR=path
 	$(BIN)/python workflow/launch.py config/sample.yaml --cores $(CORES)
 
 standard: setup ## the checkpoint on which model figures are judged, at most 45 minutes on 2 cores
-	$(BIN)/python workflow/launch.py config/standard.yaml --cores $(CORES)
+	# A process a core: threads of one would wait for each other hundreds of times a step, far longer beside other jobs.
+	$(BIN)/python workflow/launch.py config/standard.yaml --cores $(CORES) --set-resources train_stage1:procs=2
 
 test: setup lint ## every test, slow and real-data ones included
 	$(BIN)/python -m pytest

@@ -27,13 +27,14 @@ rule train_stage1:
         runtime=attempt_scaled(1440),
     params:
         settings=variant_settings,
+        threads_each=lambda wildcards, threads, resources: max(1, threads // resources.procs),
     shell:
         "python -m cldtrans train-stage1 --config {input.config} --variant {wildcards.variant}"
         " --seed {wildcards.seed} --shards data/{wildcards.run}/shards"
         " --work-dir data/{wildcards.run}/scratch/stage1/{wildcards.variant}/seed-{wildcards.seed}"
         " --log-dir logs/{wildcards.run}/tensorboard/stage1/{wildcards.variant}/seed-{wildcards.seed}"
         " --output results/{wildcards.run}/checkpoints/stage1/{wildcards.variant}/seed-{wildcards.seed}"
-        " --threads {threads} --procs {resources.procs} > {log} 2>&1"
+        " --threads {params.threads_each} --procs {resources.procs} > {log} 2>&1"
 
 
 rule stage1:
