@@ -20,7 +20,7 @@ from torch import Tensor
 from cldtrans.models.covariances import FINER, covariance_at
 
 OWN_LAGS = 6  # order of a channel's own filter
-NOISE_FLOOR = 1e-4  # white noise added to unit-variance channels: bounds what empty bands and ties can do
+NOISE_FLOOR = 1e-6  # white noise added to unit-variance channels: bounds what empty bands and ties can do
 STEP = 0.3  # samples on each side of a lag between which a Gauss-Newton step interpolates
 STEPS = 3
 
