@@ -20,9 +20,9 @@ def convolved(
     """`z` [N, L, D] and `weight` [E, D / groups, taps] -> [N, (L + 2 padding - taps) / stride + 1, E]."""
     if z.device.type != "cpu":
         return F.conv1d(z.transpose(1, 2), weight, bias, stride, padding, groups=groups).transpose(1, 2)
-    image = z.transpose(1, 2)[:, :, None]
-    y = F.conv2d(image, weight[:, :, None], bias, (1, stride), (0, padding), groups=groups)
-    return y[:, :, 0].transpose(1, 2)
+    image = z.transpose(1, 2).unsqueeze(2)
+    y = F.conv2d(image, weight.unsqueeze(2), bias, (1, stride), (0, padding), groups=groups)
+    return y.squeeze(2).transpose(1, 2)
 
 
 def pointwise(z: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

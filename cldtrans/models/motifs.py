@@ -41,7 +41,7 @@ class TokenMixer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Waveform [N, T] -> latents [N, L, D], L = T / patch, of unit scale (layer norm without gain)."""
+    """Waveform [N, T] -> latents [N, L, D], L = T // patch, of unit scale (layer norm without gain)."""
 
     def __init__(self, width: int, blocks: int):
         super().__init__()
@@ -63,7 +63,6 @@ class Encoder(nn.Module):
         frames = F.pad(x, (reach, reach)).unfold(-1, 3 * reach, reach).contiguous()
         z = gelu(pointwise(frames, first.weight[:, 0], first.bias))
         z = convolved(z, second.weight, second.bias, stride=stride, padding=stride // 2)
-        z = z[:, : x.shape[-1] // PATCH[modality]]
         for block in self.blocks:
             z = block(z)
         return self.norm(z)
