@@ -178,7 +178,7 @@ def test_every_part_learns():
 def test_a_loss_is_the_mean_of_its_parts():
     model = make_model(torch.float64).train()
     torch.nn.init.normal_(model.lag_inference.out.weight, std=0.1)
-    loss = Objective(STAGE1.model_copy(update={"weights": {**WEIGHTS, "smoothness": 0.0}}))
+    loss = Objective(STAGE1)
     for whole in (batch_of(torch.randn(4, 5, 800, dtype=torch.float64)), world_batch()):
         whole = whole.to(torch.device("cpu"), torch.float64)
         together = loss(model, whole)["loss"]

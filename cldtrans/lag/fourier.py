@@ -39,7 +39,7 @@ def irfft(spectrum: Tensor, n: int, dim: int = -1) -> Tensor:
 
 
 def stft(x: Tensor, size: int) -> Tensor:
-    """`torch.stft` of stretches of `size` samples, Hann window, half overlapping: [N, T] -> [N, bins, frames]."""
+    """Spectra of half-overlapping stretches of `size` samples, Hann window: [N, T] -> [N, bins, frames]."""
     placed = _placed(x)
     window = torch.hann_window(size, dtype=x.dtype, device=placed.device)
     return torch.stft(placed, size, size // 2, window=window, center=False, return_complex=True).to(x.device)

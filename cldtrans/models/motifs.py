@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -126,6 +127,11 @@ class Codebook(nn.Module):
         self.register_buffer("sums", self.entries.clone())
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
         self._seen: tuple[Tensor, Tensor, Tensor] | None = None  # counts, sums, candidates since the update
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        """Also forget what was seen: of a step that is undone, or of other entries."""
+        self._seen = None
+        super()._load_from_state_dict(*args)
 
     def forward(self, z: Tensor, valid: Tensor) -> Codes:
         """Nearest entries of `z` [..., D]; `valid` bool [...]: only those enter the statistics."""

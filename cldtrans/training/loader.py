@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -53,6 +53,7 @@ class Batch:
     modality: str
     rate_hz: float
     data: dict[str, Tensor] = field(repr=False)
+    first: int = 0  # place of its first window in the global batch of the step
 
     @property
     def x(self) -> Tensor:
@@ -73,13 +74,13 @@ class Batch:
             key: value.to(device, dtype if value.is_floating_point() else None, non_blocking=True)
             for key, value in self.data.items()
         }
-        return Batch(self.step, self.seed, self.corpus, self.modality, self.rate_hz, moved)
+        return replace(self, data=moved)
 
     def split(self, size: int) -> Iterator[Batch]:
         """Micro-batches of at most `size` windows, in order."""
         for start in range(0, len(self), size):
             part = {key: value[start : start + size] for key, value in self.data.items()}
-            yield Batch(self.step, self.seed, self.corpus, self.modality, self.rate_hz, part)
+            yield replace(self, data=part, first=self.first + start)
 
 
 class Buffers:
@@ -207,4 +208,5 @@ class Loader:
         if self.pin:
             data = {key: value.pin_memory() for key, value in data.items()}
         seed = step_seed(self.sampler.seed, step, self.rank)
-        return Batch(step, seed, corpus.name, corpus.modality, corpus.rate_hz, data)
+        first = self.rank * len(rows)
+        return Batch(step, seed, corpus.name, corpus.modality, corpus.rate_hz, data, first)

@@ -88,8 +88,8 @@ def run_training(
     validate : module in eval mode, without gradients -> numbers, of which `loss` decides (lower is better).
         Called on every rank; rank 0's numbers count. The best weights are the ones returned.
     step_end : called after each optimiser step, on every rank: the place to all-reduce and apply codebook
-        statistics gathered over the micro-batches (`distributed.all_reduce_sum_`). Gather them in buffers of
-        the module, zero again after each step: a step that is not taken is undone by restoring the buffers.
+        statistics gathered over the micro-batches (`distributed.all_reduce_sum_`). A step that is not taken
+        is undone by `load_state_dict`: gather them in buffers, or forget them there.
     work_dir : scratch folder for rolling checkpoints, seen by all ranks; None: nothing is kept on disk
     log_dir : TensorBoard event files
     config_sha256 : of all settings that shape the result; a checkpoint with another one is refused

@@ -75,7 +75,7 @@ class Objective:
                 terms["ldsem"] = objective.ldsem(x, mask, lags, batch.modality, tau_max_s)
                 terms["sparsity"] = objective.sparsity(lags, mask)
                 if model.training and self.weights["smoothness"]:
-                    terms["smoothness"] = self._smoothness(model, x, mask, batch.modality)
+                    terms["smoothness"] = self._smoothness(model, x, mask, batch)
         size = model.config.codebook_size
         terms["perplexity"] = perplexity(encoding.codes.index[mask], size).to(x.dtype).expand(len(x))
         terms["latent_variance"] = path.detach().var(2).mean((1, 2))
@@ -102,15 +102,16 @@ class Objective:
                 "lead": objective.leads(lags, data["lead"], tau_max_s),
             }
 
-    def _smoothness(self, model: CLDTrans, x: Tensor, mask: Tensor, modality: str) -> Tensor:
-        """Over the first windows of the batch; the others count with their mean."""
-        some = slice(0, max(1, len(x) // SMOOTHNESS_SHARE))
-        half = x.shape[-1] // 2
-        first, second = (
-            model.lag_inference(part, mask[some], modality) for part in x[some].split(half, -1)[:2]
-        )
-        tau_max_s = model.config.tau_max_s[modality]  # type: ignore[index]
-        return objective.smoothness(first, second, tau_max_s).mean().expand(len(x))
+    def _smoothness(self, model: CLDTrans, x: Tensor, mask: Tensor, batch: Batch) -> Tensor:
+        """Of every fourth window of the global batch, for all four: whatever the ranks and micro-batches."""
+        some = slice(-batch.first % SMOOTHNESS_SHARE, None, SMOOTHNESS_SHARE)
+        values = x.new_zeros(len(x))
+        if len(values[some]):
+            halves = x[some].split(x.shape[-1] // 2, -1)[:2]
+            first, second = (model.lag_inference(half, mask[some], batch.modality) for half in halves)
+            tau_max_s = model.config.tau_max_s[batch.modality]  # type: ignore[index]
+            values[some] = SMOOTHNESS_SHARE * objective.smoothness(first, second, tau_max_s)
+        return values
 
 
 @dataclass
