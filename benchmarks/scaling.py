@@ -3,7 +3,8 @@
     python benchmarks/scaling.py [--figure docs/scaling.png] [--steps 3]
 
 Runs benchmarks/stage1_step.py for each size, ours and the dense formulation (left out where it would
-need more than DENSE_LIMIT values), and draws both: processor time and peak memory a window. About fifteen minutes.
+need more than DENSE_LIMIT values), and draws both: processor time and peak memory a window. About a quarter
+of an hour.
 """
 
 import argparse
