@@ -7,6 +7,9 @@ import multiprocessing
 import random
 import signal
 import socket
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -16,6 +19,7 @@ from safetensors.torch import load_file  # noqa: E402
 from test_stage1 import small_config, write_corpora  # noqa: E402
 from toy_stage1 import train, train_and_die, train_rank  # noqa: E402
 
+from cldtrans.config import write_resolved  # noqa: E402
 from cldtrans.training import stage1  # noqa: E402
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -173,3 +177,44 @@ def test_damage_between_two_starts_is_survived_with_the_same_result(tmp_path, mo
     train(config, tmp_path, "cut")
     whole, cut = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
     assert all(torch.equal(value, cut[key]) for key, value in whole.items())
+
+
+# --- the command on one node
+
+
+def launch(folder, name) -> subprocess.Popen:
+    command = [
+        sys.executable,
+        "-m",
+        "cldtrans",
+        "train-stage1",
+        "--procs=2",
+        "--variant=cldtrans",
+        "--seed=3",
+    ]
+    places = {"config": "config.json", "shards": "shards", "output": name, "work-dir": f"work-{name}"}
+    command += [f"--{option}={folder / place}" for option, place in places.items()]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_the_command_starts_two_processes_that_stop_on_sigterm_and_go_on(tmp_path):
+    """As Slurm does it: the signal goes to the process that was started, which has become torchrun."""
+    write_corpora(tmp_path / "shards")
+    write_resolved(config_of(16, checkpoint_every=2, validate_every=16), tmp_path / "config.json")
+    whole = launch(tmp_path, "whole")
+    cut = launch(tmp_path, "cut")
+    while cut.poll() is None and not list(tmp_path.glob("work-cut/*/step-*2")):
+        time.sleep(0.05)
+    cut.terminate()
+    errors = cut.communicate(timeout=120)[1]
+    assert cut.returncode != 0 and not (tmp_path / "cut").exists()
+    assert "SIGTERM after step" in errors
+    again = launch(tmp_path, "cut")
+    errors = again.communicate(timeout=300)[1]
+    assert again.returncode == 0 and "resumed after step" in errors and "on 2 x cpu" in errors
+    errors = whole.communicate(timeout=300)[1]
+    assert whole.returncode == 0 and "16 of 16 steps, batch 4, on 2 x cpu" in errors
+    assert history(tmp_path / "whole") == history(tmp_path / "cut")
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
