@@ -7,6 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from safetensors.torch import load_file, save_file  # noqa: E402
+
 from cldtrans.config import ModelConfig  # noqa: E402
 from cldtrans.lag.simulate import simulate_ldsem  # noqa: E402
 from cldtrans.models import CLDTrans  # noqa: E402
@@ -101,6 +103,44 @@ def test_permuted_channels_permute_lags_and_keep_logits(name, dtype):
     assert (a.tau[:, order][:, :, order] - b.tau).abs().max() < 1e-4
     assert (a.focal_scores[:, order] - b.focal_scores).abs().max() < 1e-3
     assert (a.logits - b.logits).abs().max() < (1e-4 if dtype == torch.float64 else 1e-3)
+
+
+def test_one_stage2_checkpoint_serves_every_montage_in_any_order_of_channels(tmp_path):
+    """All of the file's tensors are used; float64 and rk4, so that only the arithmetic's order differs."""
+    model = make_model()
+    torch.nn.init.normal_(model.lag_inference.out.weight, std=0.2)  # as after training
+    for name, kind in (("chbmit", "binary"), ("sleepedf", "multiclass"), ("ptbxl", "multilabel")):
+        head = model.attach_head(name, HeadSpec(kind, ("a", "b", "c"), MONTAGES[name][2]))
+        head.mean.normal_()
+        head.scale.uniform_(0.5, 2.0)
+    model.save_pretrained(tmp_path)
+    loaded = CLDTrans.from_pretrained(tmp_path)
+    saved = load_file(tmp_path / "model.safetensors")
+    assert saved.keys() == loaded.state_dict().keys()
+    assert all(torch.equal(value, saved[name]) for name, value in loaded.state_dict().items())
+    loaded.double().eval()
+    for name, (shape, rate_hz, modality) in MONTAGES.items():
+        x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).cumsum(-1)
+        order = torch.randperm(shape[1], generator=torch.Generator().manual_seed(2))
+        task = name if name in loaded.heads else "chbmit"
+        with torch.no_grad():
+            a, b = (loaded(value, rate_hz, modality=modality, task=task) for value in (x, x[:, order]))
+        assert (a.tau[:, order][:, :, order] - b.tau).abs().max() < 1e-4, name
+        assert a.logits.isfinite().all() and (a.logits - b.logits).abs().max() < 1e-4, name
+
+
+@pytest.mark.parametrize("change", ["missing", "unexpected", "shape"])
+def test_a_checkpoint_whose_tensors_do_not_fit_is_refused(tmp_path, change):
+    make_model().save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    if change == "missing":
+        del weights["decoder.block.mix.bias"]
+    else:
+        name = "fill.bias" if change == "shape" else "something.else"
+        weights[name] = torch.zeros(3)
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(RuntimeError, match=r"decoder\.block\.mix\.bias|fill\.bias|something\.else"):
+        CLDTrans.from_pretrained(tmp_path)
 
 
 def test_the_order_of_dependent_leads_does_not_decide_lags():

@@ -278,6 +278,11 @@ class CLDTrans(
         self.provenance.update(provenance)
         self._set_hub_config()
 
+    @classmethod
+    def _load_as_safetensor(cls, model: Any, model_file: str, map_location: str, strict: bool) -> Any:
+        """Every tensor finds its place or loading fails: the mixin would pass over the others in silence."""
+        return super()._load_as_safetensor(model, model_file, map_location, strict=True)
+
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """README.md of `save_pretrained`."""
         return model_card(self)
