@@ -16,10 +16,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file  # noqa: E402
-from test_stage1 import small_config, write_corpora  # noqa: E402
+from test_stage1 import batch_of, small_config, write_corpora  # noqa: E402
 from toy_stage1 import train, train_and_die, train_rank  # noqa: E402
 
-from cldtrans.config import write_resolved  # noqa: E402
+from cldtrans.config import variant, write_resolved  # noqa: E402
+from cldtrans.models import CLDTrans  # noqa: E402
 from cldtrans.training import stage1  # noqa: E402
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -218,3 +219,47 @@ def test_the_command_starts_two_processes_that_stop_on_sigterm_and_go_on(tmp_pat
     assert history(tmp_path / "whole") == history(tmp_path / "cut")
     first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
     assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+# --- ablations
+
+
+OVERLAYS = {
+    "no-vq": {("quantize", False)},
+    "no-lag": {("lag", "none")},
+    "integer-lag": {("lag", "integer")},
+    "no-ode": {("dynamics", "none")},
+}
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_shipped_ablation_differs_in_one_setting_and_in_what_follows_from_it(name):
+    """Settings, parameter counts, terms of the loss, and which parameters the loss's graph reaches."""
+    config = small_config()
+    found = {}
+    for which in ("cldtrans", name):
+        network, settings = variant(config, which)
+        torch.manual_seed(0)
+        model = CLDTrans(network).train()
+        terms = stage1.Objective(settings)(model, batch_of(torch.randn(4, 5, 800)))
+        terms["loss"].backward()
+        trained = {key for key, p in model.named_parameters() if p.grad is not None}
+        sizes = {key: p.numel() for key, p in model.named_parameters()}
+        found[which] = network.model_dump(), settings, sizes, trained, set(terms), len(model.codebooks)
+    (full, stage, sizes, trained, terms, books) = found["cldtrans"]
+    (less, stage_less, sizes_less, trained_less, terms_less, books_less) = found[name]
+    assert stage == stage_less
+    assert {(key, value) for key, value in less.items() if value != full[key]} == OVERLAYS[name]
+    assert books == 2 and books_less == (0 if name == "no-vq" else 2)
+
+    gone = {"no-lag": "lag_inference.", "no-ode": "dynamics."}.get(name, "nothing")
+    kept = {key: size for key, size in sizes.items() if not key.startswith(gone)}
+    new = {key: size for key, size in sizes_less.items() if key.startswith("dynamics.map.")}
+    assert sizes_less == kept | new and bool(new) == (name == "no-ode")
+    assert terms - terms_less == ({"ldsem", "sparsity", "smoothness"} if name == "no-lag" else set())
+    assert not terms_less - terms
+    if name == "no-ode":  # without dynamics the graph trains through the likelihood alone
+        gone = ("dynamics.", "adjacency.")
+        assert {key for key in trained_less if key.startswith("dynamics.")} == set(new)
+    rest = {key for key in trained if not key.startswith(gone)}
+    assert {key for key in trained_less if not key.startswith(gone)} == rest
