@@ -45,6 +45,11 @@ localrules:
     paper,
 
 
+onstart:
+    if SETTINGS.source.miniature is None:  # a miniature takes minutes
+        print_estimate()
+
+
 rule all:
     """Everything that the config plans."""
     default_target: True

@@ -1,7 +1,8 @@
 """What a config will cost before it runs: jobs, bytes, device-hours and days. Needs no torch and no data.
 
 Counts of jobs and windows follow from the config. Where the run has already downloaded or indexed a dataset,
-its own numbers replace those of `CORPORA`. Hours follow from one measured number, the time of a stage-1 step:
+its own numbers replace those of `CORPORA`. Hours follow from one measured number, the time of a stage-1 step
+(of a finished pretraining, or of a few steps by `cldtrans.training.calibrate`):
 a window is taken to cost the same in every training stage, and a third of that where it only passes forward.
 Everything else is an assumption, and printed as one.
 """
@@ -15,12 +16,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from cldtrans.config import Config
+from cldtrans.config import Config, fingerprint
 from cldtrans.data import get_dataset
 
 GIB = 1 << 30
 FORWARD_SHARE = 1 / 3  # of the time of forward and backward pass together
-REPORT_JOBS = 8  # one for all tables, one a figure, one for the paper
+CALIBRATE = "cldtrans estimate --config FILE --calibrate"
+REPORT_JOBS = 9  # one for all tables, one a figure, one for the paper
 
 
 @dataclass(frozen=True)
@@ -234,6 +236,28 @@ def measured_step_ms(config: Config, root: Path = Path()) -> float | None:
     return None
 
 
+def calibration_path(config: Config, root: Path = Path()) -> Path:
+    """Where the pace of this machine is kept."""
+    return root / f"results/{config.run}/calibration.json"
+
+
+def training_settings(config: Config) -> str:
+    """Fingerprint of what a calibration holds for."""
+    sizes = {name: config.preprocess[name] for name in config.stage1.datasets}
+    shapes = {name: [s.window_s, s.rate_hz] for name, s in sizes.items()}
+    return fingerprint(config.model, config.stage1, config.loop, shapes)
+
+
+def calibrated_step_ms(config: Config, devices: int, root: Path = Path()) -> tuple[float, str] | None:
+    """Step time from this config's last calibration and where it was made; None without one."""
+    found = _read(calibration_path(config, root))
+    if found is None or found["settings_sha256"] != training_settings(config):
+        return None
+    step_ms = round(found["window_ms"] * config.loop.batch_size / devices, 1)
+    origin = f"{found['window_ms']:.1f} ms a window, calibrated on one {found['device']}"
+    return step_ms, origin + (f"; {devices} are taken to be {devices} times as fast" if devices > 1 else "")
+
+
 def render(result: Estimate) -> str:
     """Tables for a terminal."""
     rows = [["dataset", "download", "windows", "shards"]]
@@ -261,9 +285,7 @@ def render(result: Estimate) -> str:
     stages.append(["total", f"{jobs:,}", _number(device), _duration(wall), "stages one after the other"])
     pace = result.pace
     if pace.step_ms is None:
-        note = (
-            "Step time unknown: give --step-ms (benchmarks/stage1_step.py measures it) for hours of training."
-        )
+        note = f"Step time unknown: `{CALIBRATE}` measures it on this machine, or give --step-ms."
     else:
         note = f"Step time {pace.step_ms:g} ms on {pace.devices} device(s): {pace.origin}."
     return f"Run {result.run!r}\n\n{_table(rows)}\n\n{_table(stages)}\n\n{note}\n"

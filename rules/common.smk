@@ -1,6 +1,7 @@
 # Settings, and the functions that name files; no rules.
 import os
 import re
+import subprocess
 import sys
 from itertools import product
 from pathlib import Path
@@ -71,6 +72,12 @@ def world_settings(wildcards):
     return settings_module.fingerprint(
         worlds.worlds[wildcards.dataset], worlds.tau_max_s, SETTINGS.methods[wildcards.method]
     )
+
+
+def print_estimate():
+    """Jobs, bytes and hours to come, before the first job."""
+    command = ["-m", "cldtrans", "estimate", "--config", f"results/{RUN}/config.json"]
+    subprocess.run([sys.executable, *command], stdout=sys.stderr)
 
 
 def miniature(wildcards):

@@ -12,7 +12,17 @@ import pytest
 
 from cldtrans.cli import main
 from cldtrans.config import load_any
-from cldtrans.estimate import CORPORA, GIB, Pace, dataset_cost, estimate, job_counts, measured_step_ms, render
+from cldtrans.estimate import (
+    CORPORA,
+    GIB,
+    Pace,
+    calibrated_step_ms,
+    dataset_cost,
+    estimate,
+    job_counts,
+    measured_step_ms,
+    render,
+)
 
 PROJECT = Path(__file__).resolve().parent.parent
 PAPER, DEMO, TINY = (PROJECT / f"config/{name}.yaml" for name in ("config", "demo", "tiny"))
@@ -89,6 +99,27 @@ def test_command_prints_a_table_and_writes_json_without_torch(tmp_path):
     assert "stage 1" in done.stdout and "Step time 100 ms" in done.stdout
     written = json.loads((tmp_path / "cost.json").read_text())
     assert written["run"] == "demo" and len(written["stages"]) == 9
+
+
+def test_calibration_is_kept_and_used_while_its_settings_hold(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = ["estimate", "--config", str(TINY)]
+    assert main(command) == 0 and "--calibrate` measures it" in capsys.readouterr().out
+    assert main([*command, "--calibrate"]) == 0
+    assert "calibrated on one" in capsys.readouterr().out
+    config = load_any([TINY])
+    record = json.loads((tmp_path / "results/tiny/calibration.json").read_text())
+    assert set(record["corpora"]) == {"eegmmidb", "mimic_ecg", "worlds-eeg", "worlds-ecg"}
+    paces = [record["corpora"][name] for name in sorted(record["corpora"])]
+    assert record["window_ms"] == pytest.approx(
+        sum(w * p for w, p in zip((3, 3, 1, 1), paces, strict=True)) / 8
+    )
+    step_ms, origin = calibrated_step_ms(config, devices=2)
+    assert step_ms == pytest.approx(record["window_ms"] * config.loop.batch_size / 2, abs=0.1)
+    assert "2 are taken to be 2 times as fast" in origin
+    assert main(command) == 0 and "calibrated on one" in capsys.readouterr().out
+    wider = config.model_copy(update={"model": config.model.model_copy(update={"width": 16})})
+    assert calibrated_step_ms(wider, devices=1) is None
 
 
 def test_a_missing_config_is_one_clear_line(capsys):

@@ -110,6 +110,17 @@ def test_the_papers_plan_is_complete_before_anything_is_downloaded(tmp_path: Pat
 
 
 @pytest.mark.workflow
+def test_the_cost_of_a_real_run_is_printed_before_its_first_job(tmp_path: Path) -> None:
+    folder = copy_project(tmp_path)
+    goal, cores = "data/tiny/mirror/MINIATURE.json", "--cores=1"
+    assert "device-hours" not in snakemake(folder, cores, goal), "a miniature takes minutes"
+    (folder / "real.yaml").write_text("source: {miniature: null}\n")
+    goal = "data/tiny/download/ptbxl.json"
+    output = snakemake(folder, cores, goal, "--configfile", "config/tiny.yaml", "real.yaml", config=None)
+    assert output.index("device-hours") < output.index("Step time unknown") < output.index("rule download_")
+
+
+@pytest.mark.workflow
 @pytest.mark.slow
 def test_a_finished_run_has_nothing_to_do(finished: Path) -> None:
     assert "Nothing to be done" in snakemake(finished, "-n", FIRST)

@@ -11,7 +11,12 @@ def add_args(parser: argparse.ArgumentParser) -> None:
         "--config", required=True, nargs="+", type=Path, metavar="FILE",
         help="results/<run>/config.json, or YAML overlays on config/config.yaml",
     )  # fmt: skip
-    parser.add_argument("--step-ms", type=float, help="measured time of one stage-1 step on all devices")
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument("--step-ms", type=float, help="measured time of one stage-1 step on all devices")
+    pace.add_argument(
+        "--calibrate", action="store_true",
+        help="measure it: a few steps on synthetic windows on this machine's device; kept for the next call",
+    )  # fmt: skip
     parser.add_argument("--devices", type=int, default=1, help="GPUs that train side by side (default 1)")
     parser.add_argument("--cores", type=int, help="for preprocessing (default: those of this machine)")
     parser.add_argument("--download-mb-s", type=float, default=50.0, help="assumed transfer rate (50)")
@@ -26,13 +31,19 @@ def run(args: argparse.Namespace) -> None:
     import os
 
     from cldtrans import config
-    from cldtrans.estimate import Pace, estimate, measured_step_ms, render
+    from cldtrans.estimate import Pace, calibrated_step_ms, estimate, measured_step_ms, render
     from cldtrans.provenance import write_json
 
     settings = config.load_any(args.config)
+    if args.calibrate:
+        from cldtrans.training.calibrate import calibrate
+
+        calibrate(settings, args.devices)
     step_ms, origin = args.step_ms, "as given"
-    if step_ms is None:
+    if step_ms is None and not args.calibrate:
         step_ms, origin = measured_step_ms(settings), "measured by this run's first finished pretraining"
+    if step_ms is None:
+        step_ms, origin = calibrated_step_ms(settings, args.devices) or (None, "")
     cores = args.cores or os.cpu_count() or 1
     pace = Pace(step_ms, origin, args.devices, cores, args.download_mb_s, args.samples_m_s, args.job_min)
     result = estimate(settings, pace)

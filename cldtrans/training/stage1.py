@@ -157,6 +157,12 @@ def open_corpora(settings: Stage1Config, network: ModelConfig, shards: Path, see
             f"stage 1 has no corpus to train on: {'; '.join(found.notes)}; preprocess at least one of "
             f"{', '.join(settings.datasets)}"
         )
+    add_worlds(found, settings, network, seed)
+    return found
+
+
+def add_worlds(found: Corpora, settings: Stage1Config, network: ModelConfig, seed: int) -> None:
+    """Share the steps among the real corpora, and simulated worlds of their modalities."""
     simulated = settings.simulator_fraction if network.lag != "none" else 0.0
     found.weights = [(1.0 - simulated) / len(found.train)] * len(found.train)
     modalities = sorted({corpus.modality for corpus in found.train})
@@ -164,11 +170,10 @@ def open_corpora(settings: Stage1Config, network: ModelConfig, shards: Path, see
         for modality in modalities:
             tau_max_s = network.tau_max_s[modality]  # type: ignore[index]
             real = next(corpus for corpus in found.train if corpus.modality == modality)
-            assert isinstance(real, ShardCorpus)
-            found.train.append(WorldCorpus(modality, tau_max_s, seed, settings.max_channels, real))
+            background = real if isinstance(real, ShardCorpus) else None
+            found.train.append(WorldCorpus(modality, tau_max_s, seed, settings.max_channels, background))
             found.weights.append(simulated / len(modalities))
             found.worlds.append(WorldCorpus(modality, tau_max_s, seed + 1, settings.max_channels))
-    return found
 
 
 def pretraining_rows(name: str, windows: ShardSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
