@@ -69,14 +69,14 @@ def small_config(steps=4, **stage1):
 
 def batch_of(x, modality="eeg", **data):
     mask = torch.ones(x.shape[:2], dtype=torch.bool)
-    return Batch(3, 0, "corpus", modality, RATE_HZ[modality], {"x": x, "mask": mask, **data})
+    return Batch(3, "corpus", modality, RATE_HZ[modality], {"x": x, "mask": mask, **data})
 
 
 def world_batch(modality="eeg", n=4):
     corpus = WorldCorpus(modality, SETTINGS["tau_max_s"][modality], seed=5, max_channels=8)
     arrays = corpus.load(np.arange(n), np.random.default_rng(1))
     data = {key: torch.from_numpy(value) for key, value in arrays.items()}
-    return Batch(0, 0, corpus.name, modality, corpus.rate_hz, data)
+    return Batch(0, corpus.name, modality, corpus.rate_hz, data)
 
 
 def test_ldsem_term_prefers_true_lags_to_shuffled_ones():

@@ -112,11 +112,11 @@ def test_threads_deliver_what_a_single_one_gathers_in_order(workers):
     ahead = take(Loader(corpora, sampler, workers=workers), 5, 7)
     assert [batch.step for batch in ahead] == list(range(5, 12))
     for one, two in zip(plain[5:], ahead, strict=True):
-        assert (one.corpus, one.modality, one.rate_hz, one.seed) == (
+        assert (one.corpus, one.modality, one.rate_hz, one.first) == (
             two.corpus,
             two.modality,
             two.rate_hz,
-            two.seed,
+            two.first,
         )
         assert torch.equal(one.x, two.x)
     assert {batch.x.shape[1] for batch in plain} == {5, 3}
@@ -136,7 +136,7 @@ def test_ranks_get_the_same_channels_and_their_windows():
         assert batch.x.shape[1] == 4 and batch.mask.shape == (8, 4)
         assert torch.equal(batch.x, torch.cat([ranks[0][step].x, ranks[1][step].x]))
         assert torch.equal(batch.data["y"], torch.cat([ranks[0][step].data["y"], ranks[1][step].data["y"]]))
-        assert ranks[0][step].seed != ranks[1][step].seed
+        assert [batches[step].first for batches in ranks] == [0, len(ranks[0][step])]
 
 
 def test_a_buffer_is_lent_again_only_when_nothing_refers_to_it():

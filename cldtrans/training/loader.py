@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from cldtrans.training.sampler import MixedSampler, rank_share
-from cldtrans.training.seeding import step_seed
 
 PREFETCH_PER_WORKER = 2
 MAX_FREE_BUFFERS = 8  # of a corpus
@@ -48,7 +47,6 @@ class Batch:
     """Windows of one corpus, or a micro-batch of them."""
 
     step: int
-    seed: int  # differs by run, step and rank
     corpus: str
     modality: str
     rate_hz: float
@@ -207,6 +205,5 @@ class Loader:
         data = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in arrays.items()}
         if self.pin:
             data = {key: value.pin_memory() for key, value in data.items()}
-        seed = step_seed(self.sampler.seed, step, self.rank)
         first = self.rank * len(rows)
-        return Batch(step, seed, corpus.name, corpus.modality, corpus.rate_hz, data, first)
+        return Batch(step, corpus.name, corpus.modality, corpus.rate_hz, data, first)

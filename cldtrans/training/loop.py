@@ -209,7 +209,7 @@ class _Trainer:
     def _step(self, batch: Batch) -> str | None:
         """One optimiser step from this rank's share of the batch; the reason where it was not taken."""
         state = self.state
-        seed_everything(batch.seed)
+        seed_everything(step_seed(self.seed, batch.step, self.rank))
         rate = learning_rate(batch.step, self.loop)
         for param in self.params:
             param.grad = None

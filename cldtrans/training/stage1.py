@@ -222,7 +222,7 @@ class Validation:
                 which = np.arange(start, min(n, start + self.batch_size))
                 arrays = corpus.load(which, np.random.default_rng([number, start]))
                 data = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in arrays.items()}
-                batch = Batch(VALIDATION_STEP, 0, corpus.name, corpus.modality, corpus.rate_hz, data)
+                batch = Batch(VALIDATION_STEP, corpus.name, corpus.modality, corpus.rate_hz, data)
                 values = self.loss(module, batch.to(self.device, dtype))
                 for key, value in values.items():
                     name = f"{key}/{corpus.name}"

@@ -120,7 +120,7 @@ def finetune(
             which = np.arange(start, min(len(val), start + BATCH))
             arrays = LabelledCorpus(val, name, modality).load(which, np.random.default_rng(0))
             data = {key: torch.from_numpy(value) for key, value in arrays.items()}
-            batch = Batch(0, 0, name, modality, val.rate_hz, data)
+            batch = Batch(0, name, modality, val.rate_hz, data)
             total += len(which) * float(loss_fn(module, batch)["loss"])
             n += len(which)
         return {"loss": total / n}
