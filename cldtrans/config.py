@@ -82,7 +82,7 @@ class ModelConfig(Section):
     knots: PositiveInt  # times at which the adjacency changes
     sources: PositiveInt  # largest number of incoming edges a channel keeps in the adjacency
     tau_max_s: dict[Literal["eeg", "ecg"], PositiveFloat]  # end of the lag grid
-    solver: Literal["rk4", "dopri5"]
+    solver: Literal["rk4", "dopri5"]  # dopri5: one step size a batch, so ranks agree to `tolerance` alone
     adjoint: bool  # memory independent of the number of solver steps, at about twice the time
     tolerance: PositiveFloat  # of dopri5, relative and absolute
     quantize: bool  # false (no-vq): the decoder and the ODE see unquantised latents
