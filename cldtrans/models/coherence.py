@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cldtrans.models.covariances import lagged_covariance, peak, phase_whitened, two_sided
+from cldtrans.models.covariances import lagged_covariance, peak, phase_whitened, smooth_spectrum, two_sided
 
 BANDS = 2
 LOW_BAND = (0.0125, 0.075)  # of the sampling rate: 2-12 Hz of EEG, 6-38 Hz of ECG
@@ -40,9 +40,10 @@ class Timelines:
 def timelines(x: Tensor, pair: Tensor, max_lag: int) -> Timelines:
     """From windows x [B, C, T] of unit variance; `pair` bool [B, C, C] tells the valid ones."""
     found = []
+    spectrum, smooth = smooth_spectrum(x)
     for band, reach in ((None, max_lag), (LOW_BAND, round(REACH * max_lag))):
-        white = phase_whitened(x, band)
-        height, at = peak(two_sided(lagged_covariance(white, white, reach)).abs())
+        white = phase_whitened(spectrum, smooth, x.shape[-1], band)
+        height, at = peak(two_sided(lagged_covariance(white, white, reach).abs_()))
         height, net = torch.where(pair, height, 0.0), torch.where(pair, at - reach, 0.0)
         theta = arrival_times(net, height**SHARPNESS)
         later = torch.where(pair, theta[:, :, None] - theta[:, None, :], 0.0)

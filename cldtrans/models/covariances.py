@@ -12,6 +12,8 @@ from cldtrans.lag import fourier
 
 SINC_TAPS = 8  # on each side, to interpolate covariances
 FINER = 4  # steps a sample of an interpolated table
+BLOCK = 16  # samples interpolated by one product
+SMOOTH = 15  # bins of a spectrum that are averaged, a multiple of 3
 
 
 def standardise(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -26,24 +28,20 @@ def standardise(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 def lagged_covariance(x: Tensor, y: Tensor, max_lag: int) -> Tensor:
     """`R_ij(m) = 1/T sum_t x_i(t) y_j(t - m)`, m = 0..max_lag: [B, C, C, max_lag + 1]; zero outside.
 
-    Overlap-save: short frames, one product of C x frames matrices a frequency. Of the transform back only
-    half the lags are wanted, in another order of dimensions: a product with its matrix is faster.
+    Overlap-save: short frames, each with the `max_lag` samples before it, and one product of C x frames
+    matrices a frequency.
     """
-    n_samples, size = x.shape[-1], _smooth(max_lag + 1)
-    n_frames = -(-n_samples // size)
-    tail = n_frames * size - n_samples
-    now = F.pad(x, (0, tail)).unflatten(-1, (n_frames, size))
-    now = F.pad(now, (size, 0))
-    past = F.pad(y, (size, tail)).unfold(-1, 2 * size, size)
-    a = fourier.rfft(now).permute(0, 3, 1, 2)  # [B, F, C, frames]
+    n_samples, size = x.shape[-1], _smooth(2 * (max_lag + 1))
+    step = size - max_lag
+    n_frames = -(-n_samples // step)
+    tail = n_frames * step - n_samples
+    now = F.pad(x, (0, tail)).unflatten(-1, (n_frames, step))
+    past = F.pad(y, (max_lag, tail)).unfold(-1, size, step)
+    a = fourier.rfft(now, size).permute(0, 3, 1, 2)  # [B, F, C, frames]
     b = fourier.rfft(past).permute(0, 3, 1, 2)
-    spectrum = a @ b.transpose(-1, -2).conj()
-    bins, lag = torch.arange(size + 1, device=x.device), torch.arange(max_lag + 1, device=x.device)
-    angle = (math.pi / size) * (bins[:, None] * lag % (2 * size)).to(x.dtype)
-    count = torch.where((bins == 0) | (bins == size), 0.5, 1.0).to(x.dtype)[:, None] / (size * n_samples)
-    parts = torch.cat([spectrum.real, spectrum.imag], 1).flatten(2).transpose(1, 2)
-    table = parts @ torch.cat([count * torch.cos(angle), -count * torch.sin(angle)])
-    return table.unflatten(1, spectrum.shape[2:])
+    spectrum = a.contiguous().conj() @ b.contiguous().mT
+    backwards = fourier.irfft(spectrum.permute(0, 2, 3, 1), size)  # from lag max_lag downwards
+    return backwards[..., : max_lag + 1].flip(-1).div_(n_samples)
 
 
 def _smooth(n: int) -> int:
@@ -66,56 +64,80 @@ def two_sided(table: Tensor) -> Tensor:
 def finer(wide: Tensor) -> Tensor:
     """A table over lags `first - SINC_TAPS .. last + SINC_TAPS` -> `first .. last` at 1/FINER sample.
 
-    [..., n] -> [..., FINER * (n - 2 SINC_TAPS)], by a windowed sinc. As one product with a banded matrix:
-    convolutions in float64 are slow.
+    [..., n] -> [..., FINER * (n - 2 SINC_TAPS)], by a windowed sinc. As products with one block of a banded
+    matrix: convolutions in float64 are slow.
     """
-    n = wide.shape[-1]
-    tap = torch.arange(n, device=wide.device)
-    whole = torch.arange(SINC_TAPS, n - SINC_TAPS, device=wide.device)
+    rows = wide.flatten(0, -2)
+    n_lags = rows.shape[1] - 2 * SINC_TAPS
+    tap = torch.arange(BLOCK + 2 * SINC_TAPS, device=wide.device)
+    whole = torch.arange(SINC_TAPS, SINC_TAPS + BLOCK, device=wide.device)
     phase = torch.arange(FINER, device=wide.device) / FINER
     distance = (whole[:, None] + phase).reshape(-1) - tap[:, None]
     near = (whole.repeat_interleave(FINER) - tap[:, None]).abs() <= SINC_TAPS
     kernel = torch.sinc(distance) * torch.cos(math.pi * distance / (2 * SINC_TAPS + 2)) ** 2
-    return wide @ torch.where(near, kernel, 0.0).to(wide.dtype)
+    kernel = torch.where(near, kernel, 0.0).to(wide.dtype)
+    fine = rows.new_empty(len(rows), FINER * n_lags)
+    for first in range(0, n_lags, BLOCK):
+        some = min(BLOCK, n_lags - first)
+        taps, steps = some + 2 * SINC_TAPS, FINER * some
+        block = fine[:, FINER * first :][:, :steps]
+        torch.mm(rows[:, first : first + taps], kernel[:taps, :steps], out=block)
+    return fine.unflatten(0, wide.shape[:-1])
 
 
 def covariance_at(fine: Tensor, first: int, i: Tensor, j: Tensor, lag: Tensor) -> Tensor:
     """`R_ij(lag)` by cubic interpolation in a finer table [B, C, C, n] that begins at lag `first`.
 
-    i, j [B, ...] and lag broadcast.
+    i, j [B, ...] broadcast with lag [B, ...].
     """
-    i, j, lag = torch.broadcast_tensors(i, j, lag)
-    place = (lag - first).clamp_min(0) * FINER
-    left = place.floor().clamp(1, fine.shape[-1] - 3)
-    u = place - left
-    batch = torch.arange(fine.shape[0], device=fine.device).view(-1, *([1] * (i.dim() - 1)))
-    at = ((batch * fine.shape[1] + i) * fine.shape[2] + j) * fine.shape[3] + left.long()
-    flat = fine.reshape(-1)
-    a, b, c, d = (flat[at + step] for step in (-1, 0, 1, 2))
-    return (
-        -u * (u - 1) * (u - 2) / 6 * a
-        + (u + 1) * (u - 1) * (u - 2) / 2 * b
-        - (u + 1) * u * (u - 2) / 2 * c
-        + (u + 1) * u * (u - 1) / 6 * d
-    )
+    batch = torch.arange(fine.shape[0], device=fine.device).view(-1, *([1] * (lag.dim() - 1)))
+    row = ((batch * fine.shape[1] + i) * fine.shape[2] + j) * fine.shape[3]
+    place = (lag - first).clamp_min_(0).mul_(FINER)
+    left = place.floor().clamp_(1, fine.shape[-1] - 3)
+    u = place.sub_(left)
+    at = left.long().add_(row).sub_(1)
+    flat = fine.view(-1)
+    a, b, c, d = (flat[step:][at] for step in range(4))
+    # Newton's polynomial through 0, 1, -1 and 2
+    slope = c - b
+    bend = a.sub_(b).add_(slope)
+    third = d.sub_(c).sub_(slope).sub_(bend)
+    value = third.div_(6).mul_(u + 1).add_(bend, alpha=0.5).mul_(u - 1)
+    return value.add_(slope).mul_(u).add_(b)
 
 
-def phase_whitened(x: Tensor, band: tuple[float, float] | None, floor: float = 0.01) -> Tensor:
+def smooth_spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Spectrum of each channel and its power as means over `SMOOTH` bins, fewer at the ends: [B, C, F]."""
+    spectrum = fourier.rfft(x)
+    n_bins, beside = spectrum.shape[-1], SMOOTH // 2
+    power = F.pad(torch.view_as_real(spectrum).square().sum(-1), (beside, beside))
+    three = power[..., :-2] + power[..., 1:-1]
+    three += power[..., 2:]
+    total = three[..., :n_bins].clone()
+    for begin in range(3, SMOOTH, 3):
+        total += three[..., begin : begin + n_bins]
+    bins = torch.arange(n_bins, device=x.device)
+    count = (bins + beside).clamp_max(n_bins - 1) - (bins - beside).clamp_min(0) + 1
+    return spectrum, total / count
+
+
+def phase_whitened(
+    spectrum: Tensor, smooth: Tensor, n_samples: int, band: tuple[float, float] | None, floor: float = 0.01
+) -> Tensor:
     """Each channel with a flat spectrum: in a band (shares of the sampling rate), or where it has power.
 
-    Without a band, bins far below a channel's strongest ones stay small: what a filter left is not raised.
+    From `smooth_spectrum` of windows of `n_samples`. Without a band, bins far below a channel's strongest
+    ones stay small: what a filter left is not raised.
     """
-    spectrum = fourier.rfft(x)
-    power = spectrum.abs().square()
-    smooth = F.avg_pool1d(power, 15, stride=1, padding=7, count_include_pad=False)
     if band is None:
-        scale = (smooth + floor**2 * smooth.amax(-1, keepdim=True)).sqrt()
+        scale = (smooth + floor**2 * smooth.amax(-1, keepdim=True)).sqrt_()
     else:
-        frequency = torch.fft.rfftfreq(x.shape[-1], device=x.device)
+        frequency = torch.fft.rfftfreq(n_samples, device=smooth.device)
         outside = (frequency < band[0]) | (frequency > band[1])
-        scale = smooth.sqrt().masked_fill(outside, torch.inf)
-    white = fourier.irfft(spectrum / scale.clamp_min(1e-12), x.shape[-1])
-    return white / white.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-12)
+        scale = smooth.sqrt().masked_fill_(outside, torch.inf)
+    flat = torch.view_as_real(spectrum) / scale.clamp_min_(1e-12)[..., None]
+    white = fourier.irfft(torch.view_as_complex(flat), n_samples)
+    return white.div_(white.square().mean(-1, keepdim=True).sqrt_().clamp_min_(1e-12))
 
 
 def peak(profile: Tensor) -> tuple[Tensor, Tensor]:

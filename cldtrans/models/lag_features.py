@@ -80,10 +80,10 @@ def lag_features(x: Tensor, mask: Tensor, max_lag: int, sources: int) -> LagFeat
     diagonal = torch.arange(n_channels, device=x.device)
     table[:, diagonal, diagonal, 0] += NOISE_FLOOR
     wide = two_sided(table)
-    full, fine = wide[..., SINC_TAPS:-SINC_TAPS].contiguous(), finer(wide)
+    fine = finer(wide)
     pair = mask[:, :, None] & mask[:, None, :]
     pair = pair & ~torch.eye(n_channels, dtype=torch.bool, device=x.device)
-    grown = grow(full, pair, max_lag, min(sources, n_channels - 1), n_samples)
+    grown = grow(wide, pair, max_lag, min(sources, n_channels - 1), n_samples)
     found = significance(x, fine, grown, refine(fine, grown, max_lag), max_lag)
 
     def place(values: Tensor, elsewhere: Tensor) -> Tensor:

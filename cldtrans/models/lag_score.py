@@ -18,6 +18,8 @@ from cldtrans.lag import fourier
 from cldtrans.models.covariances import SINC_TAPS, covariance_at, finer, lagged_covariance, peak
 from cldtrans.models.lag_search import NOISE_FLOOR, OWN_LAGS, Fit, Grown, fit, fit_beside, moved, subtract
 
+BINS = 64  # of a spectrum whose phases follow from one another
+
 
 @dataclass
 class Significance:
@@ -37,7 +39,7 @@ class Significance:
 def significance(x: Tensor, fine: Tensor, grown: Grown, tau: Tensor, max_lag: int) -> Significance:
     """From the grown models with refined lags `tau` [B, C, K] and the windows x [B, C, T] themselves."""
     n_samples = x.shape[-1]
-    first = fit(fine, grown.source, tau, grown.used, max_lag)
+    first = fit(fine, grown, tau, max_lag)
     e = residuals(x, first, max_lag)
     deviation = e.square().mean(-1, keepdim=True).sqrt().clamp_min(NOISE_FLOOR)
     psi = torch.tanh(2 * e / deviation)
@@ -61,7 +63,7 @@ def significance(x: Tensor, fine: Tensor, grown: Grown, tau: Tensor, max_lag: in
     beside = fit_beside(fine, grown, tau, max_lag)
     better = moved(tau, beside.coefficient + step(beside), grown.used, max_lag)
     tau = torch.where(heavy[..., None], better, tau)
-    last = fit(fine, grown.source, tau, grown.used, max_lag)
+    last = fit(fine, grown, tau, max_lag)
     coefficient = last.coefficient + step(last)
     variance = (last.inverse.diagonal(dim1=-2, dim2=-1) * (spread / slope.square())[..., None]).clamp_min(
         1e-12
@@ -86,17 +88,20 @@ def residuals(x: Tensor, model: Fit, max_lag: int) -> Tensor:
     n = x.shape[-1] + max_lag + OWN_LAGS
     n += -n % 128
     spectrum = fourier.rfft(x, n)
-    frequency = torch.fft.rfftfreq(n, device=x.device, dtype=x.dtype)
+    n_bins = spectrum.shape[-1]
     batch = torch.arange(len(x), device=x.device)[:, None]
-    size = (model.coefficient * model.live)[..., None]
-    predicted = torch.zeros_like(spectrum)
+    size = model.coefficient * model.live
+    predicted = fourier.rfft(F.pad(size[..., :OWN_LAGS], (1, 0)), n).mul_(spectrum)
+    # The phase of bin BINS a + b is the product of two from short tables.
+    far = torch.arange(0, n_bins, BINS, device=x.device, dtype=x.dtype)
+    near = torch.arange(BINS, device=x.device, dtype=x.dtype)
     for k in range(OWN_LAGS, model.channel.shape[-1]):  # the k-th source of all targets at once
-        angle = -2 * torch.pi * model.lag[..., k, None] * frequency
-        phases = torch.polar(size[..., k, :].expand_as(angle), angle)
+        angle = (-2 * torch.pi / n) * model.lag[..., k, None]
+        coarse = torch.polar(size[..., k, None].expand(*angle.shape[:2], len(far)), angle * far)
+        fine = torch.polar(torch.ones_like(near).expand(*angle.shape[:2], BINS), angle * near)
+        phases = (coarse[..., :, None] * fine[..., None, :]).flatten(2)[..., :n_bins]
         predicted.addcmul_(phases, spectrum[batch, model.channel[..., k]])
-    past = F.pad(x, (OWN_LAGS, -1)).unfold(-1, OWN_LAGS, 1)  # oldest first
-    own = (past @ size[..., :OWN_LAGS, :].flip(-2))[..., 0]
-    return x - own - fourier.irfft(predicted, n)[..., : x.shape[-1]]
+    return x - fourier.irfft(predicted, n)[..., : x.shape[-1]]
 
 
 def _outside(
@@ -113,8 +118,9 @@ def _outside(
         best = grown.source[..., k] * n_lags + grown.lag[..., k]
         share = num.gather(2, best[..., None]) / grown.scale[..., k, None] * grown.used[..., k, None]
         num.addcmul_(share, grown.rows[OWN_LAGS + k], value=-1)
-    t = (num.abs() * (n_samples / (spread[..., None] * grown.den)).sqrt()).unflatten(2, (c, n_lags))
-    partial, lag = peak(t)
-    weight = (num / (slope[..., None] * grown.den)).unflatten(2, (c, n_lags))
+    t = (num.abs() / grown.den.sqrt()).mul_((n_samples / spread).sqrt()[..., None])
+    partial, lag = peak(t.unflatten(2, (c, n_lags)))
     nearest = lag.round().long().clamp(0, max_lag)
-    return partial, lag, weight.gather(3, nearest[..., None])[..., 0]
+    at = nearest + n_lags * torch.arange(c, device=lag.device)
+    weight = num.gather(2, at) / (slope[..., None] * grown.den.gather(2, at))
+    return partial, lag, weight

@@ -15,12 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cldtrans.models.covariances import FINER, covariance_at
 
 OWN_LAGS = 6  # order of a channel's own filter
 NOISE_FLOOR = 1e-6  # white noise added to unit-variance channels: bounds what empty bands and ties can do
+TINY = 10 * NOISE_FLOOR * 1e-2  # variance below which nothing is left of a candidate
 STEP = 0.3  # samples on each side of a lag between which a Gauss-Newton step interpolates
 STEPS = 3
 
@@ -54,63 +56,57 @@ class Fit:
     noise: Tensor  # [B, C] residual variance
 
 
-def grow(full: Tensor, pair: Tensor, max_lag: int, steps: int, n_samples: int) -> Grown:
+def grow(wide: Tensor, pair: Tensor, max_lag: int, steps: int, n_samples: int) -> Grown:
     """Orthogonal least squares for all targets of all windows at once.
 
-    For every candidate c = (source, lag) of a target, `num` is its covariance with the target's residual and
-    `den` its variance, both given the regressors taken so far; `rows` holds its covariances with those
-    regressors after orthonormalisation.
+    `wide` [B, C, C, n] holds covariances around lag 0, `max_lag` on both sides at least. For every candidate
+    c = (source, lag) of a target, `num` is its covariance with the target's residual and `den` its variance,
+    both given the regressors taken so far; `rows` holds its covariances with those regressors after
+    orthonormalisation.
     """
-    b, c = full.shape[:2]
+    b, c = wide.shape[:2]
     n_lags = max_lag + 1
     n_own = OWN_LAGS
+    zero = wide.shape[-1] // 2
+    starting = wide.unfold(3, n_lags, 1)  # [B, C, C, first lag + zero, n_lags]
     # own past: Toeplitz blocks of the target's autocovariance, [B, C, P, P] and against candidates
-    auto = full.diagonal(dim1=1, dim2=2).transpose(1, 2)  # [B, C, 2M+1]
-    p = torch.arange(1, n_own + 1, device=full.device)
-    gram = auto[..., (p[:, None] - p).abs() + max_lag]
-    factor = torch.linalg.cholesky_ex(gram + NOISE_FLOOR * torch.eye(n_own, device=full.device).to(gram))[0]
-    rows = full.new_empty(n_own + steps, b, c, c * n_lags)
+    auto = wide.diagonal(dim1=1, dim2=2).transpose(1, 2)[..., zero:]
+    p = torch.arange(1, n_own + 1, device=wide.device)
+    gram = auto[..., (p[:, None] - p).abs()]
+    factor = torch.linalg.cholesky_ex(gram + NOISE_FLOOR * torch.eye(n_own, device=wide.device).to(gram))[0]
+    rows = wide.new_empty(n_own + steps, b, c, c * n_lags)
     for row in range(n_own):  # <x_i(t-p), x_j(t-l)> = R_ij(l - p), made orthonormal by substitution
-        first = max_lag - 1 - row
-        rows[row] = full[..., first : first + n_lags].flatten(2)
+        rows[row].view(b, c, c, n_lags).copy_(starting[..., zero - 1 - row, :])
         subtract(rows[row], factor[:, :, row], rows[:row])
         rows[row] /= factor[:, :, row, row, None]
-    target = torch.linalg.solve_triangular(factor, auto[..., p + max_lag][..., None], upper=False)[..., 0]
+    target = torch.linalg.solve_triangular(factor, auto[..., p][..., None], upper=False)[..., 0]
 
-    num = full[..., max_lag:].flatten(2)
+    num = starting[..., zero, :].clone().flatten(2)
     subtract(num, target, rows[:n_own])
-    power = full.diagonal(dim1=1, dim2=2)[:, max_lag]  # [B, C]
+    power = auto[..., 0]
     den = power[:, None, :, None].expand(b, c, c, n_lags).masked_fill(~pair[..., None], torch.inf).flatten(2)
     for row in rows[:n_own]:
         den.addcmul_(row, row, value=-1)
+    F.threshold(den, TINY, torch.inf, inplace=True)
     residual = power - target.square().sum(-1)
-    tiny = 10 * NOISE_FLOOR * 1e-2
-
-    def gains() -> Tensor:
-        """By how much each candidate reduces the residual variance; 0 where there is nothing left of it."""
-        return torch.where(den > tiny, num.square().div_(den), 0.0)
-
-    gain = gains()
+    gain = num.square().div_(den)  # by how much each candidate reduces the residual variance
     most, marginal_lag = gain.unflatten(2, (c, n_lags)).max(-1)
     left = (residual[..., None] - most).clamp_min(NOISE_FLOOR * 1e-2)
     marginal = (most * n_samples / left).sqrt()
     taken: list[Tensor] = []
     scales: list[Tensor] = []
     used: list[Tensor] = []
-    window, me = torch.arange(b, device=full.device)[:, None], torch.arange(c, device=full.device)
-    n_wide = full.shape[-1]
-    candidate = (me[:, None] * n_wide + torch.arange(n_lags, device=full.device)).flatten()
+    window, me = torch.arange(b, device=wide.device)[:, None], torch.arange(c, device=wide.device)
     for step in range(steps):
-        so_far = rows[: n_own + step]
+        so_far, direction = rows[: n_own + step], rows[n_own + step]
+        torch.mul(num, num, out=gain).div_(den)
         best_gain, best = gain.max(-1)  # [B, C]
         use = best_gain > 0
         source, chosen_lag = best // n_lags, best % n_lags
         # <chosen (s, m), candidate (j, l)> = R_sj(l - m)
-        begin = (window * c + source) * c * n_wide + max_lag - chosen_lag
-        direction = rows[n_own + step]
-        torch.take(full, begin[..., None] + candidate, out=direction)
+        direction.view(b, c, c, n_lags).copy_(starting[window, source, :, zero - chosen_lag])
         subtract(direction, so_far[:, window, me, best].permute(1, 2, 0), so_far)
-        scale = den.gather(2, best[..., None]).clamp_min(tiny).sqrt()
+        scale = den.gather(2, best[..., None]).sqrt()
         share = use[..., None] / scale
         direction *= share
         along = num.gather(2, best[..., None]) * share
@@ -118,7 +114,7 @@ def grow(full: Tensor, pair: Tensor, max_lag: int, steps: int, n_samples: int) -
         den.addcmul_(direction, direction, value=-1)
         residual = residual - along[..., 0].square()
         den.view(b, c, c, n_lags)[window, me, source] = torch.inf  # a source is taken once
-        gain = gains()
+        F.threshold(den, TINY, torch.inf, inplace=True)
         taken.append(best)
         scales.append(scale[..., 0])
         used.append(use)
@@ -130,7 +126,7 @@ def grow(full: Tensor, pair: Tensor, max_lag: int, steps: int, n_samples: int) -
         marginal=marginal,
         marginal_lag=marginal_lag,
         num=num,
-        den=den.masked_fill_(den <= tiny, torch.inf),
+        den=den,
         residual=residual,
         rows=rows,
         factor=factor,
@@ -158,8 +154,7 @@ def refine(fine: Tensor, grown: Grown, max_lag: int) -> Tensor:
 
 def fit_beside(fine: Tensor, grown: Grown, tau: Tensor, max_lag: int) -> Fit:
     """The fit with each source twice, `STEP` earlier and later."""
-    source, used = torch.cat([grown.source] * 2, -1), torch.cat([grown.used] * 2, -1)
-    return fit(fine, source, torch.cat([tau - STEP, tau + STEP], -1), used, max_lag)
+    return fit(fine, grown, tau, max_lag, (-STEP, STEP))
 
 
 def moved(tau: Tensor, coefficient: Tensor, used: Tensor, max_lag: int) -> Tensor:
@@ -170,20 +165,45 @@ def moved(tau: Tensor, coefficient: Tensor, used: Tensor, max_lag: int) -> Tenso
     return torch.where(used, tau + move.clamp(-0.7, 0.7), tau).clamp(0, max_lag)
 
 
-def fit(fine: Tensor, source: Tensor, tau: Tensor, used: Tensor, max_lag: int) -> Fit:
-    """Least squares with `source` at lags `tau` [B, C, K] where `used`."""
-    b, c, _ = source.shape
-    own = torch.arange(1, OWN_LAGS + 1, device=fine.device)
-    me = torch.arange(c, device=fine.device)[None, :, None].expand(b, c, OWN_LAGS)
-    channel = torch.cat([me, source], -1)
-    lag = torch.cat([own.to(fine.dtype).expand(b, c, OWN_LAGS), tau], -1)
-    live = torch.cat([torch.ones_like(me, dtype=torch.bool), used], -1).to(fine.dtype)
-    apart = lag[..., None, :] - lag[..., :, None]
-    gram = covariance_at(fine, -max_lag, channel[..., :, None], channel[..., None, :], apart)
-    gram = gram * live[..., :, None] * live[..., None, :] + torch.diag_embed(NOISE_FLOOR + 1 - live)
-    right = covariance_at(fine, -max_lag, me[..., :1], channel, lag) * live
+def fit(fine: Tensor, grown: Grown, tau: Tensor, max_lag: int, shifts: tuple[float, ...] = (0.0,)) -> Fit:
+    """Least squares with the sources at lags `tau` [B, C, K], or each once a shift of them (S in all).
+
+    Covariances that recur are looked up once: between sources they depend on the difference of two shifts,
+    and with the target's past, lags 0..P, lag 0 gives the right-hand side.
+    """
+    b, c, k = tau.shape
+    n_own, n_all = OWN_LAGS, OWN_LAGS + k * len(shifts)
+    me = torch.arange(c, device=fine.device)[None, :, None]
+    past = torch.arange(n_own + 1, device=fine.device)
+    late = torch.cat([tau + shift for shift in shifts], -1)  # [B, C, S K]
+    source, used = (value.repeat(1, 1, len(shifts)) for value in (grown.source, grown.used.to(fine.dtype)))
+    channel = torch.cat([me.expand(b, c, n_own), source], -1)
+    lag = torch.cat([past[1:].to(fine.dtype).expand(b, c, n_own), late], -1)
+    live = torch.cat([torch.ones_like(lag[..., :n_own]), used], -1)
+
+    auto = fine.diagonal(dim1=1, dim2=2)[:, FINER * max_lag :: FINER].transpose(1, 2)  # [B, C, max_lag + 1]
+    since = late[..., None, :] - past[:, None]
+    before = covariance_at(fine, -max_lag, me[..., None], source[..., None, :], since) * used[..., None, :]
+    after = covariance_at(fine, -max_lag, source[..., None, :], me[..., None], -since[..., 1:, :])
+    apart = tau[..., None, :] - tau[..., :, None]
+    between = {
+        move: covariance_at(
+            fine, -max_lag, grown.source[..., :, None], grown.source[..., None, :], apart + move
+        )
+        for move in {later - earlier for earlier in shifts for later in shifts}
+    }
+    gram = fine.new_empty(b, c, n_all, n_all)
+    gram[..., :n_own, :n_own] = auto[..., (past[1:, None] - past[1:]).abs()]
+    gram[..., :n_own, n_own:] = before[..., 1:, :]
+    gram[..., n_own:, :n_own] = (after * used[..., None, :]).mT
+    for row, earlier in enumerate(shifts):
+        for column, later in enumerate(shifts):
+            block = gram[..., n_own + row * k :, n_own + column * k :][..., :k, :k]
+            block.copy_(between[later - earlier])
+    gram[..., n_own:, n_own:] *= used[..., :, None] * used[..., None, :]
+    gram.diagonal(dim1=-2, dim2=-1).add_(NOISE_FLOOR + 1 - live)
+    right = torch.cat([auto[..., 1 : n_own + 1], before[..., 0, :]], -1)
     inverse = torch.linalg.inv(gram)
     coefficient = (inverse @ right[..., None])[..., 0]
-    power = fine.diagonal(dim1=1, dim2=2)[:, max_lag * FINER]
-    noise = (power - (coefficient * right).sum(-1)).clamp_min(NOISE_FLOOR)
+    noise = (auto[..., 0] - (coefficient * right).sum(-1)).clamp_min(NOISE_FLOOR)
     return Fit(channel, lag, live, coefficient, inverse, noise)
