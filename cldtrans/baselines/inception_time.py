@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from cldtrans.device import best_device
 from cldtrans.evaluation.metrics import PRIMARY, classification
 from cldtrans.evaluation.predict import LabelledWindows
 
@@ -110,7 +111,7 @@ class InceptionTime:
         self.steps, self.batch_size, self.learning_rate = steps, batch_size, learning_rate
         self.validate_every, self.validate_windows = validate_every, validate_windows
         self._reduction = min(1.0, max_rate_hz / rate_hz)
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = best_device()
         self.notes: list[str] = []
         torch.set_num_threads(threads)
         self._networks = []

@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cldtrans.data.shards import ShardSet
+from cldtrans.device import best_device
 from cldtrans.models import CLDTrans
 from cldtrans.models.cldtrans import Output
 from cldtrans.provenance import atomic_path
@@ -42,21 +43,15 @@ def batches(model: CLDTrans, windows: ShardSet) -> Iterator[np.ndarray]:
     """Features float32 [n, F] of all windows in the order of the index."""
     for start in range(0, len(windows), BATCH):
         rows = np.arange(start, min(len(windows), start + BATCH))
-        mask = torch.from_numpy(windows.mask(rows))
-        with torch.inference_mode():
-            out = model(
-                torch.from_numpy(windows.windows(rows)),
-                windows.rate_hz,
-                channel_mask=mask,
-                modality=windows.modality,
-            )
-            yield features_of(out, mask).float().numpy()
+        mask = windows.mask(rows)
+        out = model.read(windows.windows(rows), windows.rate_hz, mask, windows.modality)
+        yield features_of(out, torch.from_numpy(mask)).float().numpy()
 
 
 def extract_features(checkpoint: Path, shards: Path, output: Path, threads: int) -> None:
     """Write `features` float32 [n_windows, F] to an .npz file, a batch at a time."""
     torch.set_num_threads(threads)
-    model = CLDTrans.from_pretrained(str(checkpoint)).eval()
+    model = CLDTrans.from_pretrained(str(checkpoint)).to(best_device()).eval()
     windows = ShardSet(shards)
     with atomic_path(output) as path, zipfile.ZipFile(path, "w") as archive:
         entry = zipfile.ZipInfo("features.npy", date_time=(1980, 1, 1, 0, 0, 0))  # equal content, equal bytes

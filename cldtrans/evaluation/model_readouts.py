@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cldtrans.device import best_device
 from cldtrans.evaluation.features import features_of
 from cldtrans.models import CLDTrans
 from cldtrans.models.readouts import READOUT, READOUTS, focal_scores
@@ -29,29 +30,24 @@ class ModelReadouts:
 
     def __init__(self, checkpoint: Path, modality: str, threads: int) -> None:
         torch.set_num_threads(threads)
-        self._model = CLDTrans.from_pretrained(str(checkpoint)).eval()
+        self._model = CLDTrans.from_pretrained(str(checkpoint)).to(best_device()).eval()
         self._modality = modality
         self.parameters = sum(p.numel() for p in self._model.parameters())
         self.nfe: float | None = None
 
-    @torch.inference_mode()
     def __call__(self, x: np.ndarray, mask: np.ndarray, rate_hz: float) -> dict[str, np.ndarray]:
         """Scores float [n, C] by readout, of windows x [n, C, T]; -inf where the mask is False."""
         pieces: dict[str, list[np.ndarray]] = {"": [], **{name: [] for name in READOUTS if name != READOUT}}
         for first in range(0, len(x), _BATCH):
-            valid = torch.from_numpy(mask[first : first + _BATCH])
-            out = self._model(
-                torch.from_numpy(x[first : first + _BATCH]),
-                rate_hz,
-                channel_mask=valid,
-                modality=self._modality,
-            )
+            part = slice(first, first + _BATCH)
+            valid = torch.from_numpy(mask[part])
+            out = self._model.read(x[part], rate_hz, mask[part], self._modality)
             self.nfe = float(out.nfe)
             for name, found in pieces.items():
                 scores = (
                     focal_scores(out.tau, out.edge_probability, valid, name) if name else out.focal_scores
                 )
-                found.append(scores.double().cpu().numpy())
+                found.append(scores.double().numpy())
         return {name: np.concatenate(found) for name, found in pieces.items()}
 
 
@@ -60,16 +56,14 @@ class PooledFeatures:
 
     def __init__(self, checkpoint: Path, modality: str, threads: int) -> None:
         torch.set_num_threads(threads)
-        self._model = CLDTrans.from_pretrained(str(checkpoint)).eval()
+        self._model = CLDTrans.from_pretrained(str(checkpoint)).to(best_device()).eval()
         self._modality = modality
 
-    @torch.inference_mode()
     def __call__(self, x: np.ndarray, mask: np.ndarray, rate_hz: float) -> np.ndarray:
         """Features float32 [n, F] of windows x [n, C, T]."""
         pieces = []
         for first in range(0, len(x), _BATCH):
             part = slice(first, first + _BATCH)
-            valid = torch.from_numpy(mask[part])
-            out = self._model(torch.from_numpy(x[part]), rate_hz, channel_mask=valid, modality=self._modality)
-            pieces.append(features_of(out, valid).float().cpu().numpy())
+            out = self._model.read(x[part], rate_hz, mask[part], self._modality)
+            pieces.append(features_of(out, torch.from_numpy(mask[part])).float().numpy())
         return np.concatenate(pieces)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
@@ -145,6 +146,22 @@ class CLDTrans(
             task=name,
             nfe=encoding.trajectory.nfe,
         )
+
+    @torch.inference_mode()
+    def read(
+        self,
+        x: np.ndarray,
+        sample_rate: float,
+        channel_mask: np.ndarray,
+        modality: str,
+        task: str | None = None,
+    ) -> Output:
+        """`forward` of arrays [B, C, T] and [B, C] on the model's own device; the result on the CPU."""
+        device = self.fill.weight.device
+        mask = torch.from_numpy(channel_mask).to(device)
+        out = self(torch.from_numpy(x).to(device), sample_rate, mask, modality, task)
+        values: dict[str, Any] = {f.name: getattr(out, f.name) for f in fields(out)}
+        return replace(out, **{name: v.cpu() for name, v in values.items() if isinstance(v, Tensor)})
 
     def lags(
         self, x: Tensor, sample_rate: float, channel_mask: Tensor | None = None, modality: str | None = None

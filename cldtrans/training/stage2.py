@@ -15,6 +15,7 @@ from cldtrans.config import Config, LoopConfig
 from cldtrans.data.base import Task
 from cldtrans.data.shards import ShardSet
 from cldtrans.data.splits import budget_rows, load_split, split_rows
+from cldtrans.device import best_device
 from cldtrans.errors import DataError
 from cldtrans.evaluation.linear_probe import LinearProbe
 from cldtrans.evaluation.predict import LabelledWindows
@@ -46,12 +47,10 @@ class LabelledCorpus:
 def pooled_features(model: CLDTrans, windows: LabelledWindows, modality: str) -> np.ndarray:
     """The model's pooled vectors [n, F] of labelled windows."""
     parts = []
-    with torch.inference_mode():
-        for start in range(0, len(windows), BATCH):
-            which = slice(start, start + BATCH)
-            mask = torch.from_numpy(windows.mask(which))
-            out = model(torch.from_numpy(windows.x(which)), windows.rate_hz, mask, modality)
-            parts.append(out.pooled.float().numpy())
+    for start in range(0, len(windows), BATCH):
+        which = slice(start, start + BATCH)
+        out = model.read(windows.x(which), windows.rate_hz, windows.mask(which), modality)
+        parts.append(out.pooled.float().numpy())
     return np.concatenate(parts) if parts else np.zeros((0, model.n_features), dtype=np.float32)
 
 
@@ -108,6 +107,7 @@ def finetune(
 ) -> TrainingResult:
     """Train the whole network and the head `name` on the task; the best weights on validation are kept."""
     loop = finetuning_loop(config)
+    device = model.fill.weight.device
     weight = torch.as_tensor(class_weights(train.y, task.kind, len(task.classes)), dtype=torch.float32)
 
     def loss_fn(module: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -121,7 +121,7 @@ def finetune(
             arrays = LabelledCorpus(val, name, modality).load(which, np.random.default_rng(0))
             data = {key: torch.from_numpy(value) for key, value in arrays.items()}
             batch = Batch(0, name, modality, val.rate_hz, data)
-            total += len(which) * float(loss_fn(module, batch)["loss"])
+            total += len(which) * float(loss_fn(module, batch.to(device, torch.float32))["loss"])
             n += len(which)
         return {"loss": total / n}
 
@@ -131,6 +131,7 @@ def finetune(
         [LabelledCorpus(train, name, modality)],
         loop,
         seed=seed,
+        device=device,
         validate=validate if len(val) else None,
         step_end=lambda module: module.update_codebooks(),  # type: ignore
         name=f"fine-tuning {name}",
@@ -196,7 +197,7 @@ class FineTuned:
         torch.set_num_threads(threads)
         torch.manual_seed(seed)
         self.config, self.task, self.modality, self.seed = config, task, modality, seed
-        self.model = CLDTrans.from_pretrained(str(checkpoint))
+        self.model = CLDTrans.from_pretrained(str(checkpoint)).to(best_device())
         self.name = method
         self.parameters: int | None = sum(p.numel() for p in self.model.parameters())
         self.nfe: float | None = None
@@ -217,15 +218,14 @@ class FineTuned:
     def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
         """Probabilities [n, K]."""
         parts = []
-        with torch.inference_mode():
-            for start in range(0, len(windows), BATCH):
-                which = slice(start, start + BATCH)
-                mask = torch.from_numpy(windows.mask(which))
-                out = self.model(
-                    torch.from_numpy(windows.x(which)), windows.rate_hz, mask, self.modality, task="task"
-                )
-                self.nfe = float(out.nfe)
-                parts.append(_probabilities(out.logits.double(), self.task.kind))
+        for start in range(0, len(windows), BATCH):
+            which = slice(start, start + BATCH)
+            out = self.model.read(
+                windows.x(which), windows.rate_hz, windows.mask(which), self.modality, task="task"
+            )
+            self.nfe = float(out.nfe)
+            assert out.logits is not None
+            parts.append(_probabilities(out.logits.double(), self.task.kind))
         return np.concatenate(parts) if parts else np.zeros((0, len(self.task.classes)))
 
 
