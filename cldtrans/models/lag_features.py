@@ -48,6 +48,7 @@ class LagFeatures:
         return LagFeatures(*(v.to(dtype) if v.is_floating_point() else v for v in values))
 
 
+FLOATS_AT_ONCE = 2**20  # of the largest table, over the windows and targets worked on together
 TAPER = 0.05  # share of a window over which its covariances fade in, and out
 
 
@@ -74,42 +75,53 @@ def lag_features(x: Tensor, mask: Tensor, max_lag: int, sources: int) -> LagFeat
     max_lag : end of the lag grid in samples; it begins at 0
     sources : largest number of sources that a target's model is grown to
     """
-    n_samples, n_channels = x.shape[-1], x.shape[1]
-    tapered = x * taper(n_samples, x.dtype, x.device)
+    n_channels = x.shape[1]
+    pair = mask[:, :, None] & mask[:, None, :]
+    pair = pair & ~torch.eye(n_channels, dtype=torch.bool, device=x.device)
+    times = timelines(x, pair, max_lag)
+    tapered = x * taper(x.shape[-1], x.dtype, x.device)
     table = lagged_covariance(tapered, tapered, max_lag + SINC_TAPS)
     diagonal = torch.arange(n_channels, device=x.device)
     table[:, diagonal, diagonal, 0] += NOISE_FLOOR
     wide = two_sided(table)
     fine = finer(wide)
-    pair = mask[:, :, None] & mask[:, None, :]
-    pair = pair & ~torch.eye(n_channels, dtype=torch.bool, device=x.device)
-    grown = grow(wide, pair, max_lag, min(sources, n_channels - 1), n_samples)
+    at_once = max(1, FLOATS_AT_ONCE // (len(x) * floats_a_target(n_channels, max_lag, sources)))
+    parts = [
+        of_targets(x, wide, fine, pair, slice(first, first + at_once), max_lag, sources)
+        for first in range(0, n_channels, at_once)
+    ]
+    models = {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
+    return LagFeatures(**models, height=times.height, later=times.later, misfit=times.misfit, mass=times.mass)
+
+
+def floats_a_target(n_channels: int, max_lag: int, sources: int) -> int:
+    """Size of the largest table that growing one target's model takes."""
+    return n_channels * (max_lag + 1) * (OWN_LAGS + sources)
+
+
+def of_targets(
+    x: Tensor, wide: Tensor, fine: Tensor, pair: Tensor, targets: slice, max_lag: int, sources: int
+) -> dict[str, Tensor]:
+    """What the models of some targets say: fields of `LagFeatures`, [B, C', ...]."""
+    pair = pair[:, targets]
+    grown = grow(wide, pair, targets, max_lag, min(sources, x.shape[1] - 1), x.shape[-1])
     found = significance(x, fine, grown, refine(fine, grown, max_lag), max_lag)
+    count = torch.zeros(pair.shape, dtype=x.dtype, device=x.device)
+    selected = count.scatter_add(2, grown.source, grown.used.to(x.dtype)) > 0
 
     def place(values: Tensor, elsewhere: Tensor) -> Tensor:
-        """[B, C, K] of the selected regressors -> [B, C, C]; unused ones may name any source."""
+        """[B, C', K] of the selected regressors -> [B, C', C]; unused ones may name any source."""
         own = torch.zeros_like(elsewhere).scatter_add(2, grown.source, values * grown.used)
         return torch.where(pair, torch.where(selected, own, elsewhere), 0.0)
 
-    count = torch.zeros(pair.shape, dtype=x.dtype, device=x.device)
-    selected = count.scatter_add(2, grown.source, grown.used.to(x.dtype)) > 0
-    times = timelines(x, pair, max_lag)
-
-    def keep(value: Tensor) -> Tensor:
-        return torch.where(pair, value, 0.0)
-
-    return LagFeatures(
-        score=place(found.t, found.partial),
-        tau=place(found.tau, found.partial_lag),
-        weight=place(found.weight, found.partial_weight),
-        selected=selected & pair,
-        own=found.own,
-        noise=found.noise,
-        efficiency=found.efficiency,
-        marginal=keep(grown.marginal),
-        marginal_tau=keep(grown.marginal_lag.to(x.dtype)),
-        height=times.height,
-        later=times.later,
-        misfit=times.misfit,
-        mass=times.mass,
-    )
+    return {
+        "score": place(found.t, found.partial),
+        "tau": place(found.tau, found.partial_lag),
+        "weight": place(found.weight, found.partial_weight),
+        "selected": selected & pair,
+        "own": found.own,
+        "noise": found.noise,
+        "efficiency": found.efficiency,
+        "marginal": torch.where(pair, grown.marginal, 0.0),
+        "marginal_tau": torch.where(pair, grown.marginal_lag.to(x.dtype), 0.0),
+    }

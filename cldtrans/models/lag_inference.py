@@ -18,7 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cldtrans.config import ModelConfig
-from cldtrans.models.lag_features import OWN_LAGS, LagFeatures, lag_features, standardise
+from cldtrans.models.lag_features import (
+    FLOATS_AT_ONCE,
+    OWN_LAGS,
+    LagFeatures,
+    floats_a_target,
+    lag_features,
+    standardise,
+)
 from cldtrans.models.motifs import RATE_HZ
 from cldtrans.models.recompute import recomputed
 
@@ -28,7 +35,6 @@ N_FEATURES = 30
 MASS, MASS_SLOPE = 0.1, 60.0  # explained coherence of a window at which the reading changes over
 FEW_CHANNELS = 4.0  # so many always fit a timeline
 OFF_LINE = 3.0  # samples between a pair's delay and the timeline
-FLOATS_AT_ONCE = 2**22  # of the largest table of the evidence, over the windows worked on together
 
 
 @dataclass
@@ -77,8 +83,10 @@ class LagInference(nn.Module):
 
     def _evidence(self, x: Tensor, mask: Tensor, max_lag: int) -> LagFeatures:
         """In parts that bound the memory; the result does not depend on them."""
-        largest = x.shape[1] ** 2 * (max_lag + 1) * (OWN_LAGS + self.sources)
-        at_once = max(1, FLOATS_AT_ONCE // largest)
+        n_channels, n_samples = x.shape[1:]
+        models = n_channels * floats_a_target(n_channels, max_lag, self.sources)
+        spectra = 8 * n_channels * n_samples  # of overlapping frames of two signals, and their copies
+        at_once = max(1, FLOATS_AT_ONCE // max(models, spectra))
         parts = [
             lag_features(part, valid, max_lag, self.sources)
             for part, valid in zip(x.split(at_once), mask.split(at_once), strict=True)

@@ -23,21 +23,21 @@ BINS = 64  # of a spectrum whose phases follow from one another
 
 @dataclass
 class Significance:
-    """Of the selected regressors [B, C, K], and of the best lag of every other pair [B, C, C]."""
+    """Of C' targets: of the selected regressors [B, C', K], of every other pair's best lag [B, C', C]."""
 
-    tau: Tensor  # [B, C, K] samples
-    weight: Tensor  # [B, C, K]
-    t: Tensor  # [B, C, K]
-    own: Tensor  # [B, C, P] coefficients of the target's own past
-    noise: Tensor  # [B, C] residual variance
-    efficiency: Tensor  # [B, C]
-    partial: Tensor  # [B, C, C]
-    partial_lag: Tensor  # [B, C, C] samples
-    partial_weight: Tensor  # [B, C, C]
+    tau: Tensor  # [B, C', K] samples
+    weight: Tensor  # [B, C', K]
+    t: Tensor  # [B, C', K]
+    own: Tensor  # [B, C', P] coefficients of the target's own past
+    noise: Tensor  # [B, C'] residual variance
+    efficiency: Tensor  # [B, C']
+    partial: Tensor  # [B, C', C]
+    partial_lag: Tensor  # [B, C', C] samples
+    partial_weight: Tensor  # [B, C', C]
 
 
 def significance(x: Tensor, fine: Tensor, grown: Grown, tau: Tensor, max_lag: int) -> Significance:
-    """From the grown models with refined lags `tau` [B, C, K] and the windows x [B, C, T] themselves."""
+    """From the grown models with refined lags `tau` [B, C', K] and the windows x [B, C, T] themselves."""
     n_samples = x.shape[-1]
     first = fit(fine, grown, tau, max_lag)
     e = residuals(x, first, max_lag)
@@ -54,7 +54,7 @@ def significance(x: Tensor, fine: Tensor, grown: Grown, tau: Tensor, max_lag: in
     ahead = F.pad(x, (0, SINC_TAPS))[..., SINC_TAPS:]
     wide = lagged_covariance(psi, ahead, max_lag + 2 * SINC_TAPS)  # lags -SINC_TAPS .. max_lag + SINC_TAPS
     against = finer(wide)  # from lag 0
-    me = torch.arange(x.shape[1], device=x.device)[None, :, None]
+    me = torch.arange(wide.shape[1], device=x.device)[None, :, None]
 
     def step(at: Fit) -> Tensor:
         right = covariance_at(against, 0, me, at.channel, at.lag) * at.live
@@ -84,14 +84,14 @@ def significance(x: Tensor, fine: Tensor, grown: Grown, tau: Tensor, max_lag: in
 
 
 def residuals(x: Tensor, model: Fit, max_lag: int) -> Tensor:
-    """`e_i(t)` [B, C, T] of a fit, fractional delays as phases; before the window there are zeros."""
+    """`e_i(t)` [B, C', T] of a fit, fractional delays as phases; before the window there are zeros."""
     n = x.shape[-1] + max_lag + OWN_LAGS
     n += -n % 128
     spectrum = fourier.rfft(x, n)
     n_bins = spectrum.shape[-1]
     batch = torch.arange(len(x), device=x.device)[:, None]
-    size = model.coefficient * model.live
-    predicted = fourier.rfft(F.pad(size[..., :OWN_LAGS], (1, 0)), n).mul_(spectrum)
+    target, size = model.channel[..., 0], model.coefficient * model.live
+    predicted = fourier.rfft(F.pad(size[..., :OWN_LAGS], (1, 0)), n).mul_(spectrum[batch, target])
     # The phase of bin BINS a + b is the product of two from short tables.
     far = torch.arange(0, n_bins, BINS, device=x.device, dtype=x.dtype)
     near = torch.arange(BINS, device=x.device, dtype=x.dtype)
@@ -101,17 +101,18 @@ def residuals(x: Tensor, model: Fit, max_lag: int) -> Tensor:
         fine = torch.polar(torch.ones_like(near).expand(*angle.shape[:2], BINS), angle * near)
         phases = (coarse[..., :, None] * fine[..., None, :]).flatten(2)[..., :n_bins]
         predicted.addcmul_(phases, spectrum[batch, model.channel[..., k]])
-    return x - fourier.irfft(predicted, n)[..., : x.shape[-1]]
+    return x[batch, target] - fourier.irfft(predicted, n)[..., : x.shape[-1]]
 
 
 def _outside(
     grown: Grown, wide: Tensor, slope: Tensor, spread: Tensor, max_lag: int, n_samples: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Largest |t| over lags of each pair given the model, its lag and weight."""
-    c = wide.shape[1]
+    c = wide.shape[2]
     n_lags = max_lag + 1
     num = wide[..., SINC_TAPS : SINC_TAPS + n_lags].flatten(2)  # psi against every candidate
-    own = wide.diagonal(dim1=1, dim2=2).transpose(1, 2)[..., SINC_TAPS + 1 : SINC_TAPS + 1 + OWN_LAGS]
+    me = torch.arange(wide.shape[1], device=wide.device)
+    own = wide[:, me, grown.target, SINC_TAPS + 1 : SINC_TAPS + 1 + OWN_LAGS]
     along = torch.linalg.solve_triangular(grown.factor, own[..., None], upper=False)
     subtract(num, along[..., 0], grown.rows[:OWN_LAGS])
     for k in range(grown.source.shape[-1]):

@@ -29,66 +29,69 @@ STEPS = 3
 
 @dataclass
 class Grown:
-    """Models of all targets at whole-sample lags; a candidate is (source, lag), C * (max_lag + 1) of them."""
+    """Models of C' targets at whole-sample lags; a candidate is (source, lag), C * (max_lag + 1) of them."""
 
-    source: Tensor  # [B, C, K] long, channel of each selected regressor, in the order of selection
-    lag: Tensor  # [B, C, K] long, samples
-    used: Tensor  # [B, C, K] bool: False where nothing was left to select
-    marginal: Tensor  # [B, C, C] largest |t| given the own past
+    target: Tensor  # [C'] long, the targets' channels: all, or some of them
+    source: Tensor  # [B, C', K] long, channel of each selected regressor, in the order of selection
+    lag: Tensor  # [B, C', K] long, samples
+    used: Tensor  # [B, C', K] bool: False where nothing was left to select
+    marginal: Tensor  # [B, C', C] largest |t| given the own past
     marginal_lag: Tensor
-    num: Tensor  # [B, C, candidates] covariance with the residual, given the model
-    den: Tensor  # [B, C, candidates] variance given the model; infinite where not allowed or already in
-    residual: Tensor  # [B, C] residual variance
-    rows: Tensor  # [P + K, B, C, candidates] covariances with the regressors, made orthonormal in order
-    factor: Tensor  # [B, C, P, P] Cholesky factor of the own past's Gram matrix
-    scale: Tensor  # [B, C, K] standard deviation of each selected regressor given the ones before it
+    num: Tensor  # [B, C', candidates] covariance with the residual, given the model
+    den: Tensor  # [B, C', candidates] variance given the model; infinite where not allowed or already in
+    residual: Tensor  # [B, C'] residual variance
+    rows: Tensor  # [P + K, B, C', candidates] covariances with the regressors, made orthonormal in order
+    factor: Tensor  # [B, C', P, P] Cholesky factor of the own past's Gram matrix
+    scale: Tensor  # [B, C', K] standard deviation of each selected regressor given the ones before it
 
 
 @dataclass
 class Fit:
-    """Least squares of each target on its own past and its sources at given lags."""
+    """Least squares of each of C' targets on its own past and its sources at given lags."""
 
-    channel: Tensor  # [B, C, P + K] of each regressor
-    lag: Tensor  # [B, C, P + K] samples
-    live: Tensor  # [B, C, P + K] 1 or 0
-    coefficient: Tensor  # [B, C, P + K]
-    inverse: Tensor  # [B, C, P + K, P + K] of the Gram matrix
-    noise: Tensor  # [B, C] residual variance
+    channel: Tensor  # [B, C', P + K] of each regressor
+    lag: Tensor  # [B, C', P + K] samples
+    live: Tensor  # [B, C', P + K] 1 or 0
+    coefficient: Tensor  # [B, C', P + K]
+    inverse: Tensor  # [B, C', P + K, P + K] of the Gram matrix
+    noise: Tensor  # [B, C'] residual variance
 
 
-def grow(wide: Tensor, pair: Tensor, max_lag: int, steps: int, n_samples: int) -> Grown:
-    """Orthogonal least squares for all targets of all windows at once.
+def grow(wide: Tensor, pair: Tensor, targets: slice, max_lag: int, steps: int, n_samples: int) -> Grown:
+    """Orthogonal least squares for some targets (C') of all windows at once.
 
-    `wide` [B, C, C, n] holds covariances around lag 0, `max_lag` on both sides at least. For every candidate
-    c = (source, lag) of a target, `num` is its covariance with the target's residual and `den` its variance,
-    both given the regressors taken so far; `rows` holds its covariances with those regressors after
-    orthonormalisation.
+    `wide` [B, C, C, n] holds covariances around lag 0, `max_lag` on both sides at least; `pair` [B, C', C]
+    tells the sources allowed. For every candidate (source, lag) of a target, `num` is its covariance with
+    the target's residual and `den` its variance, both given the regressors taken so far; `rows` holds its
+    covariances with those regressors after orthonormalisation.
     """
     b, c = wide.shape[:2]
     n_lags = max_lag + 1
     n_own = OWN_LAGS
     zero = wide.shape[-1] // 2
     starting = wide.unfold(3, n_lags, 1)  # [B, C, C, first lag + zero, n_lags]
-    # own past: Toeplitz blocks of the target's autocovariance, [B, C, P, P] and against candidates
-    auto = wide.diagonal(dim1=1, dim2=2).transpose(1, 2)[..., zero:]
+    channel = torch.arange(c, device=wide.device)
+    target, n_targets = channel[targets], pair.shape[1]
+    every = wide.diagonal(dim1=1, dim2=2).transpose(1, 2)[..., zero:]
+    auto = every[:, targets]
     p = torch.arange(1, n_own + 1, device=wide.device)
     gram = auto[..., (p[:, None] - p).abs()]
     factor = torch.linalg.cholesky_ex(gram + NOISE_FLOOR * torch.eye(n_own, device=wide.device).to(gram))[0]
-    rows = wide.new_empty(n_own + steps, b, c, c * n_lags)
+    rows = wide.new_empty(n_own + steps, b, n_targets, c * n_lags)
+    shape = (b, n_targets, c, n_lags)
     for row in range(n_own):  # <x_i(t-p), x_j(t-l)> = R_ij(l - p), made orthonormal by substitution
-        rows[row].view(b, c, c, n_lags).copy_(starting[..., zero - 1 - row, :])
+        rows[row].view(shape).copy_(starting[:, targets, :, zero - 1 - row])
         subtract(rows[row], factor[:, :, row], rows[:row])
         rows[row] /= factor[:, :, row, row, None]
-    target = torch.linalg.solve_triangular(factor, auto[..., p][..., None], upper=False)[..., 0]
+    own = torch.linalg.solve_triangular(factor, auto[..., p][..., None], upper=False)[..., 0]
 
-    num = starting[..., zero, :].clone().flatten(2)
-    subtract(num, target, rows[:n_own])
-    power = auto[..., 0]
-    den = power[:, None, :, None].expand(b, c, c, n_lags).masked_fill(~pair[..., None], torch.inf).flatten(2)
+    num = starting[:, targets, :, zero].clone().flatten(2)
+    subtract(num, own, rows[:n_own])
+    den = every[:, None, :, :1].expand(shape).masked_fill(~pair[..., None], torch.inf).flatten(2)
     for row in rows[:n_own]:
         den.addcmul_(row, row, value=-1)
     F.threshold(den, TINY, torch.inf, inplace=True)
-    residual = power - target.square().sum(-1)
+    residual = auto[..., 0] - own.square().sum(-1)
     gain = num.square().div_(den)  # by how much each candidate reduces the residual variance
     most, marginal_lag = gain.unflatten(2, (c, n_lags)).max(-1)
     left = (residual[..., None] - most).clamp_min(NOISE_FLOOR * 1e-2)
@@ -96,7 +99,7 @@ def grow(wide: Tensor, pair: Tensor, max_lag: int, steps: int, n_samples: int) -
     taken: list[Tensor] = []
     scales: list[Tensor] = []
     used: list[Tensor] = []
-    window, me = torch.arange(b, device=wide.device)[:, None], torch.arange(c, device=wide.device)
+    window, me = torch.arange(b, device=wide.device)[:, None], channel[:n_targets]
     for step in range(steps):
         so_far, direction = rows[: n_own + step], rows[n_own + step]
         torch.mul(num, num, out=gain).div_(den)
@@ -104,7 +107,7 @@ def grow(wide: Tensor, pair: Tensor, max_lag: int, steps: int, n_samples: int) -
         use = best_gain > 0
         source, chosen_lag = best // n_lags, best % n_lags
         # <chosen (s, m), candidate (j, l)> = R_sj(l - m)
-        direction.view(b, c, c, n_lags).copy_(starting[window, source, :, zero - chosen_lag])
+        direction.view(shape).copy_(starting[window, source, :, zero - chosen_lag])
         subtract(direction, so_far[:, window, me, best].permute(1, 2, 0), so_far)
         scale = den.gather(2, best[..., None]).sqrt()
         share = use[..., None] / scale
@@ -113,13 +116,14 @@ def grow(wide: Tensor, pair: Tensor, max_lag: int, steps: int, n_samples: int) -
         num.addcmul_(direction, along, value=-1)
         den.addcmul_(direction, direction, value=-1)
         residual = residual - along[..., 0].square()
-        den.view(b, c, c, n_lags)[window, me, source] = torch.inf  # a source is taken once
+        den.view(shape)[window, me, source] = torch.inf  # a source is taken once
         F.threshold(den, TINY, torch.inf, inplace=True)
         taken.append(best)
         scales.append(scale[..., 0])
         used.append(use)
     chosen = torch.stack(taken, -1)
     return Grown(
+        target=target,
         source=chosen // n_lags,
         lag=chosen % n_lags,
         used=torch.stack(used, -1),
@@ -135,7 +139,7 @@ def grow(wide: Tensor, pair: Tensor, max_lag: int, steps: int, n_samples: int) -
 
 
 def subtract(values: Tensor, shares: Tensor, rows: Tensor) -> None:
-    """`values - sum_k shares_k rows_k` in place: [B, C, n], [B, C, K] and [K, B, C, n].
+    """`values - sum_k shares_k rows_k` in place: [B, C', n], [B, C', K] and [K, B, C', n].
 
     Row by row: each pass fits a cache, which is faster than one product of vectors with matrices.
     """
@@ -144,7 +148,7 @@ def subtract(values: Tensor, shares: Tensor, rows: Tensor) -> None:
 
 
 def refine(fine: Tensor, grown: Grown, max_lag: int) -> Tensor:
-    """Lags [B, C, K] to fractions of a sample, by Gauss-Newton steps on the interpolated covariances."""
+    """Lags [B, C', K] to fractions of a sample, by Gauss-Newton steps on the interpolated covariances."""
     tau = grown.lag.to(fine.dtype)
     for _ in range(STEPS):
         near = fit_beside(fine, grown, tau, max_lag)
@@ -166,22 +170,22 @@ def moved(tau: Tensor, coefficient: Tensor, used: Tensor, max_lag: int) -> Tenso
 
 
 def fit(fine: Tensor, grown: Grown, tau: Tensor, max_lag: int, shifts: tuple[float, ...] = (0.0,)) -> Fit:
-    """Least squares with the sources at lags `tau` [B, C, K], or each once a shift of them (S in all).
+    """Least squares with the sources at lags `tau` [B, C', K], or each once a shift of them (S in all).
 
     Covariances that recur are looked up once: between sources they depend on the difference of two shifts,
     and with the target's past, lags 0..P, lag 0 gives the right-hand side.
     """
     b, c, k = tau.shape
     n_own, n_all = OWN_LAGS, OWN_LAGS + k * len(shifts)
-    me = torch.arange(c, device=fine.device)[None, :, None]
+    me = grown.target[None, :, None]
     past = torch.arange(n_own + 1, device=fine.device)
-    late = torch.cat([tau + shift for shift in shifts], -1)  # [B, C, S K]
+    late = torch.cat([tau + shift for shift in shifts], -1)  # [B, C', S K]
     source, used = (value.repeat(1, 1, len(shifts)) for value in (grown.source, grown.used.to(fine.dtype)))
     channel = torch.cat([me.expand(b, c, n_own), source], -1)
     lag = torch.cat([past[1:].to(fine.dtype).expand(b, c, n_own), late], -1)
     live = torch.cat([torch.ones_like(lag[..., :n_own]), used], -1)
 
-    auto = fine.diagonal(dim1=1, dim2=2)[:, FINER * max_lag :: FINER].transpose(1, 2)  # [B, C, max_lag + 1]
+    auto = fine.diagonal(dim1=1, dim2=2)[:, FINER * max_lag :: FINER].transpose(1, 2)[:, grown.target]
     since = late[..., None, :] - past[:, None]
     before = covariance_at(fine, -max_lag, me[..., None], source[..., None, :], since) * used[..., None, :]
     after = covariance_at(fine, -max_lag, source[..., None, :], me[..., None], -since[..., 1:, :])
