@@ -33,6 +33,10 @@ CHOICE_GAIN = 4.0  # of the network's say in the choice, so that it can be nearl
 CANDIDATES = 4  # lags offered for each pair: conditional, marginal, and by the timelines of two bands
 N_FEATURES = 30
 MASS, MASS_SLOPE = 0.1, 60.0  # explained coherence of a window at which the reading changes over
+LEFT, LEFT_SLOPE = (
+    2.2,
+    10.0,
+)  # and |t| of the lower quartile of its pairs: 1.2 to 2.1 in sparse networks, 2.3 up else
 FEW_CHANNELS = 4.0  # so many always fit a timeline
 OFF_LINE = 3.0  # samples between a pair's delay and the timeline
 
@@ -172,10 +176,18 @@ def candidate_lags(evidence: LagFeatures, max_lag: int) -> Tensor:
 
 
 def coherent_share(evidence: LagFeatures, mask: Tensor) -> Tensor:
-    """How much of each window one timeline explains, 0 to 1, in each band [B, 2]."""
+    """How much of each window one timeline explains, 0 to 1, in each band [B, 2].
+
+    It does so only where it explains what sparse models of the targets do not: where pairs of no special
+    interest stay significant given all others. A loop of lagged edges near resonance has one rhythm, too.
+    """
     valid = mask.sum(1, keepdim=True).to(evidence.mass.dtype)
     explained = evidence.mass * (1 - FEW_CHANNELS / valid.clamp_min(FEW_CHANNELS))
-    return torch.sigmoid(MASS_SLOPE * (explained - MASS))
+    pair = mask[:, :, None] & mask[:, None, :]
+    pair = pair & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+    left = evidence.score.masked_fill(~pair, torch.nan).flatten(1).nanquantile(0.25, 1, keepdim=True)
+    unexplained = torch.sigmoid(LEFT_SLOPE * (left.nan_to_num(0.0) - LEFT))
+    return torch.sigmoid(MASS_SLOPE * (explained - MASS)) * unexplained
 
 
 def reading(evidence: LagFeatures, mask: Tensor, max_lag: int) -> tuple[Tensor, Tensor]:
