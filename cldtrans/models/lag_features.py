@@ -48,7 +48,7 @@ class LagFeatures:
         return LagFeatures(*(v.to(dtype) if v.is_floating_point() else v for v in values))
 
 
-FLOATS_AT_ONCE = 2**20  # of the largest table, over the windows and targets worked on together
+FLOATS_AT_ONCE = 2**21  # of the largest table, over the windows and targets worked on together
 TAPER = 0.05  # share of a window over which its covariances fade in, and out
 
 
@@ -85,7 +85,8 @@ def lag_features(x: Tensor, mask: Tensor, max_lag: int, sources: int) -> LagFeat
     table[:, diagonal, diagonal, 0] += NOISE_FLOOR
     wide = two_sided(table)
     fine = finer(wide)
-    at_once = max(1, FLOATS_AT_ONCE // (len(x) * floats_a_target(n_channels, max_lag, sources)))
+    n_parts = -(-len(x) * n_channels * floats_a_target(n_channels, max_lag, sources) // FLOATS_AT_ONCE)
+    at_once = -(-n_channels // n_parts)
     parts = [
         of_targets(x, wide, fine, pair, slice(first, first + at_once), max_lag, sources)
         for first in range(0, n_channels, at_once)

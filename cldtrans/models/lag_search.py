@@ -190,12 +190,9 @@ def fit(fine: Tensor, grown: Grown, tau: Tensor, max_lag: int, shifts: tuple[flo
     before = covariance_at(fine, -max_lag, me[..., None], source[..., None, :], since) * used[..., None, :]
     after = covariance_at(fine, -max_lag, source[..., None, :], me[..., None], -since[..., 1:, :])
     apart = tau[..., None, :] - tau[..., :, None]
-    between = {
-        move: covariance_at(
-            fine, -max_lag, grown.source[..., :, None], grown.source[..., None, :], apart + move
-        )
-        for move in {later - earlier for earlier in shifts for later in shifts}
-    }
+    moves = sorted({later - earlier for earlier in shifts for later in shifts})
+    first, second = grown.source[:, :, None, :, None], grown.source[:, :, None, None, :]
+    between = covariance_at(fine, -max_lag, first, second, torch.stack([apart + m for m in moves], 2))
     gram = fine.new_empty(b, c, n_all, n_all)
     gram[..., :n_own, :n_own] = auto[..., (past[1:, None] - past[1:]).abs()]
     gram[..., :n_own, n_own:] = before[..., 1:, :]
@@ -203,7 +200,7 @@ def fit(fine: Tensor, grown: Grown, tau: Tensor, max_lag: int, shifts: tuple[flo
     for row, earlier in enumerate(shifts):
         for column, later in enumerate(shifts):
             block = gram[..., n_own + row * k :, n_own + column * k :][..., :k, :k]
-            block.copy_(between[later - earlier])
+            block.copy_(between[:, :, moves.index(later - earlier)])
     gram[..., n_own:, n_own:] *= used[..., :, None] * used[..., None, :]
     gram.diagonal(dim1=-2, dim2=-1).add_(NOISE_FLOOR + 1 - live)
     right = torch.cat([auto[..., 1 : n_own + 1], before[..., 0, :]], -1)
