@@ -83,7 +83,7 @@ class ModelConfig(Section):
     sources: PositiveInt  # largest number of incoming edges a channel keeps in the adjacency
     tau_max_s: dict[Literal["eeg", "ecg"], PositiveFloat]  # end of the lag grid
     solver: Literal["rk4", "dopri5"]  # dopri5: one step size a batch, so ranks agree to `tolerance` alone
-    adjoint: bool  # memory independent of the number of solver steps, at about twice the time
+    adjoint: bool  # memory independent of the number of solver steps, at ten times the time on a CPU
     tolerance: PositiveFloat  # of dopri5, relative and absolute
     quantize: bool  # false (no-vq): the decoder and the ODE see unquantised latents
     lag: Literal["continuous", "integer", "none"]  # integer: whole samples; none: no lag inference, tau = 0
