@@ -76,6 +76,18 @@ def test_baseline_cell(tmp_path):
     assert record["metrics"]["f1_N2"] is not None
 
 
+@pytest.mark.filterwarnings("ignore:Using padding")
+def test_network_baseline_cell_says_where_it_ran(tmp_path):
+    staged(tmp_path)
+    config = paper_config()
+    settings = {"steps": 2, "ensemble": 1, "batch_size": 8, "validate_every": 2}
+    config.methods["inception_time"].settings.update(settings)
+    run_fewshot(config, **arguments(tmp_path, method="inception_time"))
+    record = read_result(tmp_path / "seed-42.json")
+    assert record["device"] in ("cpu", "cuda")
+    assert record["metrics"]["macro_f1"] is not None
+
+
 def test_linear_probe_cell_repeats_itself_and_budgets_nest(tmp_path):
     staged(tmp_path)
     given = arguments(tmp_path, method="cldtrans", features=tmp_path / "features.npz")

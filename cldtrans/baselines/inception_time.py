@@ -111,13 +111,14 @@ class InceptionTime:
         self.steps, self.batch_size, self.learning_rate = steps, batch_size, learning_rate
         self.validate_every, self.validate_windows = validate_every, validate_windows
         self._reduction = min(1.0, max_rate_hz / rate_hz)
-        self.device = best_device()
+        self._device = best_device()
+        self.device = str(self._device)
         self.notes: list[str] = []
         torch.set_num_threads(threads)
         self._networks = []
         for member in range(ensemble):
             torch.manual_seed(1000 * seed + member)
-            self._networks.append(InceptionNetwork(len(channels), len(task.classes)).to(self.device))
+            self._networks.append(InceptionNetwork(len(channels), len(task.classes)).to(self._device))
 
     @property
     def parameters(self) -> int:
@@ -154,7 +155,7 @@ class InceptionTime:
             batch, queue = np.sort(queue[:size]), queue[size:]
             network.train()
             x = self._input(train, batch)
-            loss = self._loss(network(x), torch.as_tensor(train.y[batch]).to(self.device), weights)
+            loss = self._loss(network(x), torch.as_tensor(train.y[batch]).to(self._device), weights)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -170,7 +171,7 @@ class InceptionTime:
 
     def _input(self, windows: LabelledWindows, which: np.ndarray) -> Tensor:
         """[n, C, T'] at the network's rate, by cutting the spectrum."""
-        x = torch.from_numpy(windows.x(which)).to(self.device)
+        x = torch.from_numpy(windows.x(which)).to(self._device)
         n_samples = round(x.shape[-1] * self._reduction)
         if n_samples == x.shape[-1]:
             return x
@@ -189,7 +190,7 @@ class InceptionTime:
             return None
         count = np.bincount(y, minlength=len(self.classes))
         balanced = np.where(count > 0, len(y) / np.maximum(count, 1) / (count > 0).sum(), 0.0)
-        return torch.tensor(balanced, dtype=torch.float32, device=self.device)
+        return torch.tensor(balanced, dtype=torch.float32, device=self._device)
 
     def _quality(self, network: InceptionNetwork, val: LabelledWindows, some: np.ndarray) -> float | None:
         proba = self._predict(network, val, some)

@@ -111,6 +111,7 @@ def run_focal_lead(
         checkpoint_sha256=checkpoint_sha256(checkpoint),
         parameters=getattr(model, "parameters", None),
         nfe=getattr(model, "nfe", None),
+        device=getattr(model, "device", "cpu"),
     )
 
 

@@ -30,7 +30,9 @@ class ModelReadouts:
 
     def __init__(self, checkpoint: Path, modality: str, threads: int) -> None:
         torch.set_num_threads(threads)
-        self._model = CLDTrans.from_pretrained(str(checkpoint)).to(best_device()).eval()
+        place = best_device()
+        self._model = CLDTrans.from_pretrained(str(checkpoint)).to(place).eval()
+        self.device = str(place)
         self._modality = modality
         self.parameters = sum(p.numel() for p in self._model.parameters())
         self.nfe: float | None = None

@@ -197,7 +197,9 @@ class FineTuned:
         torch.set_num_threads(threads)
         torch.manual_seed(seed)
         self.config, self.task, self.modality, self.seed = config, task, modality, seed
-        self.model = CLDTrans.from_pretrained(str(checkpoint)).to(best_device())
+        place = best_device()
+        self.model = CLDTrans.from_pretrained(str(checkpoint)).to(place)
+        self.device = str(place)
         self.name = method
         self.parameters: int | None = sum(p.numel() for p in self.model.parameters())
         self.nfe: float | None = None
