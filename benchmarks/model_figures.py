@@ -10,6 +10,11 @@ intervals (bootstrap over worlds or discharges, all methods on the same draws).
 
 fresh weights : the network adds nothing yet to its fixed reading of the evidence, whatever the seed
 features alone : significance and lag of the closed-form conditional fit, without that reading
+ridge : largest coefficient of each pair in a ridge regression on all channels' past, on the first worlds
+
+Worlds come in two difficulties. In the plain ones ridge regression finds 0.91 to 0.95 of the edges' order;
+in the narrow ones rhythms are so narrow that 10 s hold few independent samples, and `fit_ldsem` misses half
+of the edges.
 """
 
 import argparse
@@ -38,7 +43,8 @@ from cldtrans.training.stage1 import pretraining_rows
 
 RATE, WINDOW_S, LAGS_S, TAU_MAX_S = 160.0, 10.0, (1 / 160, 0.25), 0.3
 CHANNELS, SNR_DB = (6, 12, 24), (10.0, 5.0, 0.0)
-SPECTRA = ("AR", "seizure-like", "ECG-like")
+SPECTRA = {"plain": ("AR", "seizure-like", "ECG-like"), "narrow": ("narrow seizure-like", "narrow ECG-like")}
+RIDGE = 3000.0  # of unit-variance channels; the best of 100, 1000, 3000 on such worlds
 RESAMPLES, BATCH = 500, 8
 
 
@@ -53,11 +59,13 @@ def poles(rng: np.random.Generator, kind: str) -> np.ndarray:
         found = pair(rng.uniform(0.5, 0.9), rng.uniform(3, 28)) + pair(
             rng.uniform(0.3, 0.8), rng.uniform(5, 40)
         )
-    elif kind == "seizure-like":  # 3-4 Hz with its harmonic
+    elif kind.endswith("seizure-like"):  # 3-4 Hz with its harmonic
         base = rng.uniform(3, 4)
-        found = [*pair(0.97, base), *pair(0.9, 2 * base)]
+        radius, second = (0.97, 0.9) if "narrow" in kind else (0.88, 0.78)
+        found = [*pair(radius, base), *pair(second, 2 * base)]
     else:  # slow waves and a complex of 8-15 Hz
-        found = [rng.uniform(0.85, 0.95), *pair(rng.uniform(0.8, 0.9), rng.uniform(8, 15))]
+        low = 0.85 if "narrow" in kind else 0.78
+        found = [rng.uniform(low, low + 0.1), *pair(rng.uniform(low - 0.05, low + 0.05), rng.uniform(8, 15))]
     own = np.zeros(6)
     own[: len(found)] = -np.poly(found).real[1:]
     return own
@@ -76,7 +84,7 @@ def draw_world(n_channels: int, kind: str, seed: int) -> World:
     """One 10-s window; heavy-tailed bursts drive the ECG-like ones."""
     rng = np.random.default_rng([seed, n_channels])
     own = np.stack([poles(rng, kind) for _ in range(n_channels)])
-    innovation = "student" if kind == "ECG-like" else "laplace"
+    innovation = "student" if kind.endswith("ECG-like") else "laplace"
     sample = simulate_ldsem(
         n_channels,
         WINDOW_S,
@@ -89,6 +97,20 @@ def draw_world(n_channels: int, kind: str, seed: int) -> World:
         seed=int(rng.integers(2**31)),
     )
     return World(sample.x[0], sample.support, np.nan_to_num(sample.tau) * RATE)
+
+
+def ridge(x: np.ndarray) -> np.ndarray:
+    """Largest coefficient of each pair [C, C] in the ridge regression of every channel on all others' lags.
+
+    A regression of one variable on the rest is a column of the inverse of their Gram matrix.
+    """
+    n_channels = len(x)
+    n_lags = round(TAU_MAX_S * RATE) + 1
+    past = np.lib.stride_tricks.sliding_window_view(x / x.std(1, keepdims=True), n_lags, axis=1)
+    regressors = past[..., ::-1].transpose(0, 2, 1).reshape(n_channels * n_lags, -1)
+    precision = np.linalg.inv(regressors @ regressors.T + RIDGE * np.eye(len(regressors)))
+    now = n_lags * np.arange(n_channels)
+    return np.abs(precision[now] / precision[now, now, None]).reshape(n_channels, n_channels, n_lags).max(2)
 
 
 Method = Callable[[Tensor, Tensor], Lags]
@@ -181,34 +203,38 @@ def read(infer: Method, worlds: list[World]) -> Reading:
 def on_worlds(methods: dict[str, Method], n_worlds: int, n_fits: int) -> list[Contrast]:
     """Edge AUROC and lag errors by number of channels."""
     print("| channels | spectra | worlds | " + " | ".join(f"AUROC, {name}" for name in methods), end=" | ")
-    print("median lag error, samples | on edges fit_ldsem finds | fit_ldsem there |\n|" + "---|" * 9)
+    print("ridge | median lag error, samples | on edges fit_ldsem finds | fit_ldsem there |\n|" + "---|" * 10)
     contrasts = []
     for n_channels in CHANNELS:
         pairs = ~np.eye(n_channels, dtype=bool)
-        truth: list[np.ndarray] = []
-        readings = {name: Reading([], []) for name in methods}
-        for kind in SPECTRA:
-            worlds = [draw_world(n_channels, kind, seed) for seed in range(n_worlds)]
-            mine = [world.support[pairs] for world in worlds]
-            here = {name: read(infer, worlds) for name, infer in methods.items()}
-            for name, reading in here.items():
-                readings[name].scores.extend(reading.scores)
-                readings[name].errors.extend(reading.errors)
-            truth += mine
-            ours, fitted = beside_the_fit(worlds[:n_fits], here["trained"].errors)
-            auroc = [here[name].auroc(mine, np.arange(n_worlds)) for name in methods]
-            print(
-                f"| {n_channels} | {kind} | {n_worlds} | " + " | ".join(f"{a:.3f}" for a in auroc),
-                f"| {np.median(np.concatenate(here['trained'].errors)):.3f} | {ours:.3f} | {fitted:.3f} |",
-                flush=True,
-            )
-        n = len(truth)
-        trained = readings["trained"]
-        auroc = [bootstrap(partial(readings[name].auroc, truth), n) for name in methods]
-        print(f"| {n_channels} | all | {n} | " + " | ".join(map(cell, auroc)), end="")
-        print(f" | {np.median(np.concatenate(trained.errors)):.3f} | | |", flush=True)
-        for name in list(methods)[1:]:
-            contrasts += worlds_contrasts(f"{n_channels} channels", truth, trained, name, readings[name])
+        for difficulty, spectra in SPECTRA.items():
+            truth: list[np.ndarray] = []
+            readings = {name: Reading([], []) for name in methods}
+            for kind in spectra:
+                worlds = [draw_world(n_channels, kind, seed) for seed in range(n_worlds)]
+                mine = [world.support[pairs] for world in worlds]
+                here = {name: read(infer, worlds) for name, infer in methods.items()}
+                for name, reading in here.items():
+                    readings[name].scores.extend(reading.scores)
+                    readings[name].errors.extend(reading.errors)
+                truth += mine
+                ours, fitted = beside_the_fit(worlds[:n_fits], here["trained"].errors)
+                auroc = [here[name].auroc(mine, np.arange(n_worlds)) for name in methods]
+                simple = [ridge(world.x)[pairs] for world in worlds[:n_fits]]
+                order = roc_auc_score(np.concatenate(mine[:n_fits]), np.concatenate(simple))
+                print(
+                    f"| {n_channels} | {kind} | {n_worlds} | " + " | ".join(f"{a:.3f}" for a in auroc),
+                    f"| {order:.3f} | {np.median(np.concatenate(here['trained'].errors)):.3f}",
+                    f"| {ours:.3f} | {fitted:.3f} |",
+                    flush=True,
+                )
+            n, trained = len(truth), readings["trained"]
+            auroc = [bootstrap(partial(readings[name].auroc, truth), n) for name in methods]
+            print(f"| {n_channels} | all {difficulty} | {n} | " + " | ".join(map(cell, auroc)), end="")
+            print(f" | | {np.median(np.concatenate(trained.errors)):.3f} | | |", flush=True)
+            for name in list(methods)[1:]:
+                where = f"{difficulty}, {n_channels} channels"
+                contrasts += worlds_contrasts(where, truth, trained, name, readings[name])
     print()
     return contrasts
 

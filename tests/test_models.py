@@ -16,6 +16,8 @@ from cldtrans.models.covariances import lagged_covariance, standardise  # noqa: 
 from cldtrans.models.graph_ode import GraphODE, VectorField, control_path  # noqa: E402
 from cldtrans.models.heads import HeadSpec  # noqa: E402
 from cldtrans.models.lag_features import lag_features  # noqa: E402
+from cldtrans.models.lag_fit import Sums, fit  # noqa: E402
+from cldtrans.models.lag_search import OWN_LAGS, Grown  # noqa: E402
 from cldtrans.models.motifs import Codebook, perplexity  # noqa: E402
 from cldtrans.models.readouts import READOUTS, focal_scores  # noqa: E402
 from cldtrans.models.resample import resample  # noqa: E402
@@ -235,6 +237,36 @@ def test_lagged_covariance_is_the_plain_sum():
     for m in range(8):
         expected = torch.einsum("bit,bjt->bij", x[..., m:], y[..., : 101 - m]) / 101
         torch.testing.assert_close(table[..., m], expected)
+
+
+def test_least_squares_sums_the_samples_whose_past_is_there():
+    """Sums of sinusoids, whose delays are known everywhere, against a plain sum over those samples."""
+    rng = np.random.default_rng(4)
+    n, max_lag = 500, 20
+    hertz, phase = rng.uniform(0.01, 0.1, (3, 12)), rng.uniform(0, 6, (3, 12))
+
+    def delayed(channel, lag):
+        t = np.arange(n)[:, None] - lag
+        return np.cos(2 * np.pi * hertz[channel] * t + phase[channel]).sum(1) / np.sqrt(6)
+
+    x = torch.from_numpy(np.stack([delayed(c, 0.0) for c in range(3)]))[None]
+    sums = Sums.of(x, max_lag)
+    tau = np.array([[3.37, 17.81], [0.06, 19.9], [8.5, 0.0]])
+    source = torch.tensor([[[1, 2], [0, 2], [0, 1]]])
+    nothing = torch.zeros(1)
+    grown = Grown(
+        torch.arange(3), source, torch.zeros(1, 3, 2), torch.ones(1, 3, 2, dtype=torch.bool), *[nothing] * 8
+    )
+    found = fit(sums, grown, torch.from_numpy(tau)[None])
+    counted = slice(sums.first, sums.last)
+    for i in range(3):
+        own = [delayed(i, p) for p in range(1, OWN_LAGS + 1)]
+        others = [delayed(int(j), lag) for j, lag in zip(source[0, i], tau[i], strict=True)]
+        rows = np.stack(own + others)[:, counted]
+        gram = torch.linalg.inv(found.inverse[0, i]).numpy()
+        np.testing.assert_allclose(gram, rows @ rows.T / n, atol=1e-4)
+        right = gram @ found.coefficient[0, i].numpy()
+        np.testing.assert_allclose(right, rows @ delayed(i, 0.0)[counted] / n, atol=1e-4)
 
 
 @pytest.mark.parametrize("n_channels", [6, 12])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cldtrans.lag import fourier
 
-SINC_TAPS = 8  # on each side, to interpolate covariances
+SINC_TAPS = 12  # on each side, to interpolate covariances
+KAISER = 12.0  # of the window on the sinc: where rhythms are slow, 1e-5 decides about a lag
 FINER = 4  # steps a sample of an interpolated table
 BLOCK = 16  # samples interpolated by one product
 SMOOTH = 15  # bins of a spectrum that are averaged, a multiple of 3
@@ -72,10 +71,12 @@ def finer(wide: Tensor) -> Tensor:
     tap = torch.arange(BLOCK + 2 * SINC_TAPS, device=wide.device)
     whole = torch.arange(SINC_TAPS, SINC_TAPS + BLOCK, device=wide.device)
     phase = torch.arange(FINER, device=wide.device) / FINER
-    distance = (whole[:, None] + phase).reshape(-1) - tap[:, None]
+    distance = ((whole[:, None] + phase).reshape(-1) - tap[:, None]).to(wide.dtype)
     near = (whole.repeat_interleave(FINER) - tap[:, None]).abs() <= SINC_TAPS
-    kernel = torch.sinc(distance) * torch.cos(math.pi * distance / (2 * SINC_TAPS + 2)) ** 2
+    inside = (1 - (distance / (SINC_TAPS + 1)).square()).clamp_min(0).sqrt()
+    kernel = torch.sinc(distance) * torch.special.i0(KAISER * inside)
     kernel = torch.where(near, kernel, 0.0).to(wide.dtype)
+    kernel /= kernel[:, : FINER * BLOCK].sum(0)  # a constant stays the same constant: slow signals count most
     fine = rows.new_empty(len(rows), FINER * n_lags)
     for first in range(0, n_lags, BLOCK):
         some = min(BLOCK, n_lags - first)

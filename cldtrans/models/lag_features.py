@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from cldtrans.models.coherence import timelines
-from cldtrans.models.covariances import SINC_TAPS, finer, lagged_covariance, standardise, two_sided
+from cldtrans.models.covariances import SINC_TAPS, lagged_covariance, standardise, two_sided
+from cldtrans.models.lag_fit import Sums, refine
 from cldtrans.models.lag_score import significance
-from cldtrans.models.lag_search import NOISE_FLOOR, OWN_LAGS, grow, refine
+from cldtrans.models.lag_search import NOISE_FLOOR, OWN_LAGS, grow
 
 __all__ = ["OWN_LAGS", "LagFeatures", "lag_features", "standardise"]
 
@@ -84,11 +85,11 @@ def lag_features(x: Tensor, mask: Tensor, max_lag: int, sources: int) -> LagFeat
     diagonal = torch.arange(n_channels, device=x.device)
     table[:, diagonal, diagonal, 0] += NOISE_FLOOR
     wide = two_sided(table)
-    fine = finer(wide)
+    sums = Sums.of(x, max_lag)
     n_parts = -(-len(x) * n_channels * floats_a_target(n_channels, max_lag, sources) // FLOATS_AT_ONCE)
     at_once = -(-n_channels // n_parts)
     parts = [
-        of_targets(x, wide, fine, pair, slice(first, first + at_once), max_lag, sources)
+        of_targets(wide, sums, pair, slice(first, first + at_once), max_lag, sources)
         for first in range(0, n_channels, at_once)
     ]
     models = {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
@@ -101,12 +102,12 @@ def floats_a_target(n_channels: int, max_lag: int, sources: int) -> int:
 
 
 def of_targets(
-    x: Tensor, wide: Tensor, fine: Tensor, pair: Tensor, targets: slice, max_lag: int, sources: int
+    wide: Tensor, sums: Sums, pair: Tensor, targets: slice, max_lag: int, sources: int
 ) -> dict[str, Tensor]:
     """What the models of some targets say: fields of `LagFeatures`, [B, C', ...]."""
-    pair = pair[:, targets]
+    x, pair = sums.x, pair[:, targets]
     grown = grow(wide, pair, targets, max_lag, min(sources, x.shape[1] - 1), x.shape[-1])
-    found = significance(x, fine, grown, refine(fine, grown, max_lag), max_lag)
+    found = significance(sums, grown, refine(sums, grown))
     count = torch.zeros(pair.shape, dtype=x.dtype, device=x.device)
     selected = count.scatter_add(2, grown.source, grown.used.to(x.dtype)) > 0
 

@@ -110,9 +110,12 @@ class LagInference(nn.Module):
         prior_logit, prior_choice = reading(evidence, mask, max_lag)
         choice = F.log_softmax(prior_choice + CHOICE_GAIN * delta[..., 2:], -1)
         candidates = candidate_lags(evidence, max_lag)
-        tau = (choice.exp() * candidates).sum(-1).clamp(0, max_lag)
+        # The likeliest candidate: a mean of candidates is none of them. Gradients are those of the mean.
+        mean = (choice.exp() * candidates).sum(-1)
+        tau = candidates.gather(-1, choice.argmax(-1, keepdim=True))[..., 0]
         if self.integer:
-            tau = tau + (tau.round() - tau).detach()
+            tau = tau.round()
+        tau = tau + (mean - mean.detach())
         logit = prior_logit + delta[..., 0]
         spread = F.softplus(delta[..., 1] - 1.0)
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from cldtrans.lag import fourier
 from cldtrans.models.covariances import SINC_TAPS, covariance_at, finer, lagged_covariance, peak
-from cldtrans.models.lag_search import NOISE_FLOOR, OWN_LAGS, Fit, Grown, fit, fit_beside, moved, subtract
+from cldtrans.models.lag_fit import Fit, Sums, fit, fit_beside, moved
+from cldtrans.models.lag_search import NOISE_FLOOR, OWN_LAGS, Grown, subtract
 
 BINS = 64  # of a spectrum whose phases follow from one another
 
@@ -36,11 +37,12 @@ class Significance:
     partial_weight: Tensor  # [B, C', C]
 
 
-def significance(x: Tensor, fine: Tensor, grown: Grown, tau: Tensor, max_lag: int) -> Significance:
-    """From the grown models with refined lags `tau` [B, C', K] and the windows x [B, C, T] themselves."""
+def significance(sums: Sums, grown: Grown, tau: Tensor) -> Significance:
+    """From the grown models with refined lags `tau` [B, C', K] and the windows themselves."""
+    x, max_lag = sums.x, sums.max_lag
     n_samples = x.shape[-1]
-    first = fit(fine, grown, tau, max_lag)
-    e = residuals(x, first, max_lag)
+    first = fit(sums, grown, tau)
+    e = residuals(x, first, max_lag)[..., sums.first : sums.last]
     deviation = e.square().mean(-1, keepdim=True).sqrt().clamp_min(NOISE_FLOOR)
     psi = torch.tanh(2 * e / deviation)
     slope = (2 * (1 - psi.square()) / deviation).mean(-1)
@@ -51,6 +53,7 @@ def significance(x: Tensor, fine: Tensor, grown: Grown, tau: Tensor, max_lag: in
     slope = torch.where(heavy, slope, 1.0)
     spread = torch.where(heavy, spread, deviation[..., 0].square())
     psi = torch.where(heavy[..., None], psi, e)
+    psi = F.pad(psi, (sums.first, n_samples - sums.last))
     ahead = F.pad(x, (0, SINC_TAPS))[..., SINC_TAPS:]
     wide = lagged_covariance(psi, ahead, max_lag + 2 * SINC_TAPS)  # lags -SINC_TAPS .. max_lag + SINC_TAPS
     against = finer(wide)  # from lag 0
@@ -60,10 +63,10 @@ def significance(x: Tensor, fine: Tensor, grown: Grown, tau: Tensor, max_lag: in
         right = covariance_at(against, 0, me, at.channel, at.lag) * at.live
         return (at.inverse @ right[..., None])[..., 0] / slope[..., None]
 
-    beside = fit_beside(fine, grown, tau, max_lag)
+    beside = fit_beside(sums, grown, tau)
     better = moved(tau, beside.coefficient + step(beside), grown.used, max_lag)
     tau = torch.where(heavy[..., None], better, tau)
-    last = fit(fine, grown, tau, max_lag)
+    last = fit(sums, grown, tau)
     coefficient = last.coefficient + step(last)
     variance = (last.inverse.diagonal(dim1=-2, dim2=-1) * (spread / slope.square())[..., None]).clamp_min(
         1e-12

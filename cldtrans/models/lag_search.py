@@ -5,7 +5,7 @@ For each target i a linear model is grown,
     x_i(t) = sum_p a_ip x_i(t - p) + sum_k w_k x_{j_k}(t - tau_k) + e_i(t),
 
 first its own past, then one source and whole-sample lag at a time (the candidate that reduces the residual
-variance most, given what is already in), last all lags refined to fractions of a sample.
+variance most, given what is already in). `lag_fit` then refines the lags to fractions of a sample.
 
 Source of the growing: Chen, Billings & Luo 1989, doi:10.1080/00207178908953472 (orthogonal least squares).
 """
@@ -18,13 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cldtrans.models.covariances import FINER, covariance_at
-
 OWN_LAGS = 6  # order of a channel's own filter
 NOISE_FLOOR = 1e-6  # white noise added to unit-variance channels: bounds what empty bands and ties can do
 TINY = 10 * NOISE_FLOOR * 1e-2  # variance below which nothing is left of a candidate
-STEP = 0.3  # samples on each side of a lag between which a Gauss-Newton step interpolates
-STEPS = 3
 
 
 @dataclass
@@ -43,18 +39,6 @@ class Grown:
     rows: Tensor  # [P + K, B, C', candidates] covariances with the regressors, made orthonormal in order
     factor: Tensor  # [B, C', P, P] Cholesky factor of the own past's Gram matrix
     scale: Tensor  # [B, C', K] standard deviation of each selected regressor given the ones before it
-
-
-@dataclass
-class Fit:
-    """Least squares of each of C' targets on its own past and its sources at given lags."""
-
-    channel: Tensor  # [B, C', P + K] of each regressor
-    lag: Tensor  # [B, C', P + K] samples
-    live: Tensor  # [B, C', P + K] 1 or 0
-    coefficient: Tensor  # [B, C', P + K]
-    inverse: Tensor  # [B, C', P + K, P + K] of the Gram matrix
-    noise: Tensor  # [B, C'] residual variance
 
 
 def grow(wide: Tensor, pair: Tensor, targets: slice, max_lag: int, steps: int, n_samples: int) -> Grown:
@@ -145,66 +129,3 @@ def subtract(values: Tensor, shares: Tensor, rows: Tensor) -> None:
     """
     for k, row in enumerate(rows):
         values.addcmul_(shares[..., k, None], row, value=-1)
-
-
-def refine(fine: Tensor, grown: Grown, max_lag: int) -> Tensor:
-    """Lags [B, C', K] to fractions of a sample, by Gauss-Newton steps on the interpolated covariances."""
-    tau = grown.lag.to(fine.dtype)
-    for _ in range(STEPS):
-        near = fit_beside(fine, grown, tau, max_lag)
-        tau = moved(tau, near.coefficient, grown.used, max_lag)
-    return tau
-
-
-def fit_beside(fine: Tensor, grown: Grown, tau: Tensor, max_lag: int) -> Fit:
-    """The fit with each source twice, `STEP` earlier and later."""
-    return fit(fine, grown, tau, max_lag, (-STEP, STEP))
-
-
-def moved(tau: Tensor, coefficient: Tensor, used: Tensor, max_lag: int) -> Tensor:
-    """Lags moved to where the shares of the earlier and the later copy point."""
-    early, late = coefficient[..., OWN_LAGS:].chunk(2, -1)
-    total = early + late
-    move = STEP * (late - early) / torch.where(total.abs() < 1e-6, torch.full_like(total, 1e-6), total)
-    return torch.where(used, tau + move.clamp(-0.7, 0.7), tau).clamp(0, max_lag)
-
-
-def fit(fine: Tensor, grown: Grown, tau: Tensor, max_lag: int, shifts: tuple[float, ...] = (0.0,)) -> Fit:
-    """Least squares with the sources at lags `tau` [B, C', K], or each once a shift of them (S in all).
-
-    Covariances that recur are looked up once: between sources they depend on the difference of two shifts,
-    and with the target's past, lags 0..P, lag 0 gives the right-hand side.
-    """
-    b, c, k = tau.shape
-    n_own, n_all = OWN_LAGS, OWN_LAGS + k * len(shifts)
-    me = grown.target[None, :, None]
-    past = torch.arange(n_own + 1, device=fine.device)
-    late = torch.cat([tau + shift for shift in shifts], -1)  # [B, C', S K]
-    source, used = (value.repeat(1, 1, len(shifts)) for value in (grown.source, grown.used.to(fine.dtype)))
-    channel = torch.cat([me.expand(b, c, n_own), source], -1)
-    lag = torch.cat([past[1:].to(fine.dtype).expand(b, c, n_own), late], -1)
-    live = torch.cat([torch.ones_like(lag[..., :n_own]), used], -1)
-
-    auto = fine.diagonal(dim1=1, dim2=2)[:, FINER * max_lag :: FINER].transpose(1, 2)[:, grown.target]
-    since = late[..., None, :] - past[:, None]
-    before = covariance_at(fine, -max_lag, me[..., None], source[..., None, :], since) * used[..., None, :]
-    after = covariance_at(fine, -max_lag, source[..., None, :], me[..., None], -since[..., 1:, :])
-    apart = tau[..., None, :] - tau[..., :, None]
-    moves = sorted({later - earlier for earlier in shifts for later in shifts})
-    first, second = grown.source[:, :, None, :, None], grown.source[:, :, None, None, :]
-    between = covariance_at(fine, -max_lag, first, second, torch.stack([apart + m for m in moves], 2))
-    gram = fine.new_empty(b, c, n_all, n_all)
-    gram[..., :n_own, :n_own] = auto[..., (past[1:, None] - past[1:]).abs()]
-    gram[..., :n_own, n_own:] = before[..., 1:, :]
-    gram[..., n_own:, :n_own] = (after * used[..., None, :]).mT
-    for row, earlier in enumerate(shifts):
-        for column, later in enumerate(shifts):
-            block = gram[..., n_own + row * k :, n_own + column * k :][..., :k, :k]
-            block.copy_(between[:, :, moves.index(later - earlier)])
-    gram[..., n_own:, n_own:] *= used[..., :, None] * used[..., None, :]
-    gram.diagonal(dim1=-2, dim2=-1).add_(NOISE_FLOOR + 1 - live)
-    right = torch.cat([auto[..., 1 : n_own + 1], before[..., 0, :]], -1)
-    inverse = torch.linalg.inv(gram)
-    coefficient = (inverse @ right[..., None])[..., 0]
-    noise = (auto[..., 0] - (coefficient * right).sum(-1)).clamp_min(NOISE_FLOOR)
-    return Fit(channel, lag, live, coefficient, inverse, noise)

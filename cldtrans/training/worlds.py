@@ -27,6 +27,7 @@ from cldtrans.training.loader import ShardCorpus
 N_WINDOWS = 1 << 20  # numbers of windows: never exhausted
 MARGIN = 400  # samples of the circular record outside the window
 MAX_GAIN = 0.9
+MAX_PATH_GAIN = 3.0  # about that of one edge where there are no loops
 CHANNELS = (4, 24)  # drawn log-uniformly, one number a batch
 WINDOW_SAMPLES = {"eeg": (960, 1600), "ecg": (2000, 3000)}
 SPREAD_SHARE = 0.4
@@ -131,10 +132,13 @@ def network_world(
     length = fft.next_fast_len(n_samples + MARGIN, real=True)
     frequency = np.fft.rfftfreq(length)
     own = _own_filters(rng, n_channels, frequency, rate_hz)  # [F, C]
-    gain = np.abs(weight)[None] / np.abs(own[::8, :, None])
-    radius = max(_radius(g) for g in gain[:: max(1, len(gain) // 32)])
-    if radius > MAX_GAIN:
-        weight *= MAX_GAIN / radius
+    quiet = np.abs(own)
+    some = np.union1d(
+        np.arange(0, len(own), max(1, len(own) // 32)), quiet.argmin(0)
+    )  # resonances are narrow
+    gains = np.abs(weight) / quiet[some, :, None]
+    loops, paths = (max(_radius(g) for g in each) for each in (gains, (gains + gains.transpose(0, 2, 1)) / 2))
+    weight /= max(1.0, loops / MAX_GAIN, paths / MAX_PATH_GAIN)
     e = fft.rfft(_innovations(rng, (n_channels, length), modality, rate_hz))
     matrix = (-weight * np.exp(-2j * np.pi * frequency[:, None, None] * lag)).astype(np.complex64)
     diagonal = np.arange(n_channels)
@@ -200,13 +204,22 @@ def _draw_graph(rng: np.random.Generator, n_channels: int) -> np.ndarray:
 def _own_filters(
     rng: np.random.Generator, n_channels: int, frequency: np.ndarray, rate_hz: float
 ) -> np.ndarray:
-    """`1 - a_i(f)` [F, C]: up to three resonances or real poles a channel."""
+    """`1 - a_i(f)` [F, C]: up to three resonances or real poles a channel.
+
+    As in recordings, the channels of a window may share their rhythms, narrow ones too: then neither spectra
+    nor the phases of one rhythm tell who drives whom.
+    """
     z = np.exp(-2j * np.pi * frequency)
     response = np.ones((len(frequency), n_channels), dtype=complex)
-    largest = rng.choice([0.0, 0.8, 0.92, 0.97])
+    largest, least = rng.choice([0.0, 0.8, 0.92, 0.97]), rng.uniform(0.3, 1.0)
+    highest = min(45.0, 0.4 * rate_hz)
+    shared = rng.random() < 0.6
     for _ in range(int(rng.integers(1, 4))):
-        radius = largest * rng.uniform(0.3, 1.0, n_channels)
-        hertz = rng.uniform(0.0, min(45.0, 0.4 * rate_hz), n_channels)
+        radius = largest * rng.uniform(least, 1.0, n_channels)
+        hertz = rng.uniform(0.0, highest, n_channels)
+        if shared:
+            centre, width = np.exp(rng.uniform(np.log(1.0), np.log(30.0))), rng.uniform(0.1, 0.6)
+            hertz = (centre * (1 + rng.uniform(-width, width, n_channels))).clip(0.0, highest)
         pole = radius * np.exp(2j * np.pi * hertz / rate_hz)
         pair = (1 - pole * z[:, None]) * (1 - pole.conj() * z[:, None])
         single = 1 - radius * z[:, None]
