@@ -59,7 +59,7 @@ def test_two_processes_equal_one_with_the_joint_batch(tmp_path):
     one, joint = history(tmp_path / "one"), torch.load(tmp_path / "one-0.pt")
     assert len(one) == 20 and joint["codebooks.eeg.updates"] > 5 and joint["codebooks.ecg.updates"] > 5
     terms = {key for row in one for key in row}
-    assert {"smoothness", "ldsem", "edge", "loss/eegmmidb", "loss/ptbxl", "loss/worlds-eeg"} <= terms
+    assert {"smoothness", "ldsem", "edge", "nfe", "loss/eegmmidb", "loss/ptbxl", "loss/worlds-eeg"} <= terms
     for name, config in (("two", whole), ("two-in-parts", parts)):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

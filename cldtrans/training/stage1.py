@@ -79,6 +79,7 @@ class Objective:
         size = model.config.codebook_size
         terms["perplexity"] = perplexity(encoding.codes.index[mask], size).to(x.dtype).expand(len(x))
         terms["latent_variance"] = path.detach().var(2).mean((1, 2))
+        terms["nfe"] = torch.full_like(terms["latent_variance"], encoding.trajectory.nfe)
         return terms
 
     def _crop(self, batch: Batch) -> Tensor:
