@@ -237,6 +237,16 @@ def test_missing_file(tmp_path: Path) -> None:
         read_edf(tmp_path / "none.edf")
 
 
+@pytest.mark.parametrize(("channels", "header"), [(b"9E20", b"2.3E23  "), (b"1E20", b"768     ")])
+def test_a_damaged_count_asks_for_no_memory(
+    tmp_path: Path, plain: list[np.ndarray], channels: bytes, header: bytes
+) -> None:
+    content = edf_bytes(plain)
+    content[252:256], content[184:192] = channels, header
+    with pytest.raises(DataError, match="header bytes"):
+        read_edf(write(tmp_path / "fuzz.edf", content))
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_damage_is_a_data_error_or_readable(

@@ -82,23 +82,23 @@ def read_header(path: Path) -> EdfHeader:
                     "this is no EDF or BDF file"
                 )
             n_channels = _count(fixed[252:256], f"{path}: number of channels", least=1)
+            expected_header = FIXED_BYTES * (n_channels + 1)
+            header_bytes = _count(fixed[184:192], f"{path}: number of header bytes", least=FIXED_BYTES)
+            if header_bytes != expected_header:
+                raise DataError(
+                    f"{path}: expected {expected_header} header bytes for {n_channels} channels, found the "
+                    f"number {header_bytes}; the header is damaged, fetch the file again"
+                )
+            if size < expected_header:  # before reading: a damaged number may ask for any amount of memory
+                raise DataError(
+                    f"{path}: expected {expected_header} header bytes, found {size}; "
+                    "the file is truncated, fetch it again"
+                )
             fields = file.read(FIXED_BYTES * n_channels)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror or error}); check the file and fetch it again"
         ) from error
-    expected_header = FIXED_BYTES * (n_channels + 1)
-    header_bytes = _count(fixed[184:192], f"{path}: number of header bytes", least=FIXED_BYTES)
-    if header_bytes != expected_header:
-        raise DataError(
-            f"{path}: expected {expected_header} header bytes for {n_channels} channels, found the number "
-            f"{header_bytes}; the header is damaged, fetch the file again"
-        )
-    if len(fields) < FIXED_BYTES * n_channels:
-        raise DataError(
-            f"{path}: expected {expected_header} header bytes, found {FIXED_BYTES + len(fields)}; "
-            "the file is truncated, fetch it again"
-        )
     record_s = _number(_text(fixed[244:252]), f"{path}: duration of a record")
     if record_s < 0:
         raise DataError(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from cldtrans.lag.inference import Layout, information, inverse_of
+from cldtrans.lag.inference import Layout, damped_inverse, information
 from cldtrans.lag.likelihood import (
     Evaluation,
     Innovation,
@@ -42,7 +42,7 @@ def refine(
     for step in range(max_steps):
         if inverse is None:
             layout, hessian, _ = information(data, model, innovation, at)
-            inverse, fresh, moved = inverse_of(hessian), True, 0.0
+            inverse, fresh, moved = damped_inverse(hessian), True, 0.0
         slope = layout.pack(*gradient(data, model, at))
         change = -inverse @ slope
         expected = -0.5 * float(slope @ change)
