@@ -182,6 +182,11 @@ class Reading:
         scores = np.concatenate([self.scores[i] for i in draw])
         return float(roc_auc_score(np.concatenate([truth[i] for i in draw]), scores))
 
+    def within(self, truth: list[np.ndarray]) -> np.ndarray:
+        """AUROC of each world by itself: what one window tells, however logits compare between windows."""
+        pairs = zip(truth, self.scores, strict=True)
+        return np.array([roc_auc_score(t, s) if 0 < t.mean() < 1 else np.nan for t, s in pairs])
+
     def mean_error(self, draw: np.ndarray) -> float:
         return float(np.concatenate([self.errors[i] for i in draw]).mean())
 
@@ -221,7 +226,7 @@ def on_worlds(methods: dict[str, Method], n_worlds: int, n_fits: int) -> list[Co
                 ours, fitted = beside_the_fit(worlds[:n_fits], here["trained"].errors)
                 auroc = [here[name].auroc(mine, np.arange(n_worlds)) for name in methods]
                 simple = [ridge(world.x)[pairs] for world in worlds[:n_fits]]
-                order = roc_auc_score(np.concatenate(mine[:n_fits]), np.concatenate(simple))
+                order = Reading(simple, []).auroc(mine, np.arange(len(simple))) if simple else np.nan
                 print(
                     f"| {n_channels} | {kind} | {n_worlds} | " + " | ".join(f"{a:.3f}" for a in auroc),
                     f"| {order:.3f} | {np.median(np.concatenate(here['trained'].errors)):.3f}",
@@ -244,9 +249,11 @@ def worlds_contrasts(
 ) -> list[Contrast]:
     n = len(truth)
     gain = bootstrap(lambda d: trained.auroc(truth, d) - other.auroc(truth, d), n)
+    alone = bootstrap(partial(_mean, trained.within(truth) - other.within(truth)), n)
     closer = bootstrap(lambda d: other.mean_error(d) - trained.mean_error(d), n)
     return [
-        Contrast(f"edge AUROC, {where}", name, n, gain),
+        Contrast(f"edge AUROC of all windows' pairs, {where}", name, n, gain),
+        Contrast(f"edge AUROC within a window, {where}", name, n, alone),
         Contrast(f"mean lag error (samples less), {where}", name, n, closer),
     ]
 
@@ -306,7 +313,7 @@ def planted_leads(methods: dict[str, Method], windows: ShardSet, trials: int) ->
 
 
 def _mean(values: np.ndarray, draw: np.ndarray) -> float:
-    return float(values[draw].mean())
+    return float(np.nanmean(values[draw]))
 
 
 @torch.inference_mode()
