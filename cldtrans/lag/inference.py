@@ -173,10 +173,13 @@ def inverse_of(matrix: np.ndarray) -> np.ndarray:
 
 
 def damped_inverse(matrix: np.ndarray) -> np.ndarray:
-    """As `inverse_of`, for the direction of a step: where singular, the diagonal is raised instead.
+    """As `inverse_of`, for the direction of a step: where large and singular, the diagonal is raised instead.
 
-    An eigendecomposition costs thirty times a factorisation, and 64 channels of an EEG need one a step.
+    That is coarser: with half of the band missing a search ended at other edges. But an eigendecomposition
+    costs thirty times a factorisation, and 64 channels of an EEG need one a step.
     """
+    if len(matrix) < LARGE:
+        return inverse_of(matrix)
     scaled, scale = _unit_diagonal(matrix)
     for ridge in RIDGES:
         inverse = _cholesky_inverse(scaled + ridge * np.eye(len(scaled)))
@@ -199,6 +202,10 @@ def _cholesky_inverse(scaled: np.ndarray) -> np.ndarray | None:
         return None
     lower, _ = dpotri(factor, lower=1)
     return np.tril(lower) + np.tril(lower, -1).T
+
+
+LARGE = 500
+"""Parameters from which an eigendecomposition a step takes too long."""
 
 
 RIDGES = (0.0, 1e-6, 1e-4, 1e-2, 1.0)
