@@ -69,7 +69,7 @@ def main() -> None:
         panels[1, column].set_xlabel(LABELS[what])
     panels[0, 0].set_ylabel("processor seconds a window")
     panels[1, 0].set_ylabel("MB a window")
-    panels[0, 0].legend(frameon=False)
+    panels[0, -1].legend(frameon=False, loc="upper right")
     if options.figure:
         with atomic_path(options.figure) as path:
             figure.savefig(path, dpi=150, format="png")
