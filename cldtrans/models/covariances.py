@@ -99,7 +99,11 @@ def covariance_at(fine: Tensor, first: int, i: Tensor, j: Tensor, lag: Tensor) -
     at = left.long().add_(row).sub_(1)
     flat = fine.view(-1)
     a, b, c, d = (flat[step:][at] for step in range(4))
-    # Newton's polynomial through 0, 1, -1 and 2
+    return cubic(a, b, c, d, u)
+
+
+def cubic(a: Tensor, b: Tensor, c: Tensor, d: Tensor, u: Tensor) -> Tensor:
+    """Newton's polynomial through a, b, c, d at -1, 0, 1, 2, at places u; a and d are overwritten."""
     slope = c - b
     bend = a.sub_(b).add_(slope)
     third = d.sub_(c).sub_(slope).sub_(bend)

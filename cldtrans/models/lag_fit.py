@@ -14,7 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cldtrans.models.covariances import FINER, SINC_TAPS, covariance_at, finer, lagged_covariance, two_sided
+from cldtrans.models.covariances import (
+    FINER,
+    SINC_TAPS,
+    covariance_at,
+    cubic,
+    finer,
+    lagged_covariance,
+    two_sided,
+)
 from cldtrans.models.lag_search import NOISE_FLOOR, OWN_LAGS, Grown
 
 STEP = 0.3  # samples on each side of a lag between which a Gauss-Newton step interpolates
@@ -70,12 +78,7 @@ def _delayed(fine: Tensor, channel: Tensor, begin: Tensor, n_samples: int) -> Te
     a, b, c, d = (
         stretch[batch, channel, (at + step) % FINER, (at + step) // FINER] for step in (-1, 0, 1, 2)
     )
-    # Newton's polynomial through 0, 1, -1 and 2
-    slope = c - b
-    bend = a.sub_(b).add_(slope)
-    third = d.sub_(c).sub_(slope).sub_(bend)
-    value = third.div_(6).mul_(u + 1).add_(bend.mul_(0.5)).mul_(u - 1)
-    return value.add_(slope).mul_(u).add_(b)
+    return cubic(a, b, c, d, u)
 
 
 @dataclass
