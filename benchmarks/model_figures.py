@@ -34,7 +34,7 @@ from cldtrans.data.shards import ShardSet
 from cldtrans.evaluation.focal_lead import planted_cases
 from cldtrans.lag import fit_ldsem, simulate_ldsem
 from cldtrans.models import CLDTrans
-from cldtrans.models.lag_features import lag_features, standardise
+from cldtrans.models.lag_features import Covariances, standardise
 from cldtrans.models.lag_inference import LagInference, Lags
 from cldtrans.models.motifs import RATE_HZ, perplexity
 from cldtrans.models.readouts import focal_scores
@@ -125,7 +125,8 @@ def networks(checkpoint: Path) -> dict[str, Method]:
 
     def features(x: Tensor, mask: Tensor) -> Lags:
         signal, alive = standardise(x.double(), mask)
-        evidence = lag_features(signal, alive, inference.max_lag("eeg"), inference.sources).to(x.dtype)
+        covariances = Covariances.of(signal, alive, inference.max_lag("eeg"))
+        evidence = covariances.features(inference.sources).to(x.dtype)
         lags = fresh.lag_inference(x, mask, "eeg")
         logit = 4.0 * (torch.log1p(evidence.score) - np.log(6.0))
         return Lags(
@@ -137,6 +138,7 @@ def networks(checkpoint: Path) -> dict[str, Method]:
             own=lags.own,
             candidates=lags.candidates,
             choice=lags.choice,
+            draft_logit=logit,
         )
 
     return {

@@ -353,7 +353,8 @@ def peak_bytes(n: int, folder: Path) -> int:
 
 def test_memory_does_not_grow_with_the_corpus(tmp_path):
     build(Synthetic(2, 61.0), tmp_path / "warm", settings_of(shards=1), tmp_path / "warm")
-    few, many = peak_bytes(4, tmp_path / "few"), peak_bytes(64, tmp_path / "many")
+    # Enough even in the smaller corpus for threads to hold at some time all that they can hold together.
+    few, many = peak_bytes(24, tmp_path / "few"), peak_bytes(96, tmp_path / "many")
     size = (tmp_path / "many" / "shard-00000.npy").stat().st_size
     assert many - few < 0.05 * size  # the index, not the windows
 

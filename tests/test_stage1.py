@@ -32,6 +32,7 @@ WEIGHTS = {
     "smoothness": 0.01,
     "energy": 0.001,
     "fill": 0.5,
+    "draft": 1.0,
     "edge": 1.0,
     "lag": 0.3,
     "lead": 0.3,

@@ -11,7 +11,7 @@ parameter before this point.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from cldtrans.models.lag_fit import Sums, refine
 from cldtrans.models.lag_score import significance
 from cldtrans.models.lag_search import NOISE_FLOOR, OWN_LAGS, grow
 
-__all__ = ["OWN_LAGS", "LagFeatures", "lag_features", "standardise"]
+__all__ = ["OWN_LAGS", "Covariances", "LagFeatures", "standardise"]
 
 
 @dataclass
@@ -67,63 +67,86 @@ def taper(n_samples: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return weight / weight.square().mean().sqrt()
 
 
-@torch.no_grad()
-def lag_features(x: Tensor, mask: Tensor, max_lag: int, sources: int) -> LagFeatures:
-    """Evidence from windows `x` [B, C, T] (standardised, zeros where not `mask` [B, C]).
+@dataclass
+class Covariances:
+    """Windows in the form in which models of their channels are grown and fitted."""
 
-    Parameters
-    ----------
-    max_lag : end of the lag grid in samples; it begins at 0
-    sources : largest number of sources that a target's model is grown to
-    """
-    n_channels = x.shape[1]
-    pair = mask[:, :, None] & mask[:, None, :]
-    pair = pair & ~torch.eye(n_channels, dtype=torch.bool, device=x.device)
-    times = timelines(x, pair, max_lag)
-    tapered = x * taper(x.shape[-1], x.dtype, x.device)
-    table = lagged_covariance(tapered, tapered, max_lag + SINC_TAPS)
-    diagonal = torch.arange(n_channels, device=x.device)
-    table[:, diagonal, diagonal, 0] += NOISE_FLOOR
-    wide = two_sided(table)
-    sums = Sums.of(x, max_lag)
-    n_parts = -(-len(x) * n_channels * floats_a_target(n_channels, max_lag, sources) // FLOATS_AT_ONCE)
-    at_once = -(-n_channels // n_parts)
-    parts = [
-        of_targets(wide, sums, pair, slice(first, first + at_once), max_lag, sources)
-        for first in range(0, n_channels, at_once)
-    ]
-    models = {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
-    return LagFeatures(**models, height=times.height, later=times.later, misfit=times.misfit, mass=times.mass)
+    wide: Tensor  # [B, C, C, n] of the tapered windows, around lag 0
+    sums: Sums
+    pair: Tensor  # [B, C, C] bool: two different valid channels
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, x: Tensor, mask: Tensor, max_lag: int) -> Covariances:
+        """Of windows `x` [B, C, T] (standardised, zeros where not `mask` [B, C]); lags 0 to `max_lag`."""
+        channel = torch.arange(x.shape[1], device=x.device)
+        pair = mask[:, :, None] & mask[:, None, :]
+        pair[:, channel, channel] = False
+        tapered = x * taper(x.shape[-1], x.dtype, x.device)
+        table = lagged_covariance(tapered, tapered, max_lag + SINC_TAPS)
+        table[:, channel, channel, 0] += NOISE_FLOOR
+        return cls(two_sided(table), Sums.of(x, max_lag), pair)
+
+    @torch.no_grad()
+    def features(self, sources: int) -> LagFeatures:
+        """First evidence: models grown to at most `sources` sources a target, whatever they are."""
+        times = timelines(self.sums.x, self.pair, self.sums.max_lag)
+        models = self._models(sources, None)
+        return LagFeatures(
+            **models, height=times.height, later=times.later, misfit=times.misfit, mass=times.mass
+        )
+
+    @torch.no_grad()
+    def refitted(self, first: LagFeatures, allowed: Tensor, sources: int) -> LagFeatures:
+        """The same with the models of those sources alone that are `allowed` [B, C, C].
+
+        Sources that a model does not need blur what it says of the others, the more the narrower their
+        rhythms: in a quarter-period's distance one lag is nearly as good as another.
+        """
+        allowed = allowed & self.pair
+        models = self._models(min(sources, max(1, int(allowed.sum(2).max()))), allowed)
+        return replace(first, **models)
+
+    def _models(self, sources: int, allowed: Tensor | None) -> dict[str, Tensor]:
+        """Fields of `LagFeatures`, for some targets at a time, which bounds the memory."""
+        n_windows, n_channels = self.pair.shape[:2]
+        floats = floats_a_target(n_channels, self.sums.max_lag, sources)
+        n_parts = -(-n_windows * n_channels * floats // FLOATS_AT_ONCE)
+        at_once = -(-n_channels // n_parts)
+        parts = [
+            self._of_targets(slice(first, first + at_once), sources, allowed)
+            for first in range(0, n_channels, at_once)
+        ]
+        return {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
+
+    def _of_targets(self, targets: slice, sources: int, allowed: Tensor | None) -> dict[str, Tensor]:
+        """What the models of some targets say, [B, C', ...]."""
+        sums, pair = self.sums, self.pair[:, targets]
+        x, max_lag = sums.x, sums.max_lag
+        some = None if allowed is None else allowed[:, targets]
+        grown = grow(self.wide, pair, targets, max_lag, min(sources, x.shape[1] - 1), x.shape[-1], some)
+        found = significance(sums, grown, refine(sums, grown))
+        count = torch.zeros(pair.shape, dtype=x.dtype, device=x.device)
+        selected = count.scatter_add(2, grown.source, grown.used.to(x.dtype)) > 0
+
+        def place(values: Tensor, elsewhere: Tensor) -> Tensor:
+            """[B, C', K] of the selected regressors -> [B, C', C]; unused ones may name any source."""
+            own = torch.zeros_like(elsewhere).scatter_add(2, grown.source, values * grown.used)
+            return torch.where(pair, torch.where(selected, own, elsewhere), 0.0)
+
+        return {
+            "score": place(found.t, found.partial),
+            "tau": place(found.tau, found.partial_lag),
+            "weight": place(found.weight, found.partial_weight),
+            "selected": selected & pair,
+            "own": found.own,
+            "noise": found.noise,
+            "efficiency": found.efficiency,
+            "marginal": torch.where(pair, grown.marginal, 0.0),
+            "marginal_tau": torch.where(pair, grown.marginal_lag.to(x.dtype), 0.0),
+        }
 
 
 def floats_a_target(n_channels: int, max_lag: int, sources: int) -> int:
     """Size of the largest table that growing one target's model takes."""
     return n_channels * (max_lag + 1) * (OWN_LAGS + sources)
-
-
-def of_targets(
-    wide: Tensor, sums: Sums, pair: Tensor, targets: slice, max_lag: int, sources: int
-) -> dict[str, Tensor]:
-    """What the models of some targets say: fields of `LagFeatures`, [B, C', ...]."""
-    x, pair = sums.x, pair[:, targets]
-    grown = grow(wide, pair, targets, max_lag, min(sources, x.shape[1] - 1), x.shape[-1])
-    found = significance(sums, grown, refine(sums, grown))
-    count = torch.zeros(pair.shape, dtype=x.dtype, device=x.device)
-    selected = count.scatter_add(2, grown.source, grown.used.to(x.dtype)) > 0
-
-    def place(values: Tensor, elsewhere: Tensor) -> Tensor:
-        """[B, C', K] of the selected regressors -> [B, C', C]; unused ones may name any source."""
-        own = torch.zeros_like(elsewhere).scatter_add(2, grown.source, values * grown.used)
-        return torch.where(pair, torch.where(selected, own, elsewhere), 0.0)
-
-    return {
-        "score": place(found.t, found.partial),
-        "tau": place(found.tau, found.partial_lag),
-        "weight": place(found.weight, found.partial_weight),
-        "selected": selected & pair,
-        "own": found.own,
-        "noise": found.noise,
-        "efficiency": found.efficiency,
-        "marginal": torch.where(pair, grown.marginal, 0.0),
-        "marginal_tau": torch.where(pair, grown.marginal_lag.to(x.dtype), 0.0),
-    }

@@ -41,13 +41,22 @@ class Grown:
     scale: Tensor  # [B, C', K] standard deviation of each selected regressor given the ones before it
 
 
-def grow(wide: Tensor, pair: Tensor, targets: slice, max_lag: int, steps: int, n_samples: int) -> Grown:
+def grow(
+    wide: Tensor,
+    pair: Tensor,
+    targets: slice,
+    max_lag: int,
+    steps: int,
+    n_samples: int,
+    allowed: Tensor | None = None,
+) -> Grown:
     """Orthogonal least squares for some targets (C') of all windows at once.
 
     `wide` [B, C, C, n] holds covariances around lag 0, `max_lag` on both sides at least; `pair` [B, C', C]
-    tells the sources allowed. For every candidate (source, lag) of a target, `num` is its covariance with
-    the target's residual and `den` its variance, both given the regressors taken so far; `rows` holds its
-    covariances with those regressors after orthonormalisation.
+    tells the sources there are, `allowed` (default: all) those that models may take. For every candidate
+    (source, lag) of a target, `num` is its covariance with the target's residual and `den` its variance,
+    both given the regressors taken so far; `rows` holds its covariances with those regressors after
+    orthonormalisation.
     """
     b, c = wide.shape[:2]
     n_lags = max_lag + 1
@@ -87,7 +96,9 @@ def grow(wide: Tensor, pair: Tensor, targets: slice, max_lag: int, steps: int, n
     for step in range(steps):
         so_far, direction = rows[: n_own + step], rows[n_own + step]
         torch.mul(num, num, out=gain).div_(den)
-        best_gain, best = gain.max(-1)  # [B, C]
+        if allowed is not None:
+            gain.view(shape).mul_(allowed[..., None])
+        best_gain, best = gain.max(-1)  # [B, C']
         use = best_gain > 0
         source, chosen_lag = best // n_lags, best % n_lags
         # <chosen (s, m), candidate (j, l)> = R_sj(l - m)

@@ -252,7 +252,11 @@ def _innovations(
 def _nuisances(
     rng: np.random.Generator, spectrum: np.ndarray, frequency: np.ndarray, rate_hz: float
 ) -> np.ndarray:
-    """Sensor noise, zero-lag mixing, the pass-band of the real recordings: each in some windows."""
+    """Half of the windows as they are; in the others sensor noise, zero-lag mixing, the pass-band of the
+    real recordings, each in some.
+    """
+    if rng.random() < 0.5:
+        return spectrum
     n_channels = len(spectrum)
     if rng.random() < 0.25:
         mixing = np.eye(n_channels) + rng.uniform(0.05, 0.25) * rng.standard_normal((n_channels, n_channels))
