@@ -15,7 +15,7 @@ from cldtrans.models import CLDTrans  # noqa: E402
 from cldtrans.models.covariances import lagged_covariance, standardise  # noqa: E402
 from cldtrans.models.graph_ode import GraphODE, VectorField, control_path  # noqa: E402
 from cldtrans.models.heads import HeadSpec  # noqa: E402
-from cldtrans.models.lag_features import lag_features  # noqa: E402
+from cldtrans.models.lag_features import Covariances  # noqa: E402
 from cldtrans.models.lag_fit import Sums, fit  # noqa: E402
 from cldtrans.models.lag_search import OWN_LAGS, Grown  # noqa: E402
 from cldtrans.models.motifs import Codebook, perplexity  # noqa: E402
@@ -91,12 +91,18 @@ def test_modality_is_guessed_with_a_warning():
         model(torch.randn(1, 16, 1000), 500.0)
 
 
+def as_after_training(model):
+    """Lag networks that say something: fresh ones add nothing."""
+    for network in (model.lag_inference.gate, model.lag_inference.draft, model.lag_inference.final):
+        torch.nn.init.normal_(network.out.weight, std=0.2)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", ["chbmit", "ptbxl"])
 def test_permuted_channels_permute_lags_and_keep_logits(name, dtype):
     shape, rate_hz, modality = MONTAGES[name]
     model = make_model(dtype)
-    torch.nn.init.normal_(model.lag_inference.out.weight, std=0.2)  # as after training
+    as_after_training(model)
     model.attach_head("task", HeadSpec("multilabel", ("a", "b", "c"), modality))
     x = torch.randn(shape, dtype=dtype).cumsum(-1)
     order = torch.randperm(shape[1])
@@ -110,7 +116,7 @@ def test_permuted_channels_permute_lags_and_keep_logits(name, dtype):
 def test_one_stage2_checkpoint_serves_every_montage_in_any_order_of_channels(tmp_path):
     """All of the file's tensors are used; float64 and rk4, so that only the arithmetic's order differs."""
     model = make_model()
-    torch.nn.init.normal_(model.lag_inference.out.weight, std=0.2)  # as after training
+    as_after_training(model)
     for name, kind in (("chbmit", "binary"), ("sleepedf", "multiclass"), ("ptbxl", "multilabel")):
         head = model.attach_head(name, HeadSpec(kind, ("a", "b", "c"), MONTAGES[name][2]))
         head.mean.normal_()
@@ -275,17 +281,18 @@ def test_evidence_finds_edges_and_lags_of_simulated_systems(n_channels):
 
     x, support, tau = worlds(8, n_channels)
     mask = torch.ones(x.shape[:2], dtype=torch.bool)
-    evidence = lag_features(standardise(x, mask)[0], mask, 48, 8)
+    evidence = Covariances.of(standardise(x, mask)[0], mask, 48).features(8)
     pairs = np.broadcast_to(~np.eye(n_channels, dtype=bool), support.shape)
     assert roc_auc_score(support[pairs], evidence.score.numpy()[pairs]) > 0.92
     error = np.abs(evidence.tau.numpy() - tau * 160)[support]
     assert np.median(error) < 0.5
 
 
-def test_fresh_weights_already_read_out_the_leading_channel():
+def test_an_open_gate_reads_out_the_leading_channel():
     """A discharge of 3 spikes a second spreads from one channel to all others: it must win."""
     rng = np.random.default_rng(0)
     model = make_model()
+    model.lag_inference.gate.out.bias.data.fill_(1.0)
     hits = {name: 0 for name in READOUTS}
     for _ in range(8):
         lead = rng.integers(8)

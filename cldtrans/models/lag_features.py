@@ -31,6 +31,8 @@ class LagFeatures:
 
     score: Tensor  # [B, C, C] |t| of the pair's best lag given the other sources
     tau: Tensor  # [B, C, C] its lag
+    tau_error: Tensor  # [B, C, C] standard error of that, at most a quarter of the lag grid, which it is for
+    # pairs that are in no model
     weight: Tensor  # [B, C, C] its coefficient, channels of unit variance
     selected: Tensor  # [B, C, C] bool: in the grown model of the target
     own: Tensor  # [B, C, OWN_LAGS] coefficients of the target's own past in that model
@@ -50,6 +52,7 @@ class LagFeatures:
 
 
 FLOATS_AT_ONCE = 2**21  # of the largest table, over the windows and targets worked on together
+LEAST_ERROR = 0.02  # of a lag, samples
 TAPER = 0.05  # share of a window over which its covariances fade in, and out
 
 
@@ -126,6 +129,7 @@ class Covariances:
         some = None if allowed is None else allowed[:, targets]
         grown = grow(self.wide, pair, targets, max_lag, min(sources, x.shape[1] - 1), x.shape[-1], some)
         found = significance(sums, grown, refine(sums, grown))
+        widest = 0.25 * max_lag
         count = torch.zeros(pair.shape, dtype=x.dtype, device=x.device)
         selected = count.scatter_add(2, grown.source, grown.used.to(x.dtype)) > 0
 
@@ -137,6 +141,9 @@ class Covariances:
         return {
             "score": place(found.t, found.partial),
             "tau": place(found.tau, found.partial_lag),
+            "tau_error": place(
+                found.tau_error.clamp(LEAST_ERROR, widest), torch.full_like(found.partial, widest)
+            ),
             "weight": place(found.weight, found.partial_weight),
             "selected": selected & pair,
             "own": found.own,

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from cldtrans.config import ModelConfig
 from cldtrans.models.lag_features import (
     FLOATS_AT_ONCE,
+    LEAST_ERROR,
     OWN_LAGS,
     Covariances,
     LagFeatures,
@@ -31,17 +32,13 @@ from cldtrans.models.lag_features import (
 from cldtrans.models.motifs import RATE_HZ
 from cldtrans.models.recompute import recomputed
 
-CHOICE_GAIN = 4.0  # of the network's say in the choice, so that it can be nearly hard
+CHOICE_GAIN = 4.0  # of a network's say in a choice, so that it can be nearly hard
 CANDIDATES = 5  # lags offered for each pair: of both rounds' models, marginal, and the timelines of two bands
-N_FEATURES = 30
+N_FEATURES = 34
 N_BETWEEN = 6  # more that the second round sees: of the first
 DRAFTED = -1.0  # logit from which the draft lets a source into the model of a target
-MASS, MASS_SLOPE = 0.1, 60.0  # explained coherence of a window at which the reading changes over
-LEFT, LEFT_SLOPE = (
-    2.2,
-    10.0,
-)  # and |t| of the lower quartile of its pairs: 1.2 to 2.1 in sparse networks, 2.3 up else
-FEW_CHANNELS = 4.0  # so many always fit a timeline
+GATE_WIDTH = 16
+GATE_GAIN = 16.0  # so that a window is soon taken for one kind or the other
 OFF_LINE = 3.0  # samples between a pair's delay and the timeline
 
 
@@ -103,6 +100,29 @@ class PairNetwork(nn.Module):
         return self.out(self.norm(self.mix[1:](hidden)))
 
 
+class Gate(nn.Module):
+    """How much of each window one timeline explains, 0 to 1, in each band [B, 2]; 1/2 with fresh weights.
+
+    It sees the coherence that the timelines explain, and how significant pairs of no special interest stay
+    given all others: a loop of lagged edges near resonance has one rhythm, too, but its models are sparse.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(5, GATE_WIDTH)
+        self.out = nn.Linear(GATE_WIDTH, 2)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, first: LagFeatures, mask: Tensor) -> Tensor:
+        valid = mask.sum(1, keepdim=True).clamp_min(2).to(first.mass.dtype)
+        score = torch.log1p(first.score).masked_fill(~pairs(mask), torch.nan).flatten(1)
+        quartiles = score.nanquantile(torch.tensor([0.25, 0.75]).to(score), 1).nan_to_num(1.0).T
+        known = torch.cat([30 * first.mass - 3, 10 * (quartiles - 1), torch.log(valid) - 2], 1)
+        out = self.out(F.gelu(self.embed(known.to(self.out.weight.dtype))))
+        return torch.sigmoid(GATE_GAIN * out).to(first.mass.dtype)
+
+
 class LagInference(nn.Module):
     """Windows -> `Lags`."""
 
@@ -111,6 +131,7 @@ class LagInference(nn.Module):
         self.tau_max_s = dict(config.tau_max_s)
         self.sources = config.sources
         self.integer = config.lag == "integer"
+        self.gate = Gate()
         self.draft = PairNetwork(N_FEATURES, config.pair_width, 1)
         self.final = PairNetwork(N_FEATURES + N_BETWEEN, config.pair_width, 2 + CANDIDATES)
 
@@ -151,28 +172,26 @@ class LagInference(nn.Module):
 
     def drafted(self, evidence: LagFeatures, mask: Tensor, max_lag: int) -> Tensor:
         """Edge logits [B, C, C] of the first round."""
-        share = coherent_share(evidence, mask)
+        share = self.gate(evidence, mask)
         delta = self.draft(pair_features(evidence, mask, max_lag, share), pairs(mask))
         return edge_reading(evidence, share, max_lag) + delta[..., 0].to(evidence.score.dtype)
 
     def read(self, rounds: Rounds, mask: Tensor, max_lag: int, rate_hz: float) -> Lags:
         """The networks' reading of the evidence."""
         pair, evidence = pairs(mask), rounds.second
-        share = coherent_share(rounds.first, mask)
-        features = torch.cat(
-            [pair_features(evidence, mask, max_lag, share), between_features(rounds, max_lag)], -1
-        )
-        delta = self.final(features, pair).to(evidence.score.dtype)
-        choice = F.log_softmax(lag_reading(evidence, share) + CHOICE_GAIN * delta[..., 2:], -1)
+        share = self.gate(rounds.first, mask)
+        features = [pair_features(evidence, mask, max_lag, share), between_features(rounds, max_lag)]
+        delta = self.final(torch.cat(features, -1), pair).to(evidence.score.dtype)
+        edge, spread, choice = delta.split([1, 1, CANDIDATES], -1)
+        choice = F.log_softmax(lag_reading(evidence, share) + CHOICE_GAIN * choice, -1)
         candidates = candidate_lags(rounds, max_lag)
         # The likeliest candidate: a mean of candidates is none of them. Gradients are those of the mean.
         mean = (choice.exp() * candidates).sum(-1)
-        tau = candidates.gather(-1, choice.argmax(-1, keepdim=True))[..., 0]
+        tau = candidates.gather(-1, choice.argmax(-1, keepdim=True))[..., 0] + (mean - mean.detach())
         if self.integer:
-            tau = tau.round()
-        tau = tau + (mean - mean.detach())
-        logit = edge_reading(evidence, share, max_lag) + delta[..., 0]
-        spread = F.softplus(delta[..., 1] - 1.0)
+            tau = tau + (tau.round() - tau).detach()
+        logit = edge_reading(evidence, share, max_lag) + edge[..., 0]
+        spread = evidence.tau_error * torch.exp(spread[..., 0].clamp(-3, 3))
 
         def keep(value: Tensor) -> Tensor:
             return torch.where(pair, value, 0.0)
@@ -227,21 +246,8 @@ def candidate_lags(rounds: Rounds, max_lag: int) -> Tensor:
     return torch.cat([fitted, rounds.first.later], -1).clamp(0, max_lag)
 
 
-def coherent_share(evidence: LagFeatures, mask: Tensor) -> Tensor:
-    """How much of each window one timeline explains, 0 to 1, in each band [B, 2].
-
-    It does so only where it explains what sparse models of the targets do not: where pairs of no special
-    interest stay significant given all others. A loop of lagged edges near resonance has one rhythm, too.
-    """
-    valid = mask.sum(1, keepdim=True).to(evidence.mass.dtype)
-    explained = evidence.mass * (1 - FEW_CHANNELS / valid.clamp_min(FEW_CHANNELS))
-    left = evidence.score.masked_fill(~pairs(mask), torch.nan).flatten(1).nanquantile(0.25, 1, keepdim=True)
-    unexplained = torch.sigmoid(LEFT_SLOPE * (left.nan_to_num(0.0) - LEFT))
-    return torch.sigmoid(MASS_SLOPE * (explained - MASS)) * unexplained
-
-
 def edge_reading(evidence: LagFeatures, share: Tensor, max_lag: int) -> Tensor:
-    """Edge logit [B, C, C] without any learning, from `share` [B, 2] of `coherent_share`.
+    """Edge logit [B, C, C] before the networks' corrections, from `share` [B, 2] of the gate.
 
     The significance of the conditional fit counts where channels have a life of their own; where one
     timeline explains the coherence of the window, so that conditioning explains everything by everything,
@@ -255,7 +261,7 @@ def edge_reading(evidence: LagFeatures, share: Tensor, max_lag: int) -> Tensor:
 
 
 def lag_reading(evidence: LagFeatures, share: Tensor) -> Tensor:
-    """Preference among the candidate lags [B, C, C, CANDIDATES] without any learning, likewise."""
+    """Preference among the candidate lags [B, C, C, CANDIDATES], likewise."""
     gate, better = share.amax(-1)[:, None, None], _better(evidence)
     zero = torch.zeros_like(evidence.score)
     timeline = 20.0 * (gate - 0.5)[..., None] + torch.log(better.clamp_min(1e-6))
@@ -276,6 +282,7 @@ def pair_features(evidence: LagFeatures, mask: Tensor, max_lag: int, share: Tens
     best = score.amax((1, 2), keepdim=True)
     one = torch.ones_like(score)
     shares = share[:, None, None] * one[..., None]
+    quartile = score.masked_fill(~pairs(mask), torch.nan).flatten(1).nanquantile(0.25, 1).nan_to_num(0.0)
     columns = [
         *_both(score),
         *_both(marginal),
@@ -295,8 +302,11 @@ def pair_features(evidence: LagFeatures, mask: Tensor, max_lag: int, share: Tens
         (e.efficiency[:, None, :] - 1).clamp(-1, 3) * one,
         torch.log(valid)[:, None, None] * one / 4,
         score - best,
+        quartile[:, None, None] * one,
         *shares.unbind(-1),
         shares.amax(-1) * (e.later * shares).sum(-1).sign(),
+        *(10 * e.mass[:, None, None] * one[..., None]).clamp_max(5).unbind(-1),
+        torch.log(e.tau_error.clamp_min(LEAST_ERROR)) / 2,
     ]
     return torch.stack(columns, -1)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cldtrans.lag import fourier
 from cldtrans.models.covariances import SINC_TAPS, covariance_at, finer, lagged_covariance, peak
-from cldtrans.models.lag_fit import Fit, Sums, fit, fit_beside, moved
+from cldtrans.models.lag_fit import STEP, Fit, Sums, fit, fit_beside, moved
 from cldtrans.models.lag_search import NOISE_FLOOR, OWN_LAGS, Grown, subtract
 
 BINS = 64  # of a spectrum whose phases follow from one another
@@ -27,6 +27,7 @@ class Significance:
     """Of C' targets: of the selected regressors [B, C', K], of every other pair's best lag [B, C', C]."""
 
     tau: Tensor  # [B, C', K] samples
+    tau_error: Tensor  # [B, C', K] its standard error
     weight: Tensor  # [B, C', K]
     t: Tensor  # [B, C', K]
     own: Tensor  # [B, C', P] coefficients of the target's own past
@@ -66,6 +67,7 @@ def significance(sums: Sums, grown: Grown, tau: Tensor) -> Significance:
     beside = fit_beside(sums, grown, tau)
     better = moved(tau, beside.coefficient + step(beside), grown.used, max_lag)
     tau = torch.where(heavy[..., None], better, tau)
+    tau_error = _lag_error(beside, spread / slope.square() / n_samples)
     last = fit(sums, grown, tau)
     coefficient = last.coefficient + step(last)
     variance = (last.inverse.diagonal(dim1=-2, dim2=-1) * (spread / slope.square())[..., None]).clamp_min(
@@ -75,6 +77,7 @@ def significance(sums: Sums, grown: Grown, tau: Tensor) -> Significance:
     partial, partial_lag, partial_weight = _outside(grown, wide, slope, spread, max_lag, n_samples)
     return Significance(
         tau=tau,
+        tau_error=tau_error,
         weight=coefficient[..., OWN_LAGS:] * grown.used,
         t=t[..., OWN_LAGS:],
         own=coefficient[..., :OWN_LAGS],
@@ -84,6 +87,20 @@ def significance(sums: Sums, grown: Grown, tau: Tensor) -> Significance:
         partial_lag=partial_lag,
         partial_weight=partial_weight,
     )
+
+
+def _lag_error(beside: Fit, variance: Tensor) -> Tensor:
+    """Standard error [B, C', K] of lags from the fit with every source earlier and later.
+
+    tau = STEP (late - early) / (late + early); `variance` [B, C'] is the innovations' over the samples.
+    """
+    early, late = beside.coefficient[..., OWN_LAGS:].chunk(2, -1)
+    k = early.shape[-1]
+    inverse = beside.inverse[..., OWN_LAGS:, OWN_LAGS:]
+    both = inverse.diagonal(dim1=-2, dim2=-1)
+    across = inverse[..., :k, k:].diagonal(dim1=-2, dim2=-1)
+    difference = (both[..., :k] + both[..., k:] - 2 * across).clamp_min(0.0) * variance[..., None]
+    return STEP * difference.sqrt() / (early + late).abs().clamp_min(1e-6)
 
 
 def residuals(x: Tensor, model: Fit, max_lag: int) -> Tensor:

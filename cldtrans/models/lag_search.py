@@ -111,7 +111,9 @@ def grow(
         num.addcmul_(direction, along, value=-1)
         den.addcmul_(direction, direction, value=-1)
         residual = residual - along[..., 0].square()
-        den.view(shape)[window, me, source] = torch.inf  # a source is taken once
+        by_source = den.view(shape)
+        left = by_source[window, me, source]
+        by_source[window, me, source] = left.masked_fill(use[..., None], torch.inf)  # it is taken once
         F.threshold(den, TINY, torch.inf, inplace=True)
         taken.append(best)
         scales.append(scale[..., 0])

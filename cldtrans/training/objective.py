@@ -162,14 +162,15 @@ def edges(logit: Tensor, edge: Tensor, known: Tensor, mask: Tensor) -> Tensor:
 def true_lags(lags: Lags, edge: Tensor, lag_s: Tensor, rate_hz: float) -> Tensor:
     """Error of tau on true edges: of the choice among the candidates, and the tau's own with its uncertainty.
 
-    In samples; the second part is the negative log-likelihood of a Laplace density.
+    In samples; the second part is the negative log-likelihood of Student's t with three degrees of freedom,
+    for a lag is either nearly right or another one.
     """
     truth = lag_s * rate_hz
     apart = (lags.candidates * rate_hz - truth[..., None]).abs()
     chosen = (lags.choice.exp() * torch.log1p(apart / 0.1)).sum(-1)
-    error = (lags.tau * rate_hz - truth).abs().clamp_max(20.0)
-    spread = (lags.tau_stderr * rate_hz).clamp_min(0.02)
-    density = error / spread + torch.log(spread)
+    spread = (lags.tau_stderr * rate_hz).clamp_min(0.01)
+    error = (lags.tau * rate_hz - truth) / spread
+    density = 2 * torch.log1p(error.square() / 3) + torch.log(spread)
     weight = edge.to(truth.dtype)
     return ((0.5 * chosen + 0.2 * density) * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
 

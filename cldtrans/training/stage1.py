@@ -173,9 +173,9 @@ def add_worlds(found: Corpora, settings: Stage1Config, network: ModelConfig, see
             tau_max_s = network.tau_max_s[modality]  # type: ignore[index]
             real = next(corpus for corpus in found.train if corpus.modality == modality)
             background = real if isinstance(real, ShardCorpus) else None
-            found.train.append(WorldCorpus(modality, tau_max_s, seed, settings.max_channels, background))
+            found.train.append(WorldCorpus(modality, tau_max_s, seed, background))
             found.weights.append(simulated / len(modalities))
-            found.worlds.append(WorldCorpus(modality, tau_max_s, seed + 1, settings.max_channels))
+            found.worlds.append(WorldCorpus(modality, tau_max_s, seed + 1))
 
 
 def pretraining_rows(name: str, windows: ShardSet, seed: int) -> tuple[np.ndarray, np.ndarray]:

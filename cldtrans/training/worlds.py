@@ -6,7 +6,9 @@ network : a sparse linear system with lags, each channel with an autoregressive 
     `X(f) = M(f)^-1 E(f)` solved on the bins of a longer circular record; then, in some windows, sensor noise,
     mixing at zero lag, or the band limit of the real recordings.
 spread : a rhythmic discharge that begins at one channel and travels along a tree, over a background that a
-    set of distant sources mixes into neighbouring electrodes (volume conduction), or over a real window.
+    set of distant sources mixes into neighbouring electrodes (volume conduction), or over a real window. All
+    channels carry the same wave, so no data tell direct from indirect: every later channel follows every
+    earlier one.
 
 Window number n is the same whatever batch or rank asks for it. These worlds are not those of
 `cldtrans.lag.simulate`, on which lags are judged: that one draws one resonance a channel and unit noise;
@@ -28,7 +30,8 @@ N_WINDOWS = 1 << 20  # numbers of windows: never exhausted
 MARGIN = 400  # samples of the circular record outside the window
 MAX_GAIN = 0.9
 MAX_PATH_GAIN = 3.0  # about that of one edge where there are no loops
-CHANNELS = (4, 24)  # drawn log-uniformly, one number a batch
+CHANNELS = np.setdiff1d(np.arange(4, 29), (6, 12, 24))  # one number a batch; those left out are for judging
+CHANNEL_ODDS = (1 / CHANNELS) / (1 / CHANNELS).sum()
 WINDOW_SAMPLES = {"eeg": (960, 1600), "ecg": (2000, 3000)}
 SPREAD_SHARE = 0.4
 
@@ -52,7 +55,6 @@ class WorldCorpus:
     modality : gives the rate, the lengths of windows and lags, and the shapes of discharges
     tau_max_s : end of the lag grid; lags are drawn below it
     seed : of the whole stream
-    max_channels : upper end of the number of channels
     background : real windows of that modality that half of the discharges are added to
     """
 
@@ -61,7 +63,6 @@ class WorldCorpus:
         modality: str,
         tau_max_s: float,
         seed: int,
-        max_channels: int | None = None,
         background: ShardCorpus | None = None,
     ):
         self.name, self.modality, self.rate_hz = f"worlds-{modality}", modality, RATE_HZ[modality]
@@ -70,15 +71,13 @@ class WorldCorpus:
             self.background: ShardCorpus | None = background
         else:
             self.background = None
-        self.channels = (CHANNELS[0], min(CHANNELS[1], max_channels or CHANNELS[1]))
 
     def __len__(self) -> int:
         return N_WINDOWS
 
     def load(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """`x` [B, C, T], `mask` [B, C], `edge` [B, C, C], `lag_s` [B, C, C], `lead`, `known` [B]."""
-        low, high = np.log(self.channels)
-        n_channels = round(float(np.exp(rng.uniform(low, high))))
+        n_channels = int(rng.choice(CHANNELS, p=CHANNEL_ODDS))
         n_samples = int(rng.integers(*WINDOW_SAMPLES[self.modality], endpoint=True))
         worlds = [self.window(int(row), n_channels, n_samples) for row in rows]
         return {
@@ -164,7 +163,7 @@ def spread_world(
     background = _background(rng, place, n_samples, rate_hz, modality) if real is None else real
     lead = int(rng.integers(n_channels))
     scale = {"eeg": rng.uniform(0.3, 1.0), "ecg": rng.uniform(0.1, 0.6)}[modality]
-    parent, arrival, hop = _tree(rng, distance, lead, scale * 0.5 * tau_max_s)
+    parent, arrival = _tree(rng, distance, lead, scale * 0.5 * tau_max_s)
     fade = rng.uniform(0.55, 0.95)
     gain = np.zeros(n_channels)
     for channel in np.argsort(arrival):
@@ -182,11 +181,9 @@ def spread_world(
     level = background[lead].std() / max(signal[lead].std(), 1e-9) * 10 ** (rng.uniform(-3, 20) / 20)
     by_channel = background.std(1, keepdims=True) / background[lead].std()
     x = background + level * signal * (by_channel if rng.random() < 0.5 else 1.0)
-    edge = np.zeros((n_channels, n_channels), dtype=bool)
-    target = np.flatnonzero((parent >= 0) & reached)
-    edge[target, parent[target]] = True
-    lag_s = np.zeros(edge.shape)
-    lag_s[target, parent[target]] = hop[target]
+    apart = arrival[:, None] - arrival
+    edge = reached[:, None] & reached & (apart > 0) & (apart <= tau_max_s)
+    lag_s = np.where(edge, apart, 0.0)
     return World(x, edge, lag_s, lead, known=real is None)
 
 
@@ -308,13 +305,13 @@ def _background(
 
 def _tree(
     rng: np.random.Generator, distance: np.ndarray, lead: int, hop_s: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shortest paths from the lead over near neighbours: parent (-1: the lead), arrival and hop, s."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shortest paths from the lead over near neighbours: parent (-1: the lead) and arrival, s."""
     n = len(distance)
     near = np.sort(distance, 1)[:, min(n - 1, int(rng.integers(2, 6)))]
     pace = hop_s * rng.uniform(0.3, 1.7, (n, n))
     cost = np.where((distance <= near[:, None]) | (distance <= near), pace, 8 * pace)
-    parent, arrival, hop = np.full(n, -1), np.full(n, np.inf), np.zeros(n)
+    parent, arrival = np.full(n, -1), np.full(n, np.inf)
     arrival[lead] = 0.0
     todo = set(range(n))
     while todo:
@@ -323,8 +320,8 @@ def _tree(
         for target in todo:
             at = arrival[source] + cost[target, source]
             if at < arrival[target]:
-                arrival[target], parent[target], hop[target] = at, source, cost[target, source]
-    return parent, arrival, hop
+                arrival[target], parent[target] = at, source
+    return parent, arrival
 
 
 def _discharge(rng: np.random.Generator, n_samples: int, rate_hz: float, modality: str) -> np.ndarray:
