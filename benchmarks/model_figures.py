@@ -138,7 +138,6 @@ def networks(checkpoint: Path) -> dict[str, Method]:
             own=lags.own,
             candidates=lags.candidates,
             choice=lags.choice,
-            draft_logit=logit,
         )
 
     return {

@@ -111,7 +111,7 @@ class LoopConfig(Section):
 
 
 # Terms of the stage-1 loss: reconstruction (2), codes, likelihood, edges, lags, state, its prediction of
-# hidden tokens; draft, edge, lag and lead compare with the truth of simulated worlds.
+# hidden tokens; edge, lag and lead compare with the truth of simulated worlds.
 Term = Literal[
     "waveform",
     "spectrum",
@@ -121,7 +121,6 @@ Term = Literal[
     "smoothness",
     "energy",
     "fill",
-    "draft",
     "edge",
     "lag",
     "lead",

@@ -93,7 +93,7 @@ def test_modality_is_guessed_with_a_warning():
 
 def as_after_training(model):
     """Lag networks that say something: fresh ones add nothing."""
-    for network in (model.lag_inference.gate, model.lag_inference.draft, model.lag_inference.final):
+    for network in (model.lag_inference.gate, model.lag_inference.network):
         torch.nn.init.normal_(network.out.weight, std=0.2)
 
 

@@ -32,7 +32,6 @@ WEIGHTS = {
     "smoothness": 0.01,
     "energy": 0.001,
     "fill": 0.5,
-    "draft": 1.0,
     "edge": 1.0,
     "lag": 0.3,
     "lead": 0.3,
@@ -167,8 +166,10 @@ def test_every_part_learns():
         terms["loss"].backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum()]
     # Until the last layers move, nothing passes them.
-    behind_zero = {f"lag_inference.{name}" for name in ("gate", "draft", "final")}
-    assert all(name.rsplit(".", 2)[0].rsplit(".embed")[0].rsplit(".mix")[0] in behind_zero for name in without)
+    behind_zero = {f"lag_inference.{name}" for name in ("gate", "network")}
+    assert all(
+        name.rsplit(".", 2)[0].rsplit(".embed")[0].rsplit(".mix")[0] in behind_zero for name in without
+    )
     assert not any(".out." in name for name in without), without
     model.update_codebooks()
     assert all(book.updates == 1 for book in model.codebooks.values())
@@ -176,7 +177,7 @@ def test_every_part_learns():
 
 def test_a_loss_is_the_mean_of_its_parts():
     model = make_model(torch.float64).train()
-    for network in (model.lag_inference.gate, model.lag_inference.draft, model.lag_inference.final):
+    for network in (model.lag_inference.gate, model.lag_inference.network):
         torch.nn.init.normal_(network.out.weight, std=0.1)
     loss = Objective(STAGE1)
     for whole in (batch_of(torch.randn(4, 5, 800, dtype=torch.float64)), world_batch()):

@@ -1,11 +1,10 @@
 """Amortised lag inference: lags, their uncertainty and edge probabilities from the window itself.
 
-Small networks, the same for every pair of channels, read the closed-form evidence of `lag_features` in two
-rounds. The first drafts which sources belong into the model of each target; the models are fitted again with
-those alone; the second reads what they then say. Both see a pair's evidence in both directions and averages
-over the pair's row and column, so they apply to any number of channels and are equivariant under their
-permutations. With fresh weights they return a fixed reading of the evidence: each adds to that reading and
-starts at zero.
+A small network, the same for every pair of channels, refines the closed-form evidence of `lag_features`. It
+sees a pair's evidence in both directions and averages over the pair's row and column, so it applies to any
+number of channels and is equivariant under their permutations; a still smaller one, the gate, tells windows
+that one source drives. With fresh weights the gate is half open, and the other network adds nothing to the
+reading of the evidence.
 
 tau_ij is the delay from source j to target i in seconds: x_i(t) contains x_j(t - tau_ij).
 """
@@ -13,7 +12,7 @@ tau_ij is the delay from source j to target i in seconds: x_i(t) contains x_j(t 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -33,10 +32,8 @@ from cldtrans.models.motifs import RATE_HZ
 from cldtrans.models.recompute import recomputed
 
 CHOICE_GAIN = 4.0  # of a network's say in a choice, so that it can be nearly hard
-CANDIDATES = 5  # lags offered for each pair: of both rounds' models, marginal, and the timelines of two bands
-N_FEATURES = 34
-N_BETWEEN = 6  # more that the second round sees: of the first
-DRAFTED = -1.0  # logit from which the draft lets a source into the model of a target
+CANDIDATES = 5  # lags offered for each pair: of both models, marginal, and the timelines of two bands
+N_FEATURES = 38
 GATE_WIDTH = 16
 GATE_GAIN = 16.0  # so that a window is soon taken for one kind or the other
 OFF_LINE = 3.0  # samples between a pair's delay and the timeline
@@ -54,16 +51,6 @@ class Lags:
     own: Tensor  # [B, C, P] coefficients of a channel's own past, lags 1..P samples
     candidates: Tensor  # [B, C, C, 5] seconds, the lags that tau chooses from
     choice: Tensor  # [B, C, C, 5] logarithm of the share of each
-    draft_logit: Tensor  # [B, C, C] of the first round
-
-
-@dataclass
-class Rounds:
-    """Evidence of windows as both rounds see it."""
-
-    first: LagFeatures  # models of any sources
-    second: LagFeatures  # models of the drafted sources
-    draft_logit: Tensor  # [B, C, C]
 
 
 class PairNetwork(nn.Module):
@@ -132,8 +119,7 @@ class LagInference(nn.Module):
         self.sources = config.sources
         self.integer = config.lag == "integer"
         self.gate = Gate()
-        self.draft = PairNetwork(N_FEATURES, config.pair_width, 1)
-        self.final = PairNetwork(N_FEATURES + N_BETWEEN, config.pair_width, 2 + CANDIDATES)
+        self.network = PairNetwork(N_FEATURES, config.pair_width, 2 + CANDIDATES)
 
     def forward(self, x: Tensor, mask: Tensor, modality: str) -> Lags:
         """`x` [B, C, T] at the modality's rate, `mask` bool [B, C]."""
@@ -142,56 +128,46 @@ class LagInference(nn.Module):
             # The search for the best lag is a choice: in float64, rounding (hence the order of the channels)
             # does not decide it even where channels are sums of others.
             signal, alive = standardise(x.double(), mask)
-        rounds = self._rounds(signal, alive, max_lag, x.dtype)
-        return self.read(rounds, alive, max_lag, rate_hz)
+            first, refitted = self._evidence(signal, alive, max_lag, x.dtype)
+        return self.read(first, refitted, alive, max_lag, rate_hz)
 
     def max_lag(self, modality: str) -> int:
         """End of the lag grid in samples."""
         return round(self.tau_max_s[modality] * RATE_HZ[modality])  # type: ignore[index]
 
-    def _rounds(self, x: Tensor, mask: Tensor, max_lag: int, dtype: torch.dtype) -> Rounds:
-        """In parts that bound the memory; the result does not depend on them."""
+    def _evidence(
+        self, x: Tensor, mask: Tensor, max_lag: int, dtype: torch.dtype
+    ) -> tuple[LagFeatures, LagFeatures]:
+        """Of models of any sources, and refitted; in parts that bound the memory, which changes nothing."""
         n_channels, n_samples = x.shape[1:]
         models = n_channels * floats_a_target(n_channels, max_lag, self.sources)
         spectra = 8 * n_channels * n_samples  # of overlapping frames of two signals, and their copies
         at_once = max(1, FLOATS_AT_ONCE // max(models, spectra))
         parts = []
         for part, valid in zip(x.split(at_once), mask.split(at_once), strict=True):
-            with torch.autocast(x.device.type, enabled=False):
-                covariances = Covariances.of(part, valid, max_lag)
-                first = covariances.features(self.sources).to(dtype)
-            draft = self.drafted(first, valid, max_lag)
-            with torch.autocast(x.device.type, enabled=False):
-                second = covariances.refitted(first, draft > DRAFTED, self.sources).to(dtype)
-            parts.append(Rounds(first, second, draft))
-        first, second = (
-            LagFeatures(*(torch.cat([getattr(e, f.name) for e in some]) for f in fields(LagFeatures)))
-            for some in ([p.first for p in parts], [p.second for p in parts])
-        )
-        return Rounds(first, second, torch.cat([part.draft_logit for part in parts]))
+            covariances = Covariances.of(part, valid, max_lag)
+            first = covariances.features(self.sources)
+            parts.append((first, covariances.refitted(first, self.sources)))
+        first, refitted = (LagFeatures.joined(some).to(dtype) for some in zip(*parts, strict=True))
+        return first, refitted
 
-    def drafted(self, evidence: LagFeatures, mask: Tensor, max_lag: int) -> Tensor:
-        """Edge logits [B, C, C] of the first round."""
-        share = self.gate(evidence, mask)
-        delta = self.draft(pair_features(evidence, mask, max_lag, share), pairs(mask))
-        return edge_reading(evidence, share, max_lag) + delta[..., 0].to(evidence.score.dtype)
-
-    def read(self, rounds: Rounds, mask: Tensor, max_lag: int, rate_hz: float) -> Lags:
+    def read(
+        self, first: LagFeatures, refitted: LagFeatures, mask: Tensor, max_lag: int, rate_hz: float
+    ) -> Lags:
         """The networks' reading of the evidence."""
-        pair, evidence = pairs(mask), rounds.second
-        share = self.gate(rounds.first, mask)
-        features = [pair_features(evidence, mask, max_lag, share), between_features(rounds, max_lag)]
-        delta = self.final(torch.cat(features, -1), pair).to(evidence.score.dtype)
+        pair, share = pairs(mask), self.gate(first, mask)
+        features = pair_features(first, refitted, mask, max_lag, share)
+        delta = self.network(features, pair).to(refitted.score.dtype)
         edge, spread, choice = delta.split([1, 1, CANDIDATES], -1)
-        choice = F.log_softmax(lag_reading(evidence, share) + CHOICE_GAIN * choice, -1)
-        candidates = candidate_lags(rounds, max_lag)
+        choice = F.log_softmax(lag_reading(refitted, share) + CHOICE_GAIN * choice, -1)
+        candidates = candidate_lags(first, refitted, max_lag)
         # The likeliest candidate: a mean of candidates is none of them. Gradients are those of the mean.
         mean = (choice.exp() * candidates).sum(-1)
         tau = candidates.gather(-1, choice.argmax(-1, keepdim=True))[..., 0] + (mean - mean.detach())
         if self.integer:
             tau = tau + (tau.round() - tau).detach()
-        logit = edge_reading(evidence, share, max_lag) + edge[..., 0]
-        spread = evidence.tau_error * torch.exp(spread[..., 0].clamp(-3, 3))
+        logit = edge_reading(refitted, share, max_lag) + edge[..., 0]
+        spread = refitted.tau_error * torch.exp(spread[..., 0].clamp(-3, 3))
 
         def keep(value: Tensor) -> Tensor:
             return torch.where(pair, value, 0.0)
@@ -201,11 +177,10 @@ class LagInference(nn.Module):
             tau_stderr=keep(spread / rate_hz),
             edge_logit=torch.where(pair, logit, -30.0),
             edge_probability=keep(torch.sigmoid(logit)),
-            weight=keep(evidence.weight),
-            own=evidence.own,
+            weight=keep(refitted.weight),
+            own=refitted.own,
             candidates=candidates / rate_hz,
             choice=choice,
-            draft_logit=torch.where(pair, rounds.draft_logit, -30.0),
         )
 
 
@@ -229,7 +204,6 @@ class ZeroLag(nn.Module):
             own=x.new_zeros(*x.shape[:2], OWN_LAGS),
             candidates=zero[..., None].expand(*zero.shape, CANDIDATES),
             choice=torch.full((*zero.shape, CANDIDATES), -math.log(CANDIDATES)).to(zero),
-            draft_logit=logit,
         )
 
 
@@ -240,10 +214,10 @@ def pairs(mask: Tensor) -> Tensor:
     )
 
 
-def candidate_lags(rounds: Rounds, max_lag: int) -> Tensor:
+def candidate_lags(first: LagFeatures, refitted: LagFeatures, max_lag: int) -> Tensor:
     """Lags in samples that tau chooses from, [B, C, C, CANDIDATES]."""
-    fitted = torch.stack([rounds.second.tau, rounds.first.tau, rounds.first.marginal_tau], -1)
-    return torch.cat([fitted, rounds.first.later], -1).clamp(0, max_lag)
+    fitted = torch.stack([refitted.tau, first.tau, first.marginal_tau], -1)
+    return torch.cat([fitted, first.later], -1).clamp(0, max_lag)
 
 
 def edge_reading(evidence: LagFeatures, share: Tensor, max_lag: int) -> Tensor:
@@ -273,16 +247,24 @@ def _better(evidence: LagFeatures) -> Tensor:
     return torch.softmax(60.0 * evidence.mass, -1)[:, None, None]
 
 
-def pair_features(evidence: LagFeatures, mask: Tensor, max_lag: int, share: Tensor) -> Tensor:
-    """What a network sees of each ordered pair: [B, C, C, N_FEATURES], numbers of order one."""
-    e = evidence
+def pair_features(
+    first: LagFeatures, refitted: LagFeatures, mask: Tensor, max_lag: int, share: Tensor
+) -> Tensor:
+    """What the network sees of each ordered pair: [B, C, C, N_FEATURES], numbers of order one."""
+    e = refitted
     score, marginal = torch.log1p(e.score), torch.log1p(e.marginal)
     noise = torch.log(e.noise.clamp_min(1e-6))
     valid = mask.sum(1).clamp_min(2).to(score.dtype)
     best = score.amax((1, 2), keepdim=True)
     one = torch.ones_like(score)
     shares = share[:, None, None] * one[..., None]
-    quartile = score.masked_fill(~pairs(mask), torch.nan).flatten(1).nanquantile(0.25, 1).nan_to_num(0.0)
+    quartile = (
+        torch.log1p(first.score)
+        .masked_fill(~pairs(mask), torch.nan)
+        .flatten(1)
+        .nanquantile(0.25, 1)
+        .nan_to_num(0.0)
+    )
     columns = [
         *_both(score),
         *_both(marginal),
@@ -303,22 +285,13 @@ def pair_features(evidence: LagFeatures, mask: Tensor, max_lag: int, share: Tens
         torch.log(valid)[:, None, None] * one / 4,
         score - best,
         quartile[:, None, None] * one,
-        *shares.unbind(-1),
-        shares.amax(-1) * (e.later * shares).sum(-1).sign(),
         *(10 * e.mass[:, None, None] * one[..., None]).clamp_max(5).unbind(-1),
         torch.log(e.tau_error.clamp_min(LEAST_ERROR)) / 2,
-    ]
-    return torch.stack(columns, -1)
-
-
-def between_features(rounds: Rounds, max_lag: int) -> Tensor:
-    """What the second round sees of the first beside its own evidence: [B, C, C, N_BETWEEN]."""
-    first, draft = rounds.first, rounds.draft_logit.detach().clamp(-8, 8) / 4
-    columns = [
-        *_both(draft),
+        *shares.unbind(-1),
+        shares.amax(-1) * (e.later * shares).sum(-1).sign(),
         *_both(torch.log1p(first.score)),
         first.tau / max_lag,
-        _close(first.tau, rounds.second.tau),
+        _close(first.tau, e.tau),
     ]
     return torch.stack(columns, -1)
 

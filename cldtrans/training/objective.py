@@ -150,12 +150,12 @@ def smoothness(first: Lags, second: Lags, tau_max_s: float) -> Tensor:
     return change.sum((1, 2)) / p.sum((1, 2)).clamp_min(1)
 
 
-def edges(logit: Tensor, edge: Tensor, known: Tensor, mask: Tensor) -> Tensor:
-    """Cross-entropy of the edges [B, C, C] of simulated worlds; 0 where they are not all `known` [B]."""
+def edges(lags: Lags, edge: Tensor, known: Tensor, mask: Tensor) -> Tensor:
+    """Cross-entropy of the edges of a simulated world; 0 where they are not all `known` [B]."""
     pair = mask[:, :, None] & mask[:, None, :]
     pair = pair & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
     counted = pair & known[:, None, None]
-    loss = F.binary_cross_entropy_with_logits(logit, edge.to(logit), reduction="none")
+    loss = F.binary_cross_entropy_with_logits(lags.edge_logit, edge.to(lags.edge_logit), reduction="none")
     return torch.where(counted, loss, 0.0).sum((1, 2)) / pair.sum((1, 2)).clamp_min(1)
 
 

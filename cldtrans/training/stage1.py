@@ -98,8 +98,7 @@ class Objective:
         tau_max_s = model.config.tau_max_s[batch.modality]  # type: ignore[index]
         with torch.autocast(batch.x.device.type, enabled=False):
             return {
-                "draft": objective.edges(lags.draft_logit, data["edge"], data["known"], batch.mask),
-                "edge": objective.edges(lags.edge_logit, data["edge"], data["known"], batch.mask),
+                "edge": objective.edges(lags, data["edge"], data["known"], batch.mask),
                 "lag": objective.true_lags(lags, data["edge"], data["lag_s"], batch.rate_hz),
                 "lead": objective.leads(lags, data["lead"], tau_max_s),
             }
