@@ -2,8 +2,9 @@
 
 Everything here follows from short tables of lagged covariances; no dense [C, C, T] tensor appears. Sparse
 linear models grown for each target (`lag_search`) give each pair's significance given all others
-(`lag_score`); where one coherent source drives everything, conditioning explains it away and delays between
-phase-whitened signals tell who follows whom (`coherence`).
+(`lag_score`), and once more, grown of the significant sources alone; where one coherent source drives
+everything, conditioning explains it away and delays between phase-whitened signals tell who follows whom
+(`coherence`).
 
 All of it is equivariant under permutations of the channels, and nothing is differentiated: there is no
 parameter before this point.
@@ -77,6 +78,13 @@ def taper(n_samples: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return weight / weight.square().mean().sqrt()
 
 
+def pairs(mask: Tensor) -> Tensor:
+    """Ordered pairs of two different valid channels, bool [B, C, C]."""
+    return (
+        mask[:, :, None] & mask[:, None, :] & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+    )
+
+
 @dataclass
 class Covariances:
     """Windows in the form in which models of their channels are grown and fitted."""
@@ -90,12 +98,10 @@ class Covariances:
     def of(cls, x: Tensor, mask: Tensor, max_lag: int) -> Covariances:
         """Of windows `x` [B, C, T] (standardised, zeros where not `mask` [B, C]); lags 0 to `max_lag`."""
         channel = torch.arange(x.shape[1], device=x.device)
-        pair = mask[:, :, None] & mask[:, None, :]
-        pair[:, channel, channel] = False
         tapered = x * taper(x.shape[-1], x.dtype, x.device)
         table = lagged_covariance(tapered, tapered, max_lag + SINC_TAPS)
         table[:, channel, channel, 0] += NOISE_FLOOR
-        return cls(two_sided(table), Sums.of(x, max_lag), pair)
+        return cls(two_sided(table), Sums.of(x, max_lag), pairs(mask))
 
     @torch.no_grad()
     def features(self, sources: int) -> LagFeatures:

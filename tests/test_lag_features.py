@@ -1,0 +1,95 @@
+"""Closed-form evidence for lags: what refitting with significant sources changes, and standard errors."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+torch = pytest.importorskip("torch")
+
+from cldtrans.lag.simulate import simulate_ldsem  # noqa: E402
+from cldtrans.models.covariances import standardise  # noqa: E402
+from cldtrans.models.lag_features import SIGNIFICANT, Covariances, LagFeatures, pairs  # noqa: E402
+from cldtrans.models.lag_reading import Gate  # noqa: E402
+
+MAX_LAG, SOURCES = 48, 8
+
+
+def worlds(n, n_channels):
+    """Windows of n systems at 160 Hz, their supports, lags in samples, and the mask of valid channels."""
+    samples = [
+        simulate_ldsem(n_channels, 10.0, window_s=10.0, seed=seed, self_dynamics="ar2") for seed in range(n)
+    ]
+    x = torch.from_numpy(np.stack([sample.x[0] for sample in samples]))
+    mask = torch.ones(x.shape[:2], dtype=torch.bool)
+    support, lag = (np.stack([getattr(s, name) for s in samples]) for name in ("support", "tau"))
+    return x, mask, support, np.nan_to_num(lag) * 160
+
+
+def evidence(x, mask):
+    covariances = Covariances.of(*standardise(x, mask), MAX_LAG)
+    first = covariances.features(SOURCES)
+    return first, covariances.refitted(first, SOURCES)
+
+
+def test_a_refit_takes_significant_sources_alone_and_tests_all_others():
+    x, mask, _, _ = worlds(4, 8)
+    first, refitted = evidence(x, mask)
+    assert (first.selected & ~(first.score > SIGNIFICANT)).any(), "nothing to leave out: the test is void"
+    assert not (refitted.selected & ~(first.score > SIGNIFICANT)).any()
+    assert (refitted.score[pairs(mask)] > 0).all()
+
+
+def test_a_refit_depends_neither_on_other_windows_nor_on_the_order_of_channels():
+    x, mask, _, _ = worlds(4, 8)
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(0))
+    together = evidence(x, mask)[1]
+    alone = LagFeatures.joined([evidence(x[k : k + 1], mask[k : k + 1])[1] for k in range(4)])
+    permuted = evidence(x[:, order], mask[:, order])[1]
+    for field in fields(LagFeatures):
+        value = getattr(together, field.name)
+        torch.testing.assert_close(getattr(alone, field.name), value)
+    for name in ("score", "tau", "tau_error", "weight"):
+        value = getattr(together, name)[:, order][:, :, order]
+        torch.testing.assert_close(getattr(permuted, name), value, rtol=1e-6, atol=1e-6)
+
+
+def test_refitting_brings_lags_and_edges_nearer_to_the_truth():
+    x, mask, support, lag = worlds(24, 12)
+    off = np.broadcast_to(~np.eye(12, dtype=bool), support.shape)
+    auroc, error = [], []
+    for found in evidence(x, mask):
+        auroc.append(roc_auc_score(support[off], found.score.numpy()[off]))
+        error.append(np.abs(found.tau.numpy() - lag)[support].mean())
+    assert auroc[1] > auroc[0] + 0.005, auroc
+    assert error[1] < 0.85 * error[0], error
+
+
+def test_standard_errors_are_the_spread_of_lags():
+    """Of 300 windows in which one channel follows another 5.3 samples later."""
+    rng = np.random.default_rng(0)
+    n, n_samples, lag = 300, 1600, 5.3
+    spectrum = np.fft.rfft(rng.standard_normal((n, n_samples + 400)))
+    frequency = np.fft.rfftfreq(n_samples + 400)
+    source = spectrum / np.sqrt(1 + (frequency / 0.1) ** 4)
+    target = 0.5 * source * np.exp(-2j * np.pi * frequency * lag)
+    x = np.fft.irfft(np.stack([source, target], 1))[..., 200 : 200 + n_samples]
+    x[:, 1] += x[:, 1].std() * rng.standard_normal((n, n_samples))
+    x, mask = torch.from_numpy(x), torch.ones(n, 2, dtype=torch.bool)
+    found = evidence(x, mask)[1]
+    spread = float((found.tau[:, 1, 0] - lag).std())
+    told = float(found.tau_error[:, 1, 0].mean())
+    assert abs(float(found.tau[:, 1, 0].mean()) - lag) < 0.02
+    assert 0.85 < told / spread < 1.15, (told, spread)
+
+
+def test_a_fresh_gate_is_half_open_and_a_trained_one_tells_windows_apart_in_any_order_of_channels():
+    x, mask, _, _ = worlds(2, 8)
+    gate, order = Gate(), torch.randperm(8)
+    first, other = evidence(x, mask)[0], evidence(x[:, order], mask[:, order])[0]
+    assert (gate(first, mask) == 0.5).all()
+    torch.nn.init.normal_(gate.out.weight, std=0.1)
+    share = gate(first, mask)
+    assert share.shape == (2, 2) and not torch.allclose(share[0], share[1])
+    torch.testing.assert_close(gate(other, mask), share)
