@@ -8,8 +8,11 @@ discharges are planted. Prints tables in Markdown: lags and edges on worlds of `
 generator than the one of training), planted leads, codebook and reconstruction, and the contrasts with
 intervals (bootstrap over worlds or discharges, all methods on the same draws).
 
-fresh weights : the network adds nothing yet to its fixed reading of the evidence, whatever the seed
-features alone : significance and lag of the closed-form conditional fit, without that reading
+fresh weights : the gate is half open and the network adds nothing to its reading of the evidence, whatever
+    the seed
+refitted models : significance and lag of the closed-form fit with significant sources, the strongest of the
+    network's input features, alone
+first models : the same before refitting, with any sources
 ridge : largest coefficient of each pair in a ridge regression on all channels' past, on the first worlds
 
 Worlds come in two difficulties. In the plain ones ridge regression finds 0.91 to 0.95 of the edges' order;
@@ -20,7 +23,7 @@ of the edges.
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -123,27 +126,27 @@ def networks(checkpoint: Path) -> dict[str, Method]:
     inference = trained.lag_inference
     assert isinstance(inference, LagInference)
 
-    def features(x: Tensor, mask: Tensor) -> Lags:
-        signal, alive = standardise(x.double(), mask)
-        covariances = Covariances.of(signal, alive, inference.max_lag("eeg"))
-        evidence = covariances.features(inference.sources).to(x.dtype)
-        lags = fresh.lag_inference(x, mask, "eeg")
+    def features(refit: bool, x: Tensor, mask: Tensor) -> Lags:
+        covariances = Covariances.of(*standardise(x.double(), mask), inference.max_lag("eeg"))
+        evidence = covariances.features(inference.sources)
+        if refit:
+            evidence = covariances.refitted(evidence, inference.sources)
+        evidence = evidence.to(x.dtype)
+        lags = fresh.lags(x, RATE, mask, "eeg")
         logit = 4.0 * (torch.log1p(evidence.score) - np.log(6.0))
-        return Lags(
+        valid = lags.edge_probability > 0
+        return replace(
+            lags,
             tau=evidence.tau / RATE_HZ["eeg"],
-            tau_stderr=lags.tau_stderr,
             edge_logit=logit,
-            edge_probability=torch.sigmoid(logit) * (lags.edge_probability > 0),
-            weight=lags.weight,
-            own=lags.own,
-            candidates=lags.candidates,
-            choice=lags.choice,
+            edge_probability=torch.sigmoid(logit) * valid,
         )
 
     return {
         "trained": lambda x, mask: trained.lags(x, RATE, mask, "eeg"),
         "fresh weights": lambda x, mask: fresh.lags(x, RATE, mask, "eeg"),
-        "features alone": features,
+        "refitted models": partial(features, True),
+        "first models": partial(features, False),
     }
 
 
@@ -188,8 +191,9 @@ class Reading:
         pairs = zip(truth, self.scores, strict=True)
         return np.array([roc_auc_score(t, s) if 0 < t.mean() < 1 else np.nan for t, s in pairs])
 
-    def mean_error(self, draw: np.ndarray) -> float:
-        return float(np.concatenate([self.errors[i] for i in draw]).mean())
+    def error(self, average: Callable[[np.ndarray], float], draw: np.ndarray) -> float:
+        """Of the lags of all true edges of the drawn worlds."""
+        return float(average(np.concatenate([self.errors[i] for i in draw])))
 
 
 def read(infer: Method, worlds: list[World]) -> Reading:
@@ -251,11 +255,15 @@ def worlds_contrasts(
     n = len(truth)
     gain = bootstrap(lambda d: trained.auroc(truth, d) - other.auroc(truth, d), n)
     alone = bootstrap(partial(_mean, trained.within(truth) - other.within(truth)), n)
-    closer = bootstrap(lambda d: other.mean_error(d) - trained.mean_error(d), n)
+    median, mean = (
+        bootstrap(lambda d, a=average: other.error(a, d) - trained.error(a, d), n)
+        for average in (np.median, np.mean)
+    )
     return [
         Contrast(f"edge AUROC of all windows' pairs, {where}", name, n, gain),
         Contrast(f"edge AUROC within a window, {where}", name, n, alone),
-        Contrast(f"mean lag error (samples less), {where}", name, n, closer),
+        Contrast(f"median lag error, samples less, {where}", name, n, median),
+        Contrast(f"mean lag error, samples less, {where}", name, n, mean),
     ]
 
 
@@ -273,9 +281,14 @@ def beside_the_fit(worlds: list[World], errors: list[np.ndarray]) -> tuple[float
 
 
 def print_contrasts(rows: list[Contrast]) -> None:
-    print("\n| figure | trained against | n | trained is better by |\n|---|---|---|---|")
-    for row in rows:
-        print(f"| {row.figure} | {row.other} | {row.n} | {cell(row.gain)} |")
+    """A row a figure, a column a method; bold where the interval lies above zero."""
+    others = list(dict.fromkeys(row.other for row in rows))
+    print("\n| figure | n | " + " | ".join(f"better than {name} by" for name in others) + " |")
+    print("|" + "---|" * (2 + len(others)))
+    for figure in dict.fromkeys(row.figure for row in rows):
+        mine = {row.other: row for row in rows if row.figure == figure}
+        cells = [f"**{cell(r.gain)}**" if r.gain[1] > 0 else cell(r.gain) for r in mine.values()]
+        print(f"| {figure} | {next(iter(mine.values())).n} | " + " | ".join(cells) + " |")
 
 
 @torch.inference_mode()

@@ -137,6 +137,20 @@ def test_worlds_are_known_by_number_and_have_their_edges(modality):
         assert (world.lag_s[~world.edge] == 0).all()
 
 
+def test_channel_counts_on_which_lags_are_judged_are_never_trained():
+    corpus = WorldCorpus("eeg", 0.3, seed=0)
+    counts = {corpus.load(np.array([0]), np.random.default_rng(seed))["x"].shape[1] for seed in range(150)}
+    assert min(counts) == 4 and max(counts) > 24 and not counts & {6, 12, 24}
+
+
+def test_every_later_channel_of_a_discharge_follows_every_earlier_one():
+    world = spread_world(np.random.default_rng(4), 8, 1000, 160.0, 0.3, "eeg")
+    i, j, k = np.nonzero(world.edge[:, :, None] & world.edge[None])
+    direct = world.lag_s[i, j] + world.lag_s[j, k]
+    assert len(i) and world.edge[i, k][direct <= 0.3].all()
+    np.testing.assert_allclose(world.lag_s[i, k][direct <= 0.3], direct[direct <= 0.3])
+
+
 def test_a_discharge_reaches_its_targets_after_its_lead():
     """The signed lag of the strongest cross-correlation agrees with the tree's hops."""
     right = total = 0
