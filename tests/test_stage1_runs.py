@@ -71,7 +71,8 @@ def test_two_processes_equal_one_with_the_joint_batch(tmp_path):
         for a, b in zip(one, history(tmp_path / name), strict=True):
             assert a.keys() == b.keys()
             for key in a.keys() - {"perplexity"}:  # of the windows that a process has in memory at once
-                assert abs(a[key] - b[key]) < 1e-9, (name, a["step"], key)
+                size = a[key] if key == "grad_norm" else 1.0  # no loss: 1e-9 of its tens is rounding
+                assert abs(a[key] - b[key]) < 1e-9 * size, (name, a["step"], key)
         first, second = (torch.load(tmp_path / f"{name}-{rank}.pt") for rank in range(2))
         for key, value in joint.items():
             assert torch.equal(first[key], second[key]), key
