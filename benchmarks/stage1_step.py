@@ -12,7 +12,7 @@ because the clock means little on a machine that does other work. `cldtrans esti
 of a step.
 
 As in training, one window in four is also looked at in halves, and at least one a step: a step of a single
-window pays for the evidence twice and gains least over the dense formulation, 5 times in time on one thread
+window pays for the evidence twice and gains least over the dense formulation, 4 times in time on one thread
 where four windows a step gain 13.
 """
 
