@@ -15,7 +15,7 @@ refitted models : significance and lag of the closed-form fit with significant s
 first models : the same before refitting, with any sources
 ridge : largest coefficient of each pair in a ridge regression on all channels' past, on the first worlds
 
-Worlds come in two difficulties. In the plain ones ridge regression finds 0.91 to 0.95 of the edges' order;
+Worlds come in two difficulties. In the plain ones ridge regression finds 0.90 to 0.95 of the edges' order;
 in the narrow ones rhythms are so narrow that 10 s hold few independent samples, and `fit_ldsem` misses half
 of the edges.
 """
