@@ -8,11 +8,13 @@ discharges are planted. Prints tables in Markdown: lags and edges on worlds of `
 generator than the one of training), planted leads, codebook and reconstruction, and the contrasts with
 intervals (bootstrap over worlds or discharges, all methods on the same draws).
 
-fresh weights : the gate is half open and the network adds nothing to its reading of the evidence, whatever
-    the seed
-refitted models : significance and lag of the closed-form fit with significant sources, the strongest of the
-    network's input features, alone
-first models : the same before refitting, with any sources
+fresh weights : evidence of least squares, the gate half open, and a network that adds nothing to the reading,
+    whatever the seed
+closed form : significance and lag of the refitted models by least squares, alone: the input features before
+    anything is learned
+fixed score : the same by a score chosen by hand, tanh(2 e / sigma), where that tells more than least squares;
+    the strongest features without learning that we know
+own evidence : the same by the checkpoint's learned score: what it has before the gate and the pair network
 ridge : largest coefficient of each pair in a ridge regression on all channels' past, on the first worlds
 
 Worlds come in two difficulties. In the plain ones ridge regression finds 0.90 to 0.95 of the edges' order;
@@ -37,6 +39,7 @@ from cldtrans.data.shards import ShardSet
 from cldtrans.evaluation.focal_lead import planted_cases
 from cldtrans.lag import fit_ldsem, simulate_ldsem
 from cldtrans.models import CLDTrans
+from cldtrans.models.innovations import LearnedScore, Score, least_squares
 from cldtrans.models.lag_features import Covariances, standardise
 from cldtrans.models.lag_inference import LagInference, Lags
 from cldtrans.models.motifs import RATE_HZ, perplexity
@@ -49,6 +52,7 @@ CHANNELS, SNR_DB = (6, 12, 24), (10.0, 5.0, 0.0)
 SPECTRA = {"plain": ("AR", "seizure-like", "ECG-like"), "narrow": ("narrow seizure-like", "narrow ECG-like")}
 RIDGE = 3000.0  # of unit-variance channels; the best of 100, 1000, 3000 on such worlds
 RESAMPLES, BATCH = 500, 8
+TANH = (-1.0, 0.0, 1.0, 0.0)  # what makes psi(u) = tanh(2 u) of the functions that a score combines
 
 
 def poles(rng: np.random.Generator, kind: str) -> np.ndarray:
@@ -120,18 +124,18 @@ Method = Callable[[Tensor, Tensor], Lags]
 
 
 def networks(checkpoint: Path) -> dict[str, Method]:
-    """The three methods as functions of standardised windows [B, C, T] of EEG and their mask."""
+    """The five methods as functions of standardised windows [B, C, T] of EEG and their mask."""
     trained = CLDTrans.from_pretrained(str(checkpoint)).eval()
     fresh = CLDTrans(trained.config).eval()
     inference = trained.lag_inference
     assert isinstance(inference, LagInference)
 
-    def features(refit: bool, x: Tensor, mask: Tensor) -> Lags:
+    fixed = LearnedScore()
+    fixed.out.bias.data.copy_(torch.tensor(TANH))
+
+    def features(score: Score, x: Tensor, mask: Tensor) -> Lags:
         covariances = Covariances.of(*standardise(x.double(), mask), inference.max_lag("eeg"))
-        evidence = covariances.features(inference.sources)
-        if refit:
-            evidence = covariances.refitted(evidence, inference.sources)
-        evidence = evidence.to(x.dtype)
+        evidence = covariances.evidence(inference.sources, score)[1].to(x.dtype)
         lags = fresh.lags(x, RATE, mask, "eeg")
         logit = 4.0 * (torch.log1p(evidence.score) - np.log(6.0))
         valid = lags.edge_probability > 0
@@ -145,8 +149,9 @@ def networks(checkpoint: Path) -> dict[str, Method]:
     return {
         "trained": lambda x, mask: trained.lags(x, RATE, mask, "eeg"),
         "fresh weights": lambda x, mask: fresh.lags(x, RATE, mask, "eeg"),
-        "refitted models": partial(features, True),
-        "first models": partial(features, False),
+        "closed form": partial(features, least_squares),
+        "fixed score": partial(features, fixed),
+        "own evidence": partial(features, inference.score),
     }
 
 
@@ -213,7 +218,10 @@ def read(infer: Method, worlds: list[World]) -> Reading:
 def on_worlds(methods: dict[str, Method], n_worlds: int, n_fits: int) -> list[Contrast]:
     """Edge AUROC and lag errors by number of channels."""
     print("| channels | spectra | worlds | " + " | ".join(f"AUROC, {name}" for name in methods), end=" | ")
-    print("ridge | median lag error, samples | on edges fit_ldsem finds | fit_ldsem there |\n|" + "---|" * 10)
+    print(
+        "ridge | median lag error, samples | on edges fit_ldsem finds | fit_ldsem there |\n|"
+        + "---|" * (7 + len(methods))
+    )
     contrasts = []
     for n_channels in CHANNELS:
         pairs = ~np.eye(n_channels, dtype=bool)

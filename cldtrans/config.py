@@ -110,13 +110,14 @@ class LoopConfig(Section):
     num_workers: int = Field(ge=0)  # threads that gather batches ahead
 
 
-# Terms of the stage-1 loss: reconstruction (2), codes, likelihood, edges, lags, state, its prediction of
-# hidden tokens; edge, lag and lead compare with the truth of simulated worlds.
+# Terms of the stage-1 loss: reconstruction (2), codes, likelihood, score of its innovations, edges, lags,
+# state, its prediction of hidden tokens; edge, lag and lead compare with the truth of simulated worlds.
 Term = Literal[
     "waveform",
     "spectrum",
     "commitment",
     "ldsem",
+    "innovations",
     "sparsity",
     "smoothness",
     "energy",

@@ -1,18 +1,21 @@
 """The network's contract: shapes, masks, permutations, saving, ablations; its parts against known answers."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.signal
 
 torch = pytest.importorskip("torch")
 
+import torch.nn.functional as F  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from cldtrans.config import ModelConfig  # noqa: E402
 from cldtrans.lag.simulate import simulate_ldsem  # noqa: E402
 from cldtrans.models import CLDTrans  # noqa: E402
-from cldtrans.models.covariances import lagged_covariance, standardise  # noqa: E402
+from cldtrans.models.covariances import SINC_TAPS, finer, lagged_covariance, standardise  # noqa: E402
 from cldtrans.models.graph_ode import GraphODE, VectorField, control_path  # noqa: E402
 from cldtrans.models.heads import HeadSpec  # noqa: E402
 from cldtrans.models.lag_features import Covariances  # noqa: E402
@@ -263,8 +266,13 @@ def test_least_squares_sums_the_samples_whose_past_is_there():
     grown = Grown(
         torch.arange(3), source, torch.zeros(1, 3, 2), torch.ones(1, 3, 2, dtype=torch.bool), *[nothing] * 8
     )
-    found = fit(sums, grown, torch.from_numpy(tau)[None])
     counted = slice(sums.first, sums.last)
+    extra = np.zeros((3, n))
+    extra[:, counted] = rng.standard_normal((3, sums.last - sums.first))  # of a pseudo-response
+    ahead = F.pad(x, (0, SINC_TAPS))[..., SINC_TAPS:]
+    table = lagged_covariance(torch.from_numpy(extra)[None], ahead, max_lag + 2 * SINC_TAPS)
+    found = fit(sums, grown, torch.from_numpy(tau)[None])
+    answered = fit(replace(sums, correction=finer(table)), grown, torch.from_numpy(tau)[None])
     for i in range(3):
         own = [delayed(i, p) for p in range(1, OWN_LAGS + 1)]
         others = [delayed(int(j), lag) for j, lag in zip(source[0, i], tau[i], strict=True)]
@@ -273,6 +281,28 @@ def test_least_squares_sums_the_samples_whose_past_is_there():
         np.testing.assert_allclose(gram, rows @ rows.T / n, atol=1e-4)
         right = gram @ found.coefficient[0, i].numpy()
         np.testing.assert_allclose(right, rows @ delayed(i, 0.0)[counted] / n, atol=1e-4)
+        change = gram @ (answered.coefficient - found.coefficient)[0, i].numpy()
+        np.testing.assert_allclose(change, rows @ extra[i][counted] / n, atol=1e-4)
+
+
+def test_slow_narrow_rhythms_are_fitted_without_bias():
+    """A resonance at 3 Hz with poles of radius 0.98, where a little white noise eats the coefficients."""
+    rng = np.random.default_rng(0)
+    drive = rng.standard_normal((1, 2, 4000))
+    poles = 0.98 * np.exp(2j * np.pi * 3 / 160 * np.array([1, -1]))
+    x = scipy.signal.lfilter([1.0], np.real(np.poly(poles)), drive)[..., -1600:]
+    x, _ = standardise(torch.from_numpy(x), torch.ones(1, 2, dtype=torch.bool))
+    sums = Sums.of(x, 20)
+    nothing = torch.zeros(1)
+    unused = torch.zeros(1, 2, 1, dtype=torch.bool)
+    grown = Grown(torch.arange(2), torch.tensor([[[1], [0]]]), torch.zeros(1, 2, 1), unused, *[nothing] * 8)
+    own = fit(sums, grown, torch.zeros(1, 2, 1, dtype=torch.float64)).coefficient[0, :, :OWN_LAGS]
+    t = np.arange(sums.first, sums.last)
+    for channel in range(2):
+        y = x[0, channel].numpy()
+        past = np.stack([y[t - p] for p in range(1, OWN_LAGS + 1)], 1)
+        expected = np.linalg.lstsq(past, y[t], rcond=None)[0]
+        np.testing.assert_allclose(own[channel].numpy(), expected, atol=2e-3)
 
 
 @pytest.mark.parametrize("n_channels", [6, 12])
@@ -281,7 +311,7 @@ def test_evidence_finds_edges_and_lags_of_simulated_systems(n_channels):
 
     x, support, tau = worlds(8, n_channels)
     mask = torch.ones(x.shape[:2], dtype=torch.bool)
-    evidence = Covariances.of(standardise(x, mask)[0], mask, 48).features(8)
+    evidence, _ = Covariances.of(standardise(x, mask)[0], mask, 48).evidence(8)
     pairs = np.broadcast_to(~np.eye(n_channels, dtype=bool), support.shape)
     assert roc_auc_score(support[pairs], evidence.score.numpy()[pairs]) > 0.92
     error = np.abs(evidence.tau.numpy() - tau * 160)[support]

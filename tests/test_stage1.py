@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ WEIGHTS = {
     "spectrum": 1.0,
     "commitment": 0.25,
     "ldsem": 0.1,
+    "innovations": 1.0,
     "sparsity": 0.01,
     "smoothness": 0.01,
     "energy": 0.001,
@@ -91,6 +93,19 @@ def test_ldsem_term_prefers_true_lags_to_shuffled_ones():
             encoding.x, encoding.mask, lags, "eeg", 0.3, lags.tau.flatten(1)[:, order].view_as(lags.tau)
         )
     assert (right < wrong - 0.02).all()
+
+
+def test_lead_term_asks_whether_one_source_drives_a_window_and_which():
+    """A chance of 0.8 in three windows: led by channel 1, led by no channel, led by channel 1 unseen."""
+    model = make_model()
+    lags = model.lags(torch.randn(3, 4, 800), 160.0, torch.ones(3, 4, dtype=torch.bool), "eeg")
+    tau, probability = torch.zeros(3, 4, 4), torch.zeros(3, 4, 4)
+    probability[:2, [0, 2, 3], 1] = 1.0  # all others follow channel 1
+    tau[:2, [0, 2, 3], 1] = 0.3
+    lags = replace(lags, tau=tau, edge_probability=probability, driven=torch.full((3,), 0.8))
+    found = objective.leads(lags, torch.tensor([1, -1, 1]), 0.3)
+    assert -np.log(0.8) < found[0] < -np.log(0.8) + 0.1
+    np.testing.assert_allclose(found[1:], [-np.log(0.2), -np.log(0.8) + np.log(4)], rtol=1e-5)
 
 
 def test_log_determinant_is_that_of_the_system():
@@ -180,7 +195,8 @@ def test_every_part_learns():
         terms["loss"].backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum()]
     behind_zero = tuple(
-        f"lag_inference.{name}" for name in ("gate.embed", "network.embed", "network.mix", "network.norm")
+        f"lag_inference.{name}"
+        for name in ("score.embed", "gate.embed", "network.embed", "network.mix", "network.norm")
     )  # until the last layers move
     assert all(name.startswith(behind_zero) for name in without), without
     model.update_codebooks()
@@ -189,7 +205,7 @@ def test_every_part_learns():
 
 def test_a_loss_is_the_mean_of_its_parts():
     model = make_model(torch.float64).train()
-    for network in (model.lag_inference.gate, model.lag_inference.network):
+    for network in (model.lag_inference.score, model.lag_inference.gate, model.lag_inference.network):
         torch.nn.init.normal_(network.out.weight, std=0.1)
     loss = Objective(STAGE1)
     for whole in (batch_of(torch.randn(4, 5, 800, dtype=torch.float64)), world_batch()):

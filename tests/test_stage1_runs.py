@@ -59,7 +59,8 @@ def test_two_processes_equal_one_with_the_joint_batch(tmp_path):
     one, joint = history(tmp_path / "one"), torch.load(tmp_path / "one-0.pt")
     assert len(one) == 20 and joint["codebooks.eeg.updates"] > 5 and joint["codebooks.ecg.updates"] > 5
     terms = {key for row in one for key in row}
-    assert {"smoothness", "ldsem", "edge", "nfe", "loss/eegmmidb", "loss/ptbxl", "loss/worlds-eeg"} <= terms
+    assert {"smoothness", "ldsem", "innovations", "edge", "nfe"} <= terms
+    assert {"loss/eegmmidb", "loss/ptbxl", "loss/worlds-eeg"} <= terms
     for name, config in (("two", whole), ("two-in-parts", parts)):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -257,7 +258,8 @@ def test_a_shipped_ablation_differs_in_one_setting_and_in_what_follows_from_it(n
     kept = {key: size for key, size in sizes.items() if not key.startswith(gone)}
     new = {key: size for key, size in sizes_less.items() if key.startswith("dynamics.map.")}
     assert sizes_less == kept | new and bool(new) == (name == "no-ode")
-    assert terms - terms_less == ({"ldsem", "sparsity", "smoothness"} if name == "no-lag" else set())
+    of_lags = {"ldsem", "innovations", "sparsity", "smoothness"}
+    assert terms - terms_less == (of_lags if name == "no-lag" else set())
     assert not terms_less - terms
     if name == "no-ode":  # without dynamics the graph trains through the likelihood alone
         gone = ("dynamics.", "adjacency.")

@@ -64,10 +64,11 @@ def finer(wide: Tensor) -> Tensor:
     """A table over lags `first - SINC_TAPS .. last + SINC_TAPS` -> `first .. last` at 1/FINER sample.
 
     [..., n] -> [..., FINER * (n - 2 SINC_TAPS)], by a windowed sinc. As products with one block of a banded
-    matrix: convolutions in float64 are slow.
+    matrix: convolutions in float64 are slow. A product a window: the sums of one product for all would
+    depend, in their last bits, on how many windows there are.
     """
-    rows = wide.flatten(0, -2)
-    n_lags = rows.shape[1] - 2 * SINC_TAPS
+    rows = wide.flatten(1, -2)
+    n_lags = rows.shape[2] - 2 * SINC_TAPS
     tap = torch.arange(BLOCK + 2 * SINC_TAPS, device=wide.device)
     whole = torch.arange(SINC_TAPS, SINC_TAPS + BLOCK, device=wide.device)
     phase = torch.arange(FINER, device=wide.device) / FINER
@@ -77,13 +78,13 @@ def finer(wide: Tensor) -> Tensor:
     kernel = torch.sinc(distance) * torch.special.i0(KAISER * inside)
     kernel = torch.where(near, kernel, 0.0).to(wide.dtype)
     kernel /= kernel[:, : FINER * BLOCK].sum(0)  # a constant stays the same constant: slow signals count most
-    fine = rows.new_empty(len(rows), FINER * n_lags)
+    fine = rows.new_empty(*rows.shape[:2], FINER * n_lags)
     for first in range(0, n_lags, BLOCK):
         some = min(BLOCK, n_lags - first)
         taps, steps = some + 2 * SINC_TAPS, FINER * some
-        block = fine[:, FINER * first :][:, :steps]
-        torch.mm(rows[:, first : first + taps], kernel[:taps, :steps], out=block)
-    return fine.unflatten(0, wide.shape[:-1])
+        to_steps = kernel[:taps, :steps].expand(len(rows), taps, steps)
+        fine[..., FINER * first :][..., :steps] = torch.bmm(rows[..., first : first + taps], to_steps)
+    return fine.view(*wide.shape[:-1], FINER * n_lags)
 
 
 def covariance_at(fine: Tensor, first: int, i: Tensor, j: Tensor, lag: Tensor) -> Tensor:

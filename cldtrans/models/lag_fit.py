@@ -40,6 +40,7 @@ class Sums:
     first: int
     last: int
     max_lag: int
+    correction: Tensor | None = None  # [B, C', C, n] of pseudo-responses of the targets, as `fine` from lag 0
 
     @classmethod
     def of(cls, x: Tensor, max_lag: int) -> Sums:
@@ -90,7 +91,6 @@ class Fit:
     live: Tensor  # [B, C', P + K] 1 or 0
     coefficient: Tensor  # [B, C', P + K]
     inverse: Tensor  # [B, C', P + K, P + K] of the Gram matrix
-    noise: Tensor  # [B, C'] residual variance
 
 
 def refine(sums: Sums, grown: Grown) -> Tensor:
@@ -158,9 +158,10 @@ def fit(sums: Sums, grown: Grown, tau: Tensor, shifts: tuple[float, ...] = (0.0,
     now, ends = ends[..., :1, :], ends[..., 1:, :] * live[..., None]
     gram = gram - ends @ ends.mT / n_samples
     right = right - (ends @ now.mT)[..., 0] / n_samples
-    power = auto[..., 0] - now.square().sum((-1, -2)) / n_samples
+    if sums.correction is not None:
+        row_of = torch.arange(c, device=fine.device)[None, :, None]
+        right = right + covariance_at(sums.correction, 0, row_of, channel, lag) * live
     gram.diagonal(dim1=-2, dim2=-1).add_(NOISE_FLOOR + 1 - live)
     inverse = torch.linalg.inv(gram)
     coefficient = (inverse @ right[..., None])[..., 0]
-    noise = (power - (coefficient * right).sum(-1)).clamp_min(NOISE_FLOOR)
-    return Fit(channel, lag, live, coefficient, inverse, noise)
+    return Fit(channel, lag, live, coefficient, inverse)

@@ -1,10 +1,11 @@
 """Amortised lag inference: lags, their uncertainty and edge probabilities from the window itself.
 
-A small network, the same for every pair of channels, refines the closed-form evidence of `lag_features`. It
-sees a pair's evidence in both directions and averages over the pair's row and column, so it applies to any
-number of channels and is equivariant under their permutations; a still smaller one, the gate, tells windows
-that one source drives. With fresh weights the gate is half open, and the other network adds nothing to the
-reading of the evidence.
+A small network, the same for every pair of channels, refines the evidence of `lag_features`. It sees a
+pair's evidence in both directions and averages over the pair's row and column, so it applies to any number of
+channels and is equivariant under their permutations. Two still smaller ones come before it: the score of the
+innovations (`innovations`), by which evidence is weighed, and the gate, which tells windows that one source
+drives. With fresh weights the evidence is that of least squares, the gate is half open, and the network adds
+nothing to the reading.
 
 tau_ij is the delay from source j to target i in seconds: x_i(t) contains x_j(t - tau_ij).
 """
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cldtrans.config import ModelConfig
+from cldtrans.models.innovations import LearnedScore
 from cldtrans.models.lag_features import (
     FLOATS_AT_ONCE,
     OWN_LAGS,
@@ -54,6 +56,8 @@ class Lags:
     own: Tensor  # [B, C, P] coefficients of a channel's own past, lags 1..P samples
     candidates: Tensor  # [B, C, C, 5] seconds, the lags that tau chooses from
     choice: Tensor  # [B, C, C, 5] logarithm of the share of each
+    driven: Tensor  # [B] how much of the window one timeline explains: probability that one source drives it
+    matching: Tensor  # [B, C] score matching loss of a channel's innovations
 
 
 class LagInference(nn.Module):
@@ -64,6 +68,7 @@ class LagInference(nn.Module):
         self.tau_max_s = dict(config.tau_max_s)
         self.sources = config.sources
         self.integer = config.lag == "integer"
+        self.score = LearnedScore()
         self.gate = Gate()
         self.network = PairNetwork(N_FEATURES, config.pair_width, 2 + CANDIDATES)
 
@@ -91,9 +96,7 @@ class LagInference(nn.Module):
         at_once = max(1, FLOATS_AT_ONCE // max(models, spectra))
         parts = []
         for part, valid in zip(x.split(at_once), mask.split(at_once), strict=True):
-            covariances = Covariances.of(part, valid, max_lag)
-            first = covariances.features(self.sources)
-            parts.append((first, covariances.refitted(first, self.sources)))
+            parts.append(Covariances.of(part, valid, max_lag).evidence(self.sources, self.score))
         first, refitted = (LagFeatures.joined(some).to(dtype) for some in zip(*parts, strict=True))
         return first, refitted
 
@@ -127,6 +130,8 @@ class LagInference(nn.Module):
             own=refitted.own,
             candidates=candidates / rate_hz,
             choice=choice,
+            driven=share.amax(-1),
+            matching=self.score.matching(refitted.moments),
         )
 
 
@@ -150,4 +155,6 @@ class ZeroLag(nn.Module):
             own=x.new_zeros(*x.shape[:2], OWN_LAGS),
             candidates=zero[..., None].expand(*zero.shape, CANDIDATES),
             choice=torch.full((*zero.shape, CANDIDATES), -math.log(CANDIDATES)).to(zero),
+            driven=x.new_zeros(len(x)),
+            matching=x.new_zeros(x.shape[:2]),
         )

@@ -1,23 +1,18 @@
-"""How significant each pair is: by least squares, or by the score of heavy-tailed innovations.
-
-Least squares weighs a large residual by its square. Where a target's residuals e have heavier tails than a
-Gaussian's, their score psi(e) = tanh(2 e / sigma) in place of e tells more: for Laplace innovations it is
-worth nearly twice the data. `efficiency = E[psi']^2 E[e^2] / E[psi^2]` says how much; a target takes the
-score where that exceeds 1, least squares elsewhere. One Newton step from least squares is enough (Le Cam).
-"""
+"""How significant each pair is, and where its lag lies, by the score of the innovations (`innovations`)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cldtrans.lag import fourier
-from cldtrans.models.covariances import SINC_TAPS, covariance_at, finer, lagged_covariance, peak
+from cldtrans.models.covariances import SINC_TAPS, finer, lagged_covariance, peak
+from cldtrans.models.innovations import Score
 from cldtrans.models.lag_fit import STEP, Fit, Sums, fit, fit_beside, moved
-from cldtrans.models.lag_search import NOISE_FLOOR, OWN_LAGS, Grown, subtract
+from cldtrans.models.lag_search import NOISE_FLOOR, OWN_LAGS, TINY, Grown, subtract
 
 BINS = 64  # of a spectrum whose phases follow from one another
 
@@ -33,60 +28,49 @@ class Significance:
     own: Tensor  # [B, C', P] coefficients of the target's own past
     noise: Tensor  # [B, C'] residual variance
     efficiency: Tensor  # [B, C']
+    moments: Tensor  # [B, C', N_MOMENTS] of the residuals
     partial: Tensor  # [B, C', C]
     partial_lag: Tensor  # [B, C', C] samples
     partial_weight: Tensor  # [B, C', C]
+    correction: Tensor  # [B, C', C, n] covariances of pseudo-response less response, lags from -SINC_TAPS
 
 
-def significance(sums: Sums, grown: Grown, tau: Tensor) -> Significance:
+def significance(sums: Sums, grown: Grown, tau: Tensor, score: Score) -> Significance:
     """From the grown models with refined lags `tau` [B, C', K] and the windows themselves."""
-    x, max_lag = sums.x, sums.max_lag
-    n_samples = x.shape[-1]
-    first = fit(sums, grown, tau)
-    e = residuals(x, first, max_lag)[..., sums.first : sums.last]
-    deviation = e.square().mean(-1, keepdim=True).sqrt().clamp_min(NOISE_FLOOR)
-    psi = torch.tanh(2 * e / deviation)
-    slope = (2 * (1 - psi.square()) / deviation).mean(-1)
-    spread = psi.square().mean(-1).clamp_min(1e-6)
-    efficiency = slope.square() * deviation[..., 0].square() / spread
-    heavy = efficiency > 1.0
-    # Least squares is the same with psi = e: slope 1, spread the residual variance.
-    slope = torch.where(heavy, slope, 1.0)
-    spread = torch.where(heavy, spread, deviation[..., 0].square())
-    psi = torch.where(heavy[..., None], psi, e)
-    psi = F.pad(psi, (sums.first, n_samples - sums.last))
-    ahead = F.pad(x, (0, SINC_TAPS))[..., SINC_TAPS:]
-    wide = lagged_covariance(psi, ahead, max_lag + 2 * SINC_TAPS)  # lags -SINC_TAPS .. max_lag + SINC_TAPS
-    against = finer(wide)  # from lag 0
-    me = torch.arange(wide.shape[1], device=x.device)[None, :, None]
-
-    def step(at: Fit) -> Tensor:
-        right = covariance_at(against, 0, me, at.channel, at.lag) * at.live
-        return (at.inverse @ right[..., None])[..., 0] / slope[..., None]
-
+    n_samples, max_lag = sums.x.shape[-1], sums.max_lag
+    before = fit(sums, grown, tau)
+    e = residuals(sums.x, before, max_lag)[..., sums.first : sums.last]
+    answer = score(e)
+    pseudo = _against(sums, answer.pseudo)
+    correction = _against(sums, answer.pseudo - e)
+    sums = replace(sums, correction=finer(correction))
     beside = fit_beside(sums, grown, tau)
-    better = moved(tau, beside.coefficient + step(beside), grown.used, max_lag)
-    tau = torch.where(heavy[..., None], better, tau)
-    tau_error = _lag_error(beside, spread / slope.square() / n_samples)
+    tau = moved(tau, beside.coefficient, grown.used, max_lag)
     last = fit(sums, grown, tau)
-    coefficient = last.coefficient + step(last)
-    variance = (last.inverse.diagonal(dim1=-2, dim2=-1) * (spread / slope.square())[..., None]).clamp_min(
-        1e-12
-    )
-    t = coefficient.abs() * (n_samples / variance).sqrt() * last.live
-    partial, partial_lag, partial_weight = _outside(grown, wide, slope, spread, max_lag, n_samples)
+    variance = (last.inverse.diagonal(dim1=-2, dim2=-1) * answer.variance[..., None]).clamp_min(TINY**2)
+    t = last.coefficient.abs() * (n_samples / variance).sqrt() * last.live
+    partial, partial_lag, partial_weight = _outside(grown, pseudo, answer.variance, max_lag, n_samples)
     return Significance(
         tau=tau,
-        tau_error=tau_error,
-        weight=coefficient[..., OWN_LAGS:] * grown.used,
+        tau_error=_lag_error(beside, answer.variance / n_samples),
+        weight=last.coefficient[..., OWN_LAGS:] * grown.used,
         t=t[..., OWN_LAGS:],
-        own=coefficient[..., :OWN_LAGS],
-        noise=last.noise,
-        efficiency=efficiency,
+        own=last.coefficient[..., :OWN_LAGS],
+        noise=e.square().mean(-1).clamp_min(NOISE_FLOOR),
+        efficiency=answer.efficiency,
+        moments=answer.moments,
         partial=partial,
         partial_lag=partial_lag,
         partial_weight=partial_weight,
+        correction=correction,
     )
+
+
+def _against(sums: Sums, values: Tensor) -> Tensor:
+    """Covariances of values [B, C', n] at the samples that count with every channel: lags from -SINC_TAPS."""
+    around = F.pad(values, (sums.first, sums.x.shape[-1] - sums.last))
+    ahead = F.pad(sums.x, (0, SINC_TAPS))[..., SINC_TAPS:]
+    return lagged_covariance(around, ahead, sums.max_lag + 2 * SINC_TAPS)
 
 
 def _lag_error(beside: Fit, variance: Tensor) -> Tensor:
@@ -125,23 +109,23 @@ def residuals(x: Tensor, model: Fit, max_lag: int) -> Tensor:
 
 
 def _outside(
-    grown: Grown, wide: Tensor, slope: Tensor, spread: Tensor, max_lag: int, n_samples: int
+    grown: Grown, pseudo: Tensor, variance: Tensor, max_lag: int, n_samples: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Largest |t| over lags of each pair given the model, its lag and weight."""
-    c = wide.shape[2]
+    c = pseudo.shape[2]
     n_lags = max_lag + 1
-    num = wide[..., SINC_TAPS : SINC_TAPS + n_lags].flatten(2)  # psi against every candidate
-    me = torch.arange(wide.shape[1], device=wide.device)
-    own = wide[:, me, grown.target, SINC_TAPS + 1 : SINC_TAPS + 1 + OWN_LAGS]
+    num = pseudo[..., SINC_TAPS : SINC_TAPS + n_lags].flatten(2)  # against every candidate
+    me = torch.arange(pseudo.shape[1], device=pseudo.device)
+    own = pseudo[:, me, grown.target, SINC_TAPS + 1 : SINC_TAPS + 1 + OWN_LAGS]
     along = torch.linalg.solve_triangular(grown.factor, own[..., None], upper=False)
     subtract(num, along[..., 0], grown.rows[:OWN_LAGS])
     for k in range(grown.source.shape[-1]):
         best = grown.source[..., k] * n_lags + grown.lag[..., k]
         share = num.gather(2, best[..., None]) / grown.scale[..., k, None] * grown.used[..., k, None]
         num.addcmul_(share, grown.rows[OWN_LAGS + k], value=-1)
-    t = (num.abs() / grown.den.sqrt()).mul_((n_samples / spread).sqrt()[..., None])
+    t = (num.abs() / grown.den.sqrt()).mul_((n_samples / variance).sqrt()[..., None])
     partial, lag = peak(t.unflatten(2, (c, n_lags)))
     nearest = lag.round().long().clamp(0, max_lag)
     at = nearest + n_lags * torch.arange(c, device=lag.device)
-    weight = num.gather(2, at) / (slope[..., None] * grown.den.gather(2, at))
+    weight = num.gather(2, at) / grown.den.gather(2, at)
     return partial, lag, weight

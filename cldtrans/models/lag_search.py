@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 OWN_LAGS = 6  # order of a channel's own filter
-NOISE_FLOOR = 1e-6  # white noise added to unit-variance channels: bounds what empty bands and ties can do
+NOISE_FLOOR = 1e-9  # white noise added to unit-variance channels: bounds what empty bands and ties can do,
+# and biases lags of slow rhythms: at 1e-6 narrow ones lose a quarter of what is known
 TINY = 10 * NOISE_FLOOR * 1e-2  # variance below which nothing is left of a candidate
 
 
@@ -49,14 +50,16 @@ def grow(
     steps: int,
     n_samples: int,
     allowed: Tensor | None = None,
+    correction: Tensor | None = None,
 ) -> Grown:
     """Orthogonal least squares for some targets (C') of all windows at once.
 
     `wide` [B, C, C, n] holds covariances around lag 0, `max_lag` on both sides at least; `pair` [B, C', C]
-    tells the sources there are, `allowed` (default: all) those that models may take. For every candidate
-    (source, lag) of a target, `num` is its covariance with the target's residual and `den` its variance,
-    both given the regressors taken so far; `rows` holds its covariances with those regressors after
-    orthonormalisation.
+    tells the sources there are, `allowed` (default: all) those that models may take. `correction`
+    [B, C', C, max_lag + 1] is what pseudo-responses of the targets add to their covariances from lag 0. For
+    every candidate (source, lag) of a target, `num` is its covariance with the target's residual and `den`
+    its variance, both given the regressors taken so far; `rows` holds its covariances with those regressors
+    after orthonormalisation.
     """
     b, c = wide.shape[:2]
     n_lags = max_lag + 1
@@ -76,9 +79,12 @@ def grow(
         rows[row].view(shape).copy_(starting[:, targets, :, zero - 1 - row])
         subtract(rows[row], factor[:, :, row], rows[:row])
         rows[row] /= factor[:, :, row, row, None]
-    own = torch.linalg.solve_triangular(factor, auto[..., p][..., None], upper=False)[..., 0]
-
-    num = starting[:, targets, :, zero].clone().flatten(2)
+    past, num = auto[..., p], starting[:, targets, :, zero].clone()
+    if correction is not None:
+        past = past + correction.diagonal(targets.start or 0, 1, 2).mT[..., 1 : n_own + 1]
+        num += correction[..., :n_lags]
+    own = torch.linalg.solve_triangular(factor, past[..., None], upper=False)[..., 0]
+    num = num.flatten(2)
     subtract(num, own, rows[:n_own])
     den = every[:, None, :, :1].expand(shape).masked_fill(~pair[..., None], torch.inf).flatten(2)
     for row in rows[:n_own]:

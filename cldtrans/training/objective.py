@@ -176,10 +176,11 @@ def true_lags(lags: Lags, edge: Tensor, lag_s: Tensor, rate_hz: float) -> Tensor
 
 
 def leads(lags: Lags, lead: Tensor, tau_max_s: float) -> Tensor:
-    """Cross-entropy of the leading channel under the default readout's scores; 0 where there is none."""
+    """Cross-entropy of whether one source drives a window, and of which, by the default readout's scores."""
     scores = arrival(lags.tau, lags.edge_probability) * (10.0 / tau_max_s)
-    loss = F.cross_entropy(scores, lead.clamp_min(0), reduction="none")
-    return torch.where(lead >= 0, loss, 0.0)
+    which = F.cross_entropy(scores, lead.clamp_min(0), reduction="none")
+    driven = lags.driven.clamp(1e-6, 1 - 1e-6)
+    return torch.where(lead >= 0, which - torch.log(driven), -torch.log1p(-driven))
 
 
 def control_steps(encoding_tokens: int) -> int:

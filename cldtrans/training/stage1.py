@@ -73,6 +73,7 @@ class Objective:
             if model.config.lag != "none":
                 tau_max_s = model.config.tau_max_s[batch.modality]  # type: ignore[index]
                 terms["ldsem"] = objective.ldsem(x, mask, lags, batch.modality, tau_max_s)
+                terms["innovations"] = objective.channel_mean(lags.matching, mask)
                 terms["sparsity"] = objective.sparsity(lags, mask)
                 if model.training and self.weights["smoothness"]:
                     terms["smoothness"] = self._smoothness(model, x, mask, batch)
@@ -101,6 +102,7 @@ class Objective:
                 "edge": objective.edges(lags, data["edge"], data["known"], batch.mask),
                 "lag": objective.true_lags(lags, data["edge"], data["lag_s"], batch.rate_hz),
                 "lead": objective.leads(lags, data["lead"], tau_max_s),
+                "innovations": objective.channel_mean(lags.matching, batch.mask),
             }
 
     def _smoothness(self, model: CLDTrans, x: Tensor, mask: Tensor, batch: Batch) -> Tensor:
