@@ -6,11 +6,12 @@ forked, so no memory map is shared across processes and no batch is sent through
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -20,7 +21,6 @@ from torch import Tensor
 
 from cldtrans.training.sampler import MixedSampler, rank_share
 
-PREFETCH_PER_WORKER = 2
 MAX_FREE_BUFFERS = 8  # of a corpus
 
 
@@ -179,18 +179,17 @@ class Loader:
 
     def batches(self, start_step: int) -> Generator[Batch, None, None]:
         """Batches of the steps `start_step, start_step + 1, ...`; close the iterator to stop the threads."""
-        step, pending = start_step, deque[Future[Batch]]()
+        steps = itertools.count(start_step)
         if self.workers == 0:
-            while True:
+            for step in steps:
                 yield self._load(*self._draw(step))
-                step += 1
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="loader")
-        try:
+        try:  # one batch a thread is ahead, no more: the fewer buffers, the more of them stay in the cache
+            ahead = deque(pool.submit(self._load, *self._draw(next(steps))) for _ in range(self.workers))
             while True:
-                while len(pending) < self.workers * PREFETCH_PER_WORKER:
-                    pending.append(pool.submit(self._load, *self._draw(step)))
-                    step += 1
-                yield pending.popleft().result()
+                batch = ahead.popleft().result()
+                ahead.append(pool.submit(self._load, *self._draw(next(steps))))
+                yield batch
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
