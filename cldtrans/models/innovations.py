@@ -74,10 +74,8 @@ class LearnedScore(nn.Module):
 
     def coefficients(self, moments: Tensor) -> Tensor:
         """[..., SIZE] of the functions, from their moments; in their precision, for choices follow."""
-        known = 10 * (moments - 0.75)
-        hidden = F.gelu(F.linear(known, self.embed.weight.to(known), self.embed.bias.to(known)))
-        change = F.linear(hidden, self.out.weight.to(known), self.out.bias.to(known))
-        return change + F.one_hot(torch.zeros((), dtype=torch.long, device=known.device), SIZE).to(known)
+        change = _mapped(F.gelu(_mapped(10 * (moments - 0.75), self.embed)), self.out)
+        return change + F.pad(torch.ones_like(change[..., :1]), (0, SIZE - 1))
 
     @torch.no_grad()
     def forward(self, e: Tensor) -> Answer:
@@ -85,8 +83,7 @@ class LearnedScore(nn.Module):
         deviation, values, gram = functions(e)
         moments = gram.flatten(-2)
         a = self.coefficients(moments)
-        slope = (a * slopes(gram)).sum(-1)
-        power = (a[..., None, :] @ gram @ a[..., None])[..., 0, 0]
+        slope, power = _slope_and_power(a, gram)
         efficiency = slope.square() / power.clamp_min(1e-6)
         better = (efficiency > 1.0) & (slope > 0)
         psi = (a[..., None, :] @ values)[..., 0, :] * (deviation / slope.clamp_min(1e-6))[..., None]
@@ -97,6 +94,16 @@ class LearnedScore(nn.Module):
     def matching(self, moments: Tensor) -> Tensor:
         """Score matching loss [...] of the residuals with these moments; 0 at least squares."""
         gram = moments.unflatten(-1, (SIZE, SIZE))
-        a = self.coefficients(moments)
-        power = (a[..., None, :] @ gram @ a[..., None])[..., 0, 0]
-        return 0.5 + power / 2 - (a * slopes(gram)).sum(-1)
+        slope, power = _slope_and_power(self.coefficients(moments), gram)
+        return 0.5 + power / 2 - slope
+
+
+def _mapped(values: Tensor, layer: nn.Linear) -> Tensor:
+    """`layer(values)` in the values' precision, each row by itself: to the bit, whatever rows there are."""
+    weight, bias = layer.weight.to(values.dtype), layer.bias.to(values.dtype)
+    return (values[..., None, :] * weight).sum(-1) + bias
+
+
+def _slope_and_power(a: Tensor, gram: Tensor) -> tuple[Tensor, Tensor]:
+    """`E[psi']` and `E[psi^2]` [...] of unit residuals, for coefficients a [..., SIZE]."""
+    return (a * slopes(gram)).sum(-1), (a[..., None, :] @ gram @ a[..., None])[..., 0, 0]

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from plot_style import log_to, name, new_figure, plt, save, say
+from sklearn.manifold import TSNE
 
 from cldtrans.data.shards import ShardSet
 from cldtrans.evaluation.motif_atlas import CONTEXT, Atlas, motif_atlas
 
 WINDOWS = 48  # of each modality's first corpus
 COLUMNS = 6  # of the grid of motifs
+LEAST_CODES = 5  # for t-SNE
 
 
 def choose_corpora(folders: list[Path]) -> list[ShardSet]:
@@ -48,13 +51,33 @@ def draw_map(panel: Axes, atlas: Atlas) -> None:
     centred = atlas.entries[used] - atlas.entries[used].mean(0)
     _, singular, axes = np.linalg.svd(centred, full_matrices=False)
     x, y = (centred @ axes[:2].T).T
-    weight = np.log10(atlas.counts[used])
-    order = np.argsort(weight)
-    points = panel.scatter(x[order], y[order], c=weight[order], s=4 + 8 * weight[order], cmap="viridis")
     part = 100 * singular[:2] ** 2 / (singular**2).sum()
+    draw_codes(panel, x, y, atlas.counts[used])
     panel.set_xlabel(f"component 1 ({part[0]:.0f} % of variance)")
     panel.set_ylabel(f"component 2 ({part[1]:.0f} %)")
+
+
+def draw_neighbours(panel: Axes, atlas: Atlas) -> None:
+    """The same codes by t-SNE: which lie near which, where two components cannot tell."""
+    used = atlas.counts > 0
+    if used.sum() < LEAST_CODES:
+        say(panel, f"{used.sum()} motifs in use: too few for t-SNE")
+        return
+    spread = min(30.0, (int(used.sum()) - 1) / 3)
+    embedding = TSNE(perplexity=spread, init="pca", random_state=0)
+    x, y = embedding.fit_transform(atlas.entries[used].astype(np.float64)).T
+    points = draw_codes(panel, x, y, atlas.counts[used])
+    panel.set_xticks([])
+    panel.set_yticks([])
+    panel.set_xlabel("t-SNE: near is alike, far means nothing")
     plt.colorbar(points, ax=panel, shrink=0.8, label="log10 patches")
+
+
+def draw_codes(panel: Axes, x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> PathCollection:
+    """Codes at places x, y, those used most on top."""
+    weight = np.log10(counts)
+    order = np.argsort(weight)
+    return panel.scatter(x[order], y[order], c=weight[order], s=4 + 8 * weight[order], cmap="viridis")
 
 
 def draw_motifs(panel: Axes, atlas: Atlas) -> None:
@@ -82,18 +105,19 @@ def plot_motifs(checkpoint: Path, folders: list[Path], *paths: str) -> None:
 
     model = CLDTrans.from_pretrained(checkpoint).eval()
     corpora = choose_corpora(folders) if model.config.quantize else []
-    figure, panels = new_figure(columns=3, rows=max(len(corpora), 1), width=3.9, height=2.9)
+    figure, panels = new_figure(columns=4, rows=max(len(corpora), 1), width=3.9, height=2.9)
     if not corpora:
         reason = "no windows in this run" if model.config.quantize else "this variant has no codebook"
         for panel in panels:
             panel.set_axis_off()
         say(panels[0], reason)
-    for shards, (usage, places, waves) in zip(corpora, np.reshape(panels, (-1, 3)), strict=False):
+    for shards, (usage, places, near, waves) in zip(corpora, np.reshape(panels, (-1, 4)), strict=False):
         rows = np.random.default_rng(0).permutation(len(shards))[:WINDOWS]
         atlas = motif_atlas(model, shards, np.sort(rows))
         draw_usage(usage, atlas)
         usage.set_title(f"{name(str(shards.meta['dataset']))}, {len(rows)} windows")
         draw_map(places, atlas)
+        draw_neighbours(near, atlas)
         draw_motifs(waves, atlas)
     save(figure, *paths)
 
