@@ -32,7 +32,6 @@ from cldtrans.models.lag_features import (
 )
 from cldtrans.models.lag_reading import (
     CANDIDATES,
-    CHOICE_GAIN,
     N_FEATURES,
     Gate,
     candidate_lags,
@@ -54,8 +53,8 @@ class Lags:
     edge_probability: Tensor  # [B, C, C]
     weight: Tensor  # [B, C, C] signed coefficient for channels of unit variance
     own: Tensor  # [B, C, P] coefficients of a channel's own past, lags 1..P samples
-    candidates: Tensor  # [B, C, C, 5] seconds, the lags that tau chooses from
-    choice: Tensor  # [B, C, C, 5] logarithm of the share of each
+    candidates: Tensor  # [B, C, C, 3] seconds, the lags that tau chooses from
+    choice: Tensor  # [B, C, C, 3] logarithm of the share of each
     driven: Tensor  # [B] how much of the window one timeline explains: probability that one source drives it
     matching: Tensor  # [B, C] score matching loss of a channel's innovations
 
@@ -70,7 +69,7 @@ class LagInference(nn.Module):
         self.integer = config.lag == "integer"
         self.score = LearnedScore()
         self.gate = Gate()
-        self.network = PairNetwork(N_FEATURES, config.pair_width, 2 + CANDIDATES)
+        self.network = PairNetwork(N_FEATURES, config.pair_width, 2)
 
     def forward(self, x: Tensor, mask: Tensor, modality: str) -> Lags:
         """`x` [B, C, T] at the modality's rate, `mask` bool [B, C]."""
@@ -107,16 +106,16 @@ class LagInference(nn.Module):
         pair, share = pairs(mask), self.gate(first, mask)
         features = pair_features(first, refitted, mask, max_lag, share)
         delta = self.network(features, pair).to(refitted.score.dtype)
-        edge, spread, choice = delta.split([1, 1, CANDIDATES], -1)
-        choice = F.log_softmax(lag_reading(refitted, share) + CHOICE_GAIN * choice, -1)
-        candidates = candidate_lags(first, refitted, max_lag)
+        edge, spread = delta.unbind(-1)
+        choice = F.log_softmax(lag_reading(refitted, share), -1)
+        candidates = candidate_lags(refitted, max_lag)
         # The likeliest candidate: a mean of candidates is none of them. Gradients are those of the mean.
         mean = (choice.exp() * candidates).sum(-1)
         tau = candidates.gather(-1, choice.argmax(-1, keepdim=True))[..., 0] + (mean - mean.detach())
         if self.integer:
             tau = tau + (tau.round() - tau).detach()
-        logit = edge_reading(refitted, share, max_lag) + edge[..., 0]
-        spread = refitted.tau_error * torch.exp(spread[..., 0].clamp(-3, 3))
+        logit = edge_reading(refitted, share, max_lag) + edge
+        spread = refitted.tau_error * torch.exp(spread.clamp(-3, 3))
 
         def keep(value: Tensor) -> Tensor:
             return torch.where(pair, value, 0.0)

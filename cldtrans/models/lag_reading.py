@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from cldtrans.models.lag_features import LEAST_ERROR, LagFeatures, pairs
 
-CHOICE_GAIN = 4.0  # of a network's say in a choice, so that it can be nearly hard
-CANDIDATES = 5  # lags offered for each pair: of both models, marginal, and the timelines of two bands
+CANDIDATES = 3  # lags offered for each pair: of the refitted model, and the timelines of two bands
 N_FEATURES = 38
 GATE_WIDTH = 16
 GATE_GAIN = 16.0  # so that a window is soon taken for one kind or the other
@@ -46,10 +45,9 @@ class Gate(nn.Module):
         return torch.sigmoid(GATE_GAIN * out).to(first.mass.dtype)
 
 
-def candidate_lags(first: LagFeatures, refitted: LagFeatures, max_lag: int) -> Tensor:
-    """Lags in samples that tau chooses from, [B, C, C, CANDIDATES]."""
-    fitted = torch.stack([refitted.tau, first.tau, first.marginal_tau], -1)
-    return torch.cat([fitted, first.later], -1).clamp(0, max_lag)
+def candidate_lags(evidence: LagFeatures, max_lag: int) -> Tensor:
+    """Lags in samples that tau is chosen from, [B, C, C, CANDIDATES]."""
+    return torch.cat([evidence.tau[..., None], evidence.later], -1).clamp(0, max_lag)
 
 
 def edge_reading(evidence: LagFeatures, share: Tensor, max_lag: int) -> Tensor:
@@ -67,11 +65,14 @@ def edge_reading(evidence: LagFeatures, share: Tensor, max_lag: int) -> Tensor:
 
 
 def lag_reading(evidence: LagFeatures, share: Tensor) -> Tensor:
-    """Preference among the candidate lags [B, C, C, CANDIDATES], likewise."""
+    """Preference among the candidate lags [B, C, C, CANDIDATES], likewise.
+
+    It is the gate's alone: what a network knows of a pair tells no better lag than the model's.
+    """
     gate, better = share.amax(-1)[:, None, None], _better(evidence)
-    zero = torch.zeros_like(evidence.score)
+    fitted = torch.zeros_like(evidence.score)[..., None]
     timeline = 20.0 * (gate - 0.5)[..., None] + torch.log(better.clamp_min(1e-6))
-    return torch.cat([torch.stack([zero, zero - 5.0, zero - 5.0], -1), zero[..., None] + timeline], -1)
+    return torch.cat([fitted, fitted + timeline], -1)
 
 
 def _better(evidence: LagFeatures) -> Tensor:
