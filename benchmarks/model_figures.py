@@ -346,7 +346,8 @@ def on_held_out(checkpoint: Path, shards: Path, at_most: int = 256) -> None:
     print(
         "| held-out subjects of | windows | patches | perplexity | latent variance, dead dimensions ", end=""
     )
-    print("| reconstruction, dB | LD-SEM, nats a sample | worse with lags shuffled |\n|" + "---|" * 8)
+    print("| reconstruction, dB | LD-SEM at tau, nats a sample | worse with tau shuffled ", end="")
+    print("| at the models' lags | worse with these shuffled |\n|" + "---|" * 10)
     for name in json.loads((checkpoint / "training.json").read_text())["trained_on"]:
         if not (shards / name / "meta.json").is_file():
             continue
@@ -355,7 +356,8 @@ def on_held_out(checkpoint: Path, shards: Path, at_most: int = 256) -> None:
         rows = np.random.default_rng(0).permutation(rows[held])[:at_most]
         if not len(rows):
             continue
-        codes, decibel, own, shuffled, variance = [], [], [], [], []
+        codes, decibel, variance = [], [], []
+        losses: dict[str, list[Tensor]] = {}
         for part in tqdm(np.array_split(rows, -(-len(rows) // BATCH)), desc=name, disable=None):
             x, mask = torch.from_numpy(windows.windows(part)), torch.from_numpy(windows.mask(part))
             encoding = model.encode(x, windows.rate_hz, mask, windows.modality)
@@ -365,19 +367,26 @@ def on_held_out(checkpoint: Path, shards: Path, at_most: int = 256) -> None:
             variance.append(encoding.path[encoding.mask].flatten(0, 1).var(0))
             tau_max_s = model.config.tau_max_s[windows.modality]  # type: ignore[index]
             arguments = (encoding.x, encoding.mask, encoding.lags, windows.modality, tau_max_s)
-            own.append(ldsem(*arguments))
             order = torch.randperm(encoding.lags.tau[0].numel(), generator=generator)
-            tau = encoding.lags.tau.flatten(1)[:, order].view_as(encoding.lags.tau)
-            shuffled.append(ldsem(*arguments, tau=tau))
-        used = torch.cat(codes)
-        loss, other = torch.cat(own).numpy(), torch.cat(shuffled).numpy()
-        worse = bootstrap(partial(_mean, other - loss), len(loss))
+            # Where the gate is open tau is the timeline's; weights belong to the lags of the models.
+            of_models = encoding.lags.candidates[..., 0] * (encoding.lags.edge_probability > 0)
+            for where, tau in (("tau", encoding.lags.tau), ("models", of_models)):
+                shuffled = tau.flatten(1)[:, order].view_as(tau)
+                losses.setdefault(where, []).append(ldsem(*arguments, tau=tau))
+                losses.setdefault(f"{where}, shuffled", []).append(ldsem(*arguments, tau=shuffled))
+        used, loss = torch.cat(codes), {key: torch.cat(parts).numpy() for key, parts in losses.items()}
+        likelihoods = [
+            f"{loss[where].mean():.4f} | "
+            + cell(bootstrap(partial(_mean, loss[f"{where}, shuffled"] - loss[where]), len(rows)))
+            for where in ("tau", "models")
+        ]
         spread = torch.stack(variance).mean(0)
         print(
             f"| {name} | {len(rows)} | {used.numel()} |",
             f"{float(perplexity(used, model.config.codebook_size)):.0f} |",
             f"{float(spread.mean()):.3f}, {int((spread < 1e-3 * spread.mean()).sum())} of {len(spread)} |",
-            f"{float(torch.cat(decibel).mean()):.2f} | {loss.mean():.4f} | {cell(worse)} |",
+            f"{float(torch.cat(decibel).mean()):.2f} |",
+            " | ".join(likelihoods) + " |",
             flush=True,
         )
 
