@@ -105,3 +105,15 @@ def test_a_score_that_tells_less_than_least_squares_is_not_used():
     answer = score(e)
     assert (answer.efficiency >= 1).all() and (answer.variance <= e.square().mean(-1) + 1e-12).all()
     assert (answer.pseudo == e).all(-1).any()
+
+
+def test_the_last_bits_of_parameters_do_not_count(trained):
+    """Two ranks may differ in them: what they see of a window is to be the same."""
+    e = draws("laplace", 20)
+    answer = trained(e)
+    other = LearnedScore().double()
+    other.load_state_dict(trained.state_dict())
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1 + 1e-14)
+    assert torch.equal(other(e).pseudo, answer.pseudo)
