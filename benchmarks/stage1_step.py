@@ -11,9 +11,8 @@ the peak above what the process held before its first step. Processor time is pr
 because the clock means little on a machine that does other work. `cldtrans estimate --step-ms` takes the time
 of a step.
 
-As in training, one window in four is also looked at in halves, and at least one a step: a step of a single
-window pays for the evidence twice and gains least over the dense formulation, 4 times in time on one thread
-where four windows a step gain 13.
+Of one window in four, and at least one a step, training also looks at the later half by itself: a step of a
+single window pays for the evidence almost twice and gains least over the dense formulation.
 """
 
 from __future__ import annotations

@@ -452,6 +452,8 @@ def test_an_ablation_changes_what_it_says(changes, without, new):
     elif changes.get("lag") == "integer":
         torch.testing.assert_close(samples, samples.round())
         torch.testing.assert_close(samples, (one.tau * 160).round())
+        offered = ablated.lags(x, 160.0, torch.ones(1, 5, dtype=torch.bool), "eeg").candidates * 160
+        torch.testing.assert_close(offered, offered.round())
         assert torch.equal(one.edge_probability, two.edge_probability)
     else:
         assert torch.equal(one.tau, two.tau) and torch.equal(one.edge_probability, two.edge_probability)

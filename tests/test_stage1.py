@@ -95,6 +95,38 @@ def test_ldsem_term_prefers_true_lags_to_shuffled_ones():
     assert (right < wrong - 0.02).all()
 
 
+def test_ldsem_term_is_at_the_lags_that_weights_belong_to():
+    """An open gate hands tau to the timeline of all channels; the models' weights stay at their own lags."""
+    x, _, _ = worlds(2, 6)
+    model = make_model(torch.float64)
+    torch.nn.init.constant_(model.lag_inference.gate.out.bias, 2.0)
+    with torch.no_grad():
+        encoding = model.encode(x, 160.0, None, "eeg")
+        arguments = (encoding.x, encoding.mask, encoding.lags, "eeg", 0.3)
+        of_models, of_timeline = (
+            objective.ldsem(*arguments, tau=tau)
+            for tau in (encoding.lags.candidates[..., 0], encoding.lags.tau)
+        )
+        assert torch.equal(objective.ldsem(*arguments), of_models)
+    assert (of_models < of_timeline - 0.01).all()
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_smoothness_compares_one_window_in_four_with_its_later_half(first):
+    """Windows 0, 4, 8, ... of the global batch, whichever of them are here."""
+    x, mask = worlds(6, 5)[0], torch.ones(6, 5, dtype=torch.bool)
+    model = make_model(torch.float64).train()
+    batch = replace(batch_of(x), first=first)
+    found = Objective(STAGE1).windows(model, batch)["smoothness"]
+    looked_at = (torch.arange(6) + first) % 4 == 0
+    assert found.dtype == torch.float64 and torch.equal(found > 0, looked_at)
+    with torch.no_grad():
+        whole, later = (model.lags(part, 160.0, mask, "eeg") for part in (x, x[..., 800:]))
+    p = whole.edge_probability * later.edge_probability
+    change = (p * (whole.tau - later.tau).abs() / 0.3).sum((1, 2)) / p.sum((1, 2)).clamp_min(1)
+    torch.testing.assert_close(found[looked_at], 4 * change[looked_at], rtol=1e-6, atol=1e-9)
+
+
 def test_lead_term_asks_whether_one_source_drives_a_window_and_which():
     """A chance of 0.8 in three windows: led by channel 1, led by no channel, led by channel 1 unseen."""
     model = make_model()

@@ -53,7 +53,7 @@ class Lags:
     edge_probability: Tensor  # [B, C, C]
     weight: Tensor  # [B, C, C] signed coefficient for channels of unit variance
     own: Tensor  # [B, C, P] coefficients of a channel's own past, lags 1..P samples
-    candidates: Tensor  # [B, C, C, 3] seconds, the lags that tau chooses from
+    candidates: Tensor  # [B, C, C, 3] seconds, the lags that tau chooses from: the models', the timelines'
     choice: Tensor  # [B, C, C, 3] logarithm of the share of each
     driven: Tensor  # [B] how much of the window one timeline explains: probability that one source drives it
     matching: Tensor  # [B, C] score matching loss of a channel's innovations
@@ -109,11 +109,11 @@ class LagInference(nn.Module):
         edge, spread = delta.unbind(-1)
         choice = F.log_softmax(lag_reading(refitted, share), -1)
         candidates = candidate_lags(refitted, max_lag)
+        if self.integer:
+            candidates = candidates.round()
         # The likeliest candidate: a mean of candidates is none of them. Gradients are those of the mean.
         mean = (choice.exp() * candidates).sum(-1)
         tau = candidates.gather(-1, choice.argmax(-1, keepdim=True))[..., 0] + (mean - mean.detach())
-        if self.integer:
-            tau = tau + (tau.round() - tau).detach()
         logit = edge_reading(refitted, share, max_lag) + edge
         spread = refitted.tau_error * torch.exp(spread.clamp(-3, 3))
 

@@ -41,8 +41,7 @@ def significance(sums: Sums, grown: Grown, tau: Tensor, score: Score) -> Signifi
     before = fit(sums, grown, tau)
     e = residuals(sums.x, before, max_lag)[..., sums.first : sums.last]
     answer = score(e)
-    pseudo = _against(sums, answer.pseudo)
-    correction = _against(sums, answer.pseudo - e)
+    pseudo, correction = _against(sums, torch.cat([answer.pseudo, answer.pseudo - e], 1)).chunk(2, 1)
     sums = replace(sums, correction=finer(correction))
     beside = fit_beside(sums, grown, tau)
     tau = moved(tau, beside.coefficient, grown.used, max_lag)

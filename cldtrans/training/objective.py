@@ -91,14 +91,15 @@ def ldsem(
     `e_i = x_i - a_i * x_i - sum_j p_ij w_ij x_j(t - tau_ij)` and, per sample,
     `-log L = sum_i (log 2 s_i + 1) - mean_f log|det M(f)|` with `s_i = mean_t |e_i(t)|`, its maximum over the
     scale. Channels that depend on others are left out (as targets and as sources); scales have a floor.
-    `tau` replaces the inferred lags (for comparison).
+    Lags are those of the models that the weights belong to, which are tau's unless one source drives the
+    window; `tau` replaces them (for comparison).
     """
     rate_hz = RATE_HZ[modality]
     x = _middle(x.detach(), LIKELIHOOD_SAMPLES)
     free = independent_channels(x, mask)
     pair = free[:, :, None] & free[:, None, :]
     weight = torch.where(pair, lags.weight * lags.edge_probability, 0.0)
-    tau = lags.tau if tau is None else tau
+    tau = lags.candidates[..., 0] if tau is None else tau
     own = lags.own * free[..., None]
     longest = fast_max_delay(x.shape[-1], tau_max_s + 1 / rate_hz, rate_hz)
     mixed = lagged_mix(x, weight, tau, rate_hz, max_delay=longest)
@@ -144,7 +145,7 @@ def sparsity(lags: Lags, mask: Tensor) -> Tensor:
 
 
 def smoothness(first: Lags, second: Lags, tau_max_s: float) -> Tensor:
-    """Change of tau between two halves of a window, where both see an edge, as a share of the largest lag."""
+    """Change of tau between two stretches, where both see an edge, as a share of the largest lag."""
     p = first.edge_probability * second.edge_probability
     change = p * (first.tau - second.tau).abs() / tau_max_s
     return change.sum((1, 2)) / p.sum((1, 2)).clamp_min(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
 from cldtrans.lag.fourier import transforms_on
 from cldtrans.models.cldtrans import CLDTrans
+from cldtrans.models.lag_inference import Lags
 from cldtrans.models.motifs import PATCH, RATE_HZ, perplexity
 from cldtrans.provenance import atomic_path, write_json
 from cldtrans.training import distributed, objective
@@ -29,7 +30,7 @@ from cldtrans.training.worlds import WorldCorpus
 HELD_OUT = 0.1  # share of subjects whose windows only validate
 PTBXL_TRAINING_FOLDS = range(1, 9)  # 9 and 10 are for labels
 VALIDATION_WORLDS = 32
-SMOOTHNESS_SHARE = 4  # one window in so many is also looked at in halves
+SMOOTHNESS_SHARE = 4  # of one window in so many, the later half is also looked at by itself
 VALIDATION_STEP = 1 << 40  # numbers steps of validation: never one of training
 
 
@@ -76,7 +77,7 @@ class Objective:
                 terms["innovations"] = objective.channel_mean(lags.matching, mask)
                 terms["sparsity"] = objective.sparsity(lags, mask)
                 if model.training and self.weights["smoothness"]:
-                    terms["smoothness"] = self._smoothness(model, x, mask, batch)
+                    terms["smoothness"] = self._smoothness(model, x, mask, lags, batch)
         size = model.config.codebook_size
         terms["perplexity"] = perplexity(encoding.codes.index[mask], size).to(x.dtype).expand(len(x))
         terms["latent_variance"] = path.detach().var(2).mean((1, 2))
@@ -105,15 +106,18 @@ class Objective:
                 "innovations": objective.channel_mean(lags.matching, batch.mask),
             }
 
-    def _smoothness(self, model: CLDTrans, x: Tensor, mask: Tensor, batch: Batch) -> Tensor:
-        """Of every fourth window of the global batch, for all four: whatever the ranks and micro-batches."""
+    def _smoothness(self, model: CLDTrans, x: Tensor, mask: Tensor, lags: Lags, batch: Batch) -> Tensor:
+        """Of every fourth window of the global batch, for all four: whatever the ranks and micro-batches.
+
+        Between the window and its later half: half the change from one half to the other, at half the cost.
+        """
         some = slice(-batch.first % SMOOTHNESS_SHARE, None, SMOOTHNESS_SHARE)
         values = x.new_zeros(len(x))
         if len(values[some]):
-            halves = x[some].split(x.shape[-1] // 2, -1)[:2]
-            first, second = (model.lag_inference(half, mask[some], batch.modality) for half in halves)
+            whole = Lags(*(getattr(lags, field.name)[some] for field in fields(Lags)))
+            later = model.lag_inference(x[some, :, x.shape[-1] // 2 :], mask[some], batch.modality)
             tau_max_s = model.config.tau_max_s[batch.modality]  # type: ignore[index]
-            values[some] = SMOOTHNESS_SHARE * objective.smoothness(first, second, tau_max_s)
+            values[some] = SMOOTHNESS_SHARE * objective.smoothness(whole, later, tau_max_s)
         return values
 
 
