@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from test_models import make_model  # noqa: E402
 from test_stage1 import STAGE1, batch_of, small_config, world_batch, write_corpora  # noqa: E402
+from toy_model import make_model  # noqa: E402
 
 from cldtrans.lag import delay, fourier  # noqa: E402
 from cldtrans.training.stage1 import Objective, train_stage1  # noqa: E402

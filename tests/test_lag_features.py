@@ -8,7 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 torch = pytest.importorskip("torch")
 
-from cldtrans.lag.simulate import simulate_ldsem  # noqa: E402
+import toy_model  # noqa: E402
+
 from cldtrans.models.covariances import standardise  # noqa: E402
 from cldtrans.models.innovations import LearnedScore, least_squares  # noqa: E402
 from cldtrans.models.lag_features import SIGNIFICANT, Covariances, LagFeatures, pairs  # noqa: E402
@@ -18,14 +19,9 @@ MAX_LAG, SOURCES = 48, 8
 
 
 def worlds(n, n_channels):
-    """Windows of n systems at 160 Hz, their supports, lags in samples, and the mask of valid channels."""
-    samples = [
-        simulate_ldsem(n_channels, 10.0, window_s=10.0, seed=seed, self_dynamics="ar2") for seed in range(n)
-    ]
-    x = torch.from_numpy(np.stack([sample.x[0] for sample in samples]))
-    mask = torch.ones(x.shape[:2], dtype=torch.bool)
-    support, lag = (np.stack([getattr(s, name) for s in samples]) for name in ("support", "tau"))
-    return x, mask, support, np.nan_to_num(lag) * 160
+    """Windows of n systems at 160 Hz, the mask of valid channels, their supports, lags in samples."""
+    x, support, tau = toy_model.worlds(n, n_channels)
+    return x, torch.ones(x.shape[:2], dtype=torch.bool), support, np.nan_to_num(tau) * 160
 
 
 def like_tanh():
@@ -37,6 +33,15 @@ def like_tanh():
 
 def evidence(x, mask, score=least_squares):
     return Covariances.of(*standardise(x, mask), MAX_LAG).evidence(SOURCES, score)
+
+
+@pytest.mark.parametrize("n_channels", [6, 12])
+def test_evidence_finds_edges_and_lags_of_simulated_systems(n_channels):
+    x, mask, support, lag = worlds(8, n_channels)
+    first, _ = evidence(x, mask)
+    off = np.broadcast_to(~np.eye(n_channels, dtype=bool), support.shape)
+    assert roc_auc_score(support[off], first.score.numpy()[off]) > 0.92
+    assert np.median(np.abs(first.tau.numpy() - lag)[support]) < 0.5
 
 
 def test_a_refit_takes_significant_sources_alone_and_tests_all_others():

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import torch
-from test_models import make_model
+from toy_model import make_model
 from toy_shards import write_shards
 
 from cldtrans.data.shards import ShardSet

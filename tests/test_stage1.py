@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from test_models import SETTINGS, make_model, worlds  # noqa: E402
+from toy_model import SETTINGS, make_model, worlds  # noqa: E402
 from toy_shards import write_shards  # noqa: E402
 
 from cldtrans.config import Config, ModelConfig, Stage1Config, resolve  # noqa: E402

@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from test_models import make_model  # noqa: E402
 from test_stage1 import small_config  # noqa: E402
+from toy_model import make_model  # noqa: E402
 from toy_shards import write_shards  # noqa: E402
 
 from cldtrans.config import Config  # noqa: E402

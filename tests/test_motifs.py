@@ -1,0 +1,38 @@
+"""The codebook: clusters that are known, dead entries, micro-batches."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from cldtrans.models.motifs import Codebook, perplexity  # noqa: E402
+
+
+def test_codebook_follows_clusters_and_revives_dead_entries():
+    torch.manual_seed(0)
+    centres = torch.randn(16, 8)
+    book = Codebook(16, 8).train()
+    for _ in range(60):
+        z = centres[torch.randint(16, (512,))] + 0.05 * torch.randn(512, 8)
+        codes = book(z, torch.ones(512, dtype=torch.bool))
+        book.update()
+    assert codes.distance.mean() < 0.05
+    assert perplexity(codes.index, 16) > 12
+    gap = torch.cdist(centres, book.entries).min(1).values
+    assert (gap < 0.2).sum() >= 13, "nearly every cluster has an entry"
+    z = torch.randn(4, 8, requires_grad=True)
+    book(z, torch.ones(4, dtype=torch.bool)).latents.sum().backward()
+    assert torch.equal(z.grad, torch.ones_like(z)), "straight through"
+
+
+def test_codebook_does_not_depend_on_micro_batches():
+    torch.manual_seed(0)
+    whole, parts = Codebook(8, 4).double().train(), Codebook(8, 4).double().train()
+    parts.load_state_dict(whole.state_dict())
+    for _ in range(5):
+        z = torch.randn(96, 4, dtype=torch.float64)
+        whole(z, torch.ones(96, dtype=torch.bool))
+        for part in z.split(32):
+            parts(part, torch.ones(32, dtype=torch.bool))
+        whole.update()
+        parts.update()
+        torch.testing.assert_close(whole.entries, parts.entries, rtol=1e-9, atol=1e-12)
