@@ -24,6 +24,27 @@ def test_codebook_follows_clusters_and_revives_dead_entries():
     assert torch.equal(z.grad, torch.ones_like(z)), "straight through"
 
 
+def test_codes_and_gradients_are_those_of_the_composed_formula():
+    torch.manual_seed(0)
+    book = Codebook(16, 8).double()
+    z = torch.randn(3, 5, 8, dtype=torch.float64, requires_grad=True)
+    toward, apart = torch.randn(3, 5, 8, dtype=torch.float64), torch.randn(3, 5, dtype=torch.float64)
+    codes = book(z, torch.ones(3, 5, dtype=torch.bool))
+    nearest = torch.cdist(z.detach(), book.entries.expand(3, -1, -1)).argmin(-1)
+    entries = book.entries[nearest]
+    distance = (z - entries).square().mean(-1)
+    assert torch.equal(codes.index, nearest) and torch.equal(codes.latents, entries)
+    torch.testing.assert_close(codes.distance, distance)
+    found, expected = (
+        torch.autograd.grad((latents * toward).sum() + (value * apart).sum(), z)[0]
+        for latents, value in (
+            (codes.latents, codes.distance),
+            (z + (entries - z).detach(), distance),
+        )
+    )
+    torch.testing.assert_close(found, expected)
+
+
 def test_codebook_does_not_depend_on_micro_batches():
     torch.manual_seed(0)
     whole, parts = Codebook(8, 4).double().train(), Codebook(8, 4).double().train()

@@ -36,10 +36,11 @@ def control_path(z: Tensor) -> Tensor:
     """Tokens [B, C, L, D] -> means over `STRIDE` of them [B, C, S, D], S = ceil(L / STRIDE)."""
     n_tokens = z.shape[2]
     n_steps = -(-n_tokens // STRIDE)
-    padded = F.pad(z, (0, 0, 0, n_steps * STRIDE - n_tokens)).unflatten(2, (n_steps, STRIDE))
+    short = n_steps * STRIDE - n_tokens
+    whole = F.pad(z, (0, 0, 0, short)) if short else z  # padding by nothing is a copy
     count = torch.full((n_steps, 1), float(STRIDE), dtype=z.dtype, device=z.device)
     count[-1] = n_tokens - (n_steps - 1) * STRIDE
-    return padded.sum(3) / count
+    return whole.unflatten(2, (n_steps, STRIDE)).sum(3) / count
 
 
 def to_tokens(path: Tensor, n_tokens: int) -> Tensor:

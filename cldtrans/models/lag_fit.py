@@ -30,13 +30,29 @@ STEPS = 2
 
 
 @dataclass
+class Ends:
+    """Signals [B, C, T] around the beginning and the end of their window: where times do not count."""
+
+    fine: tuple[Tensor, Tensor]  # [B, C, FINER, n], FINER a sample
+    starts: tuple[int, int]  # time at which each of these begins
+    times: tuple[tuple[int, int], tuple[int, int]]  # first and last + 1 that do not count
+
+    def delayed(self, channel: Tensor, lag: Tensor) -> Tensor:
+        """`x(t - lag)` at the times that do not count, of channels and lags [B, ...]: [B, ..., times]."""
+        parts = zip(self.fine, self.starts, self.times, strict=True)
+        return torch.cat(
+            [_delayed(fine, channel, t0 - lag - start, t1 - t0) for fine, start, (t0, t1) in parts], -1
+        )
+
+
+@dataclass
 class Sums:
     """Windows of T samples as `fit` needs them. Time t counts where `first <= t < last`."""
 
     x: Tensor  # [B, C, T]
     fine: Tensor  # [B, C, C, n] covariances with zeros around the window, from lag -max_lag, FINER a sample
-    ends: tuple[Tensor, Tensor]  # [B, C, FINER, n] x around its beginning and its end, FINER a sample
-    starts: tuple[int, int]  # time at which each of these begins
+    ends: Ends
+    past_at_ends: Tensor  # [B, C, P + 1, times] that do not count: each channel at lags 0..P
     first: int
     last: int
     max_lag: int
@@ -56,15 +72,17 @@ class Sums:
         begin, end = reach + SINC_TAPS, last - reach  # the ends' first sample, from the pads' and in time
         ends = around[..., : begin + first + 2 * SINC_TAPS + 2], around[..., end + reach + SINC_TAPS :]
         head, tail = (finer(part).unflatten(-1, (-1, FINER)).mT.contiguous() for part in ends)
-        return cls(x, finer(two_sided(table)), (head, tail), (-begin, end), first, last, max_lag)
-
-    def at_ends(self, channel: Tensor, lag: Tensor) -> Tensor:
-        """`x(t - lag)` at the times that do not count, of channels and lags [B, ...]: [B, ..., times]."""
-        n = self.x.shape[-1]
-        times = ((-SINC_TAPS, self.first), (self.last, n + self.max_lag + SINC_TAPS + 1))
-        parts = zip(self.ends, self.starts, times, strict=True)
-        return torch.cat(
-            [_delayed(end, channel, t0 - lag - start, t1 - t0) for end, start, (t0, t1) in parts], -1
+        times = ((-SINC_TAPS, first), (last, n + max_lag + SINC_TAPS + 1))
+        at_ends = Ends((head, tail), (-begin, end), times)
+        past = torch.arange(OWN_LAGS + 1, dtype=x.dtype, device=x.device).expand(*x.shape[:2], -1)
+        return cls(
+            x,
+            finer(two_sided(table)),
+            at_ends,
+            at_ends.delayed(diagonal[None, :, None], past),
+            first,
+            last,
+            max_lag,
         )
 
 
@@ -151,11 +169,9 @@ def fit(sums: Sums, grown: Grown, tau: Tensor, shifts: tuple[float, ...] = (0.0,
     gram[..., n_own:, n_own:] *= used[..., :, None] * used[..., None, :]
     right = torch.cat([auto[..., 1 : n_own + 1], before[..., 0, :]], -1)
 
-    itself = me.expand(b, c, 1)
-    ends = sums.at_ends(
-        torch.cat([itself, channel], -1), torch.cat([torch.zeros_like(lag[..., :1]), lag], -1)
-    )
-    now, ends = ends[..., :1, :], ends[..., 1:, :] * live[..., None]
+    itself = sums.past_at_ends[:, grown.target]
+    others = sums.ends.delayed(source, late) * used[..., None]
+    now, ends = itself[..., :1, :], torch.cat([itself[..., 1:, :], others], -2)
     gram = gram - ends @ ends.mT / n_samples
     right = right - (ends @ now.mT)[..., 0] / n_samples
     if sums.correction is not None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from cldtrans.models.convolutions import convolved, depthwise, pointwise
 from cldtrans.training.distributed import all_reduce_sum_, rank, world_size
@@ -21,6 +22,7 @@ MODALITIES = ("eeg", "ecg")
 RATE_HZ = {"eeg": 160.0, "ecg": 500.0}
 PATCH = {"eeg": 10, "ecg": 20}  # samples a token
 STRIDES = {"eeg": (5, 2), "ecg": (5, 4)}  # of the two convolutions; their product is the patch
+HASHED_AT_ONCE = 4096  # latents, in double precision
 
 
 class TokenMixer(nn.Module):
@@ -96,6 +98,26 @@ class Codes:
     distance: Tensor  # [...] mean squared difference of each latent from its entry
 
 
+class _Replaced(torch.autograd.Function):
+    """Latents [..., D] -> entries [..., D] of a table, gradient straight through; and `Codes.distance`.
+
+    By hand: composed of subtractions and squares it reads and writes the latents three times as often.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, index: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+        entries = F.embedding(index, table).to(z.dtype)
+        ctx.save_for_backward(z, entries)
+        return entries, (z - entries).square_().mean(-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, grad_distance: Tensor) -> tuple[Tensor, None, None]:
+        z, entries = ctx.saved_tensors
+        apart = (z - entries).mul_(grad_distance[..., None] * (2 / z.shape[-1]))
+        return apart.add_(grad), None, None
+
+
 class Codebook(nn.Module):
     """K entries that follow a moving average of the latents nearest to them (EMA k-means).
 
@@ -135,10 +157,10 @@ class Codebook(nn.Module):
     def forward(self, z: Tensor, valid: Tensor) -> Codes:
         """Nearest entries of `z` [..., D]; `valid` bool [...]: only those enter the statistics."""
         index = self.nearest(z)
-        entries = F.embedding(index, self.entries).to(z.dtype)
         if self.training and torch.is_grad_enabled():
             self._gather(z.detach()[valid], index[valid])
-        return Codes(z + (entries - z).detach(), index, (z - entries).square().mean(-1))
+        latents, distance = _Replaced.apply(z, index, self.entries)
+        return Codes(latents, index, distance)
 
     @torch.no_grad()
     def nearest(self, z: Tensor, at_once: int = 4096) -> Tensor:
@@ -229,7 +251,8 @@ def _hash(latents: Tensor, salt: int) -> Tensor:
     """A pseudo-random number a latent [N], a function of its value and the salt that rounding keeps."""
     generator = torch.Generator().manual_seed(salt)
     direction = torch.randn(latents.shape[-1], generator=generator, dtype=torch.float64).to(latents.device)
-    return torch.sin(50.0 * (latents.double() @ direction))
+    along = [part.double() @ direction for part in latents.split(HASHED_AT_ONCE)]
+    return torch.sin(50.0 * torch.cat(along))
 
 
 def perplexity(index: Tensor, size: int) -> Tensor:
