@@ -9,9 +9,8 @@ The dense formulation is what public code for this model does: every pair's dela
 (C x C x T), and a small network scores every pair at every patch from both latents (C x C x L x 2D). Encoder,
 codebook, decoder and reconstruction loss have the sizes of ours. Each way runs in a process of its own, or in
 several at the same time, each with its own windows; memory is the peak above what a process held before its
-first step, time that of the slowest. Processor time is printed beside the clock's,
-because the clock means little on a machine that does other work. `cldtrans estimate --step-ms` takes the time
-of a step.
+first step, time that of the slowest. Processor time is printed beside the clock's, because the clock means
+little on a machine that does other work. `cldtrans estimate --step-ms` takes the time of a step.
 
 Of one window in four, and at least one a step, training also looks at the later half by itself: a step of a
 single window pays for the evidence almost twice and gains least over the dense formulation.
