@@ -1,7 +1,5 @@
 """Lagged covariances and least squares at fractional lags, against plain sums over samples."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import scipy.signal
@@ -10,8 +8,8 @@ torch = pytest.importorskip("torch")
 
 import torch.nn.functional as F  # noqa: E402
 
-from cldtrans.models.covariances import SINC_TAPS, finer, lagged_covariance, standardise  # noqa: E402
-from cldtrans.models.lag_fit import Sums, fit  # noqa: E402
+from cldtrans.models.covariances import SINC_TAPS, lagged_covariance, standardise  # noqa: E402
+from cldtrans.models.lag_fit import Sums, corrected, fit  # noqa: E402
 from cldtrans.models.lag_search import OWN_LAGS, Grown  # noqa: E402
 
 
@@ -39,7 +37,7 @@ def test_least_squares_sums_the_samples_whose_past_is_there():
     source = torch.tensor([[[1, 2], [0, 2], [0, 1]]])
     nothing = torch.zeros(1)
     grown = Grown(
-        torch.arange(3), source, torch.zeros(1, 3, 2), torch.ones(1, 3, 2, dtype=torch.bool), *[nothing] * 8
+        torch.arange(3), source, torch.zeros(1, 3, 2), torch.ones(1, 3, 2, dtype=torch.bool), *[nothing] * 6
     )
     counted = slice(sums.first, sums.last)
     extra = np.zeros((3, n))
@@ -47,7 +45,7 @@ def test_least_squares_sums_the_samples_whose_past_is_there():
     ahead = F.pad(x, (0, SINC_TAPS))[..., SINC_TAPS:]
     table = lagged_covariance(torch.from_numpy(extra)[None], ahead, max_lag + 2 * SINC_TAPS)
     found = fit(sums, grown, torch.from_numpy(tau)[None])
-    answered = fit(replace(sums, correction=finer(table)), grown, torch.from_numpy(tau)[None])
+    answered = fit(corrected(sums, grown, table), grown, torch.from_numpy(tau)[None])
     for i in range(3):
         own = [delayed(i, p) for p in range(1, OWN_LAGS + 1)]
         others = [delayed(int(j), lag) for j, lag in zip(source[0, i], tau[i], strict=True)]
@@ -70,7 +68,7 @@ def test_slow_narrow_rhythms_are_fitted_without_bias():
     sums = Sums.of(x, 20)
     nothing = torch.zeros(1)
     unused = torch.zeros(1, 2, 1, dtype=torch.bool)
-    grown = Grown(torch.arange(2), torch.tensor([[[1], [0]]]), torch.zeros(1, 2, 1), unused, *[nothing] * 8)
+    grown = Grown(torch.arange(2), torch.tensor([[[1], [0]]]), torch.zeros(1, 2, 1), unused, *[nothing] * 6)
     own = fit(sums, grown, torch.zeros(1, 2, 1, dtype=torch.float64)).coefficient[0, :, :OWN_LAGS]
     t = np.arange(sums.first, sums.last)
     for channel in range(2):

@@ -111,20 +111,31 @@ def test_ldsem_term_is_at_the_lags_that_weights_belong_to():
     assert (of_models < of_timeline - 0.01).all()
 
 
-@pytest.mark.parametrize("first", [0, 3])
-def test_smoothness_compares_one_window_in_four_with_its_later_half(first):
-    """Windows 0, 4, 8, ... of the global batch, whichever of them are here."""
+@pytest.mark.parametrize("first", [0, 12, 33])
+def test_smoothness_compares_one_window_in_sixteen_with_its_later_half(first):
+    """Windows 0, 16, 32, ... of training, whichever of them are here."""
     x, mask = worlds(6, 5)[0], torch.ones(6, 5, dtype=torch.bool)
     model = make_model(torch.float64).train()
     batch = replace(batch_of(x), first=first)
     found = Objective(STAGE1).windows(model, batch)["smoothness"]
-    looked_at = (torch.arange(6) + first) % 4 == 0
+    looked_at = (torch.arange(6) + first) % 16 == 0
     assert found.dtype == torch.float64 and torch.equal(found > 0, looked_at)
     with torch.no_grad():
         whole, later = (model.lags(part, 160.0, mask, "eeg") for part in (x, x[..., 800:]))
     p = whole.edge_probability * later.edge_probability
     change = (p * (whole.tau - later.tau).abs() / 0.3).sum((1, 2)) / p.sum((1, 2)).clamp_min(1)
-    torch.testing.assert_close(found[looked_at], 4 * change[looked_at], rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(found[looked_at], 16 * change[looked_at], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("first", [0, 33])
+def test_training_takes_the_likelihood_of_one_window_in_four(first):
+    x = worlds(6, 5)[0]
+    batch = replace(batch_of(x), first=first)
+    model = make_model(torch.float64)
+    found = Objective(STAGE1).windows(model.train(), batch)["ldsem"]
+    every = Objective(STAGE1).windows(model.eval(), batch)["ldsem"]
+    counted = (torch.arange(6) + first) % 4 == 0
+    torch.testing.assert_close(found, torch.where(counted, 4 * every, 0.0))
 
 
 def test_lead_term_asks_whether_one_source_drives_a_window_and_which():

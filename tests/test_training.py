@@ -136,7 +136,10 @@ def test_ranks_get_the_same_channels_and_their_windows():
         assert batch.x.shape[1] == 4 and batch.mask.shape == (8, 4)
         assert torch.equal(batch.x, torch.cat([ranks[0][step].x, ranks[1][step].x]))
         assert torch.equal(batch.data["y"], torch.cat([ranks[0][step].data["y"], ranks[1][step].data["y"]]))
-        assert [batches[step].first for batches in ranks] == [0, len(ranks[0][step])]
+        assert batch.first == 8 * step and [batches[step].first for batches in ranks] == [
+            8 * step,
+            8 * step + 4,
+        ]
 
 
 def test_a_buffer_is_lent_again_only_when_nothing_refers_to_it():

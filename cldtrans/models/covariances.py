@@ -12,6 +12,7 @@ SINC_TAPS = 12  # on each side, to interpolate covariances
 KAISER = 12.0  # of the window on the sinc: where rhythms are slow, 1e-5 decides about a lag
 FINER = 4  # steps a sample of an interpolated table
 BLOCK = 16  # samples interpolated by one product
+ROWS_AT_ONCE = 16  # channels whose covariances are transformed together on a CPU: they stay in its cache
 SMOOTH = 15  # bins of a spectrum that are averaged, a multiple of 3
 
 
@@ -36,11 +37,14 @@ def lagged_covariance(x: Tensor, y: Tensor, max_lag: int) -> Tensor:
     tail = n_frames * step - n_samples
     now = F.pad(x, (0, tail)).unflatten(-1, (n_frames, step))
     past = F.pad(y, (max_lag, tail)).unfold(-1, size, step)
-    a = fourier.rfft(now, size).permute(0, 3, 1, 2)  # [B, F, C, frames]
-    b = fourier.rfft(past).permute(0, 3, 1, 2)
-    spectrum = a.contiguous().conj() @ b.contiguous().mT
-    backwards = fourier.irfft(spectrum.permute(0, 2, 3, 1), size)  # from lag max_lag downwards
-    return backwards[..., : max_lag + 1].flip(-1).div_(n_samples)
+    a = fourier.rfft(now, size).conj().permute(0, 3, 1, 2).resolve_conj().contiguous()  # [B, F, C, frames]
+    b = fourier.rfft(past).permute(0, 3, 1, 2).contiguous().mT
+    table = x.new_empty(*x.shape[:2], y.shape[1], max_lag + 1)
+    rows = ROWS_AT_ONCE if x.device.type == "cpu" else x.shape[1]
+    for some, part in zip(a.split(rows, 2), table.split(rows, 1), strict=True):
+        backwards = fourier.irfft((some @ b).permute(0, 2, 3, 1), size)  # from lag max_lag downwards
+        torch.div(backwards[..., : max_lag + 1].flip(-1), n_samples, out=part)
+    return table
 
 
 def _smooth(n: int) -> int:

@@ -13,17 +13,17 @@ parameters before this point are the score's, which learn from the residuals' mo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from cldtrans.models.coherence import timelines
-from cldtrans.models.covariances import SINC_TAPS, finer, lagged_covariance, standardise, two_sided
+from cldtrans.models.covariances import SINC_TAPS, lagged_covariance, standardise, two_sided
 from cldtrans.models.innovations import Score, least_squares
-from cldtrans.models.lag_fit import Sums, refine
+from cldtrans.models.lag_fit import Sums, corrected, refine
 from cldtrans.models.lag_score import significance
-from cldtrans.models.lag_search import NOISE_FLOOR, OWN_LAGS, grow
+from cldtrans.models.lag_search import NOISE_FLOOR, OWN_LAGS, Bare, grow, own_past
 
 __all__ = ["OWN_LAGS", "Covariances", "LagFeatures", "standardise"]
 
@@ -60,7 +60,7 @@ class LagFeatures:
         return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
 
-FLOATS_AT_ONCE = 2**21  # of the largest table, over the windows and targets worked on together
+FLOATS_AT_ONCE = 5 * 2**19  # of the largest table, over the windows and targets worked on together
 SIGNIFICANT = 3.7  # |t| that the best of 49 lags reaches by chance in one pair of a hundred
 LEAST_ERROR = 0.02  # of a lag, samples
 TAPER = 0.05  # share of a window over which its covariances fade in, and out
@@ -115,45 +115,43 @@ class Covariances:
         """
         times = timelines(self.sums.x, self.pair, self.sums.max_lag)
         shared = {name: getattr(times, name) for name in ("height", "later", "misfit", "mass")}
-        models, correction = self._models(sources, score, None, None)
-        first = LagFeatures(**models, **shared)
-        allowed = (first.score > SIGNIFICANT) & self.pair
-        models, _ = self._models(sources, score, allowed, correction)
-        return first, LagFeatures(**models, **shared)
+        first, refitted = self._models(sources, score)
+        return LagFeatures(**first, **shared), LagFeatures(**refitted, **shared)
 
-    def _models(
-        self, sources: int, score: Score, allowed: Tensor | None, correction: Tensor | None
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Fields of `LagFeatures`, for some targets at a time, which bounds the memory; and corrections.
-
-        These are the covariances [B, C, C, n] of pseudo-responses less responses, lags from -SINC_TAPS.
-        """
+    def _models(self, sources: int, score: Score) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Fields of `LagFeatures`, first and refitted, for some targets at a time: this bounds the memory."""
         n_windows, n_channels = self.pair.shape[:2]
         floats = floats_a_target(n_channels, self.sums.max_lag, sources)
         n_parts = -(-n_windows * n_channels * floats // FLOATS_AT_ONCE)
         at_once = -(-n_channels // n_parts)
-        parts, corrections = [], []
+        parts = []
         for begin in range(0, n_channels, at_once):
-            targets = slice(begin, begin + at_once)
-            some = [None if value is None else value[:, targets] for value in (allowed, correction)]
-            part, answered = self._of_targets(targets, sources, score, *some)
-            parts.append(part)
-            corrections.append(answered)
-        return {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}, torch.cat(
-            corrections, 1
+            targets, most = slice(begin, begin + at_once), min(sources, n_channels - 1)
+            bare = own_past(self.wide, self.pair[:, targets], targets, self.sums.max_lag, most)
+            first, correction = self._of_targets(bare, score)
+            allowed = (first["score"] > SIGNIFICANT) & bare.pair
+            parts.append((first, self._of_targets(bare, score, allowed, correction)[0]))
+        first, refitted = (
+            {name: torch.cat([part[name] for part in some], 1) for name in some[0]}
+            for some in zip(*parts, strict=True)
         )
+        return first, refitted
 
     def _of_targets(
-        self, targets: slice, sources: int, score: Score, allowed: Tensor | None, correction: Tensor | None
+        self, bare: Bare, score: Score, allowed: Tensor | None = None, correction: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """What the models of some targets say, [B, C', ...], and their corrections."""
-        sums, pair, ahead = self.sums, self.pair[:, targets], None
-        x, max_lag = sums.x, sums.max_lag
+        """What the models of some targets say, [B, C', ...], and their corrections.
+
+        These are the covariances [B, C', C, n] of pseudo-responses less responses, lags from -SINC_TAPS.
+        """
+        x, sums, pair, max_lag = self.sums.x, self.sums, bare.pair, bare.max_lag
+        ahead = None if correction is None else correction[..., SINC_TAPS:]
+        grown = grow(bare, x.shape[-1], allowed, ahead)
+        tau = grown.lag.to(x.dtype)  # whole samples do to tell which sources are significant
         if correction is not None:
-            sums, ahead = replace(sums, correction=finer(correction)), correction[..., SINC_TAPS:]
-        sources = min(sources, x.shape[1] - 1)
-        grown = grow(self.wide, pair, targets, max_lag, sources, x.shape[-1], allowed, ahead)
-        found = significance(sums, grown, refine(sums, grown), score)
+            sums = corrected(sums, grown, correction)
+            tau = refine(sums, grown, tau)
+        found = significance(sums, grown, tau, score)
         widest = 0.25 * max_lag
         count = torch.zeros(pair.shape, dtype=x.dtype, device=x.device)
         selected = count.scatter_add(2, grown.source, grown.used.to(x.dtype)) > 0

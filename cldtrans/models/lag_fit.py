@@ -8,7 +8,7 @@ what the samples at its two ends contribute is taken away again: a tenth of the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -56,7 +56,8 @@ class Sums:
     first: int
     last: int
     max_lag: int
-    correction: Tensor | None = None  # [B, C', C, n] of pseudo-responses of the targets, as `fine` from lag 0
+    correction: Tensor | None = None  # [B, C', 1 + K, n] what pseudo-responses of the targets add to their
+    # covariances with themselves and their sources, as `fine` from lag 0
 
     @classmethod
     def of(cls, x: Tensor, max_lag: int) -> Sums:
@@ -111,13 +112,19 @@ class Fit:
     inverse: Tensor  # [B, C', P + K, P + K] of the Gram matrix
 
 
-def refine(sums: Sums, grown: Grown) -> Tensor:
+def refine(sums: Sums, grown: Grown, tau: Tensor) -> Tensor:
     """Lags [B, C', K] to fractions of a sample, by Gauss-Newton steps."""
-    tau = grown.lag.to(sums.x.dtype)
     for _ in range(STEPS):
         near = fit_beside(sums, grown, tau)
         tau = moved(tau, near.coefficient, grown.used, sums.max_lag)
     return tau
+
+
+def corrected(sums: Sums, grown: Grown, table: Tensor) -> Sums:
+    """With corrections from their table [B, C', C, n], lags from -SINC_TAPS: of what models look up alone."""
+    channel = torch.cat([grown.target[None, :, None].expand(len(table), -1, 1), grown.source], -1)
+    wanted = table.gather(2, channel[..., None].expand(*channel.shape, table.shape[-1]))
+    return replace(sums, correction=finer(wanted))
 
 
 def fit_beside(sums: Sums, grown: Grown, tau: Tensor) -> Fit:
@@ -176,7 +183,9 @@ def fit(sums: Sums, grown: Grown, tau: Tensor, shifts: tuple[float, ...] = (0.0,
     right = right - (ends @ now.mT)[..., 0] / n_samples
     if sums.correction is not None:
         row_of = torch.arange(c, device=fine.device)[None, :, None]
-        right = right + covariance_at(sums.correction, 0, row_of, channel, lag) * live
+        place = torch.arange(1, k + 1, device=fine.device).repeat(len(shifts))
+        regressor = F.pad(place, (n_own, 0)).expand(1, 1, n_all)  # the own past's is the target itself
+        right = right + covariance_at(sums.correction, 0, row_of, regressor, lag) * live
     gram.diagonal(dim1=-2, dim2=-1).add_(NOISE_FLOOR + 1 - live)
     inverse = torch.linalg.inv(gram)
     coefficient = (inverse @ right[..., None])[..., 0]

@@ -13,7 +13,7 @@ tau_ij is the delay from source j to target i in seconds: x_i(t) contains x_j(t 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +57,10 @@ class Lags:
     choice: Tensor  # [B, C, C, 3] logarithm of the share of each
     driven: Tensor  # [B] how much of the window one timeline explains: probability that one source drives it
     matching: Tensor  # [B, C] score matching loss of a channel's innovations
+
+    def of(self, windows: slice) -> Lags:
+        """Of some of the windows."""
+        return Lags(*(getattr(self, field.name)[windows] for field in fields(self)))
 
 
 class LagInference(nn.Module):

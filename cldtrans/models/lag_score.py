@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cldtrans.lag import fourier
-from cldtrans.models.covariances import SINC_TAPS, finer, lagged_covariance, peak
+from cldtrans.models.covariances import SINC_TAPS, lagged_covariance, peak
 from cldtrans.models.innovations import Score
-from cldtrans.models.lag_fit import STEP, Fit, Sums, fit, fit_beside, moved
+from cldtrans.models.lag_fit import STEP, Fit, Sums, corrected, fit, fit_beside, moved
 from cldtrans.models.lag_search import NOISE_FLOOR, OWN_LAGS, TINY, Grown, subtract
 
 BINS = 64  # of a spectrum whose phases follow from one another
@@ -42,7 +42,7 @@ def significance(sums: Sums, grown: Grown, tau: Tensor, score: Score) -> Signifi
     e = residuals(sums.x, before, max_lag)[..., sums.first : sums.last]
     answer = score(e)
     pseudo, correction = _against(sums, torch.cat([answer.pseudo, answer.pseudo - e], 1)).chunk(2, 1)
-    sums = replace(sums, correction=finer(correction))
+    sums = corrected(sums, grown, correction)
     beside = fit_beside(sums, grown, tau)
     tau = moved(tau, beside.coefficient, grown.used, max_lag)
     last = fit(sums, grown, tau)

@@ -34,63 +34,79 @@ class Grown:
     used: Tensor  # [B, C', K] bool: False where nothing was left to select
     marginal: Tensor  # [B, C', C] largest |t| given the own past
     marginal_lag: Tensor
-    num: Tensor  # [B, C', candidates] covariance with the residual, given the model
-    den: Tensor  # [B, C', candidates] variance given the model; infinite where not allowed or already in
-    residual: Tensor  # [B, C'] residual variance
+    den: Tensor  # [B, C', candidates] variance given the model; infinite where there is none or it is in
     rows: Tensor  # [P + K, B, C', candidates] covariances with the regressors, made orthonormal in order
     factor: Tensor  # [B, C', P, P] Cholesky factor of the own past's Gram matrix
     scale: Tensor  # [B, C', K] standard deviation of each selected regressor given the ones before it
 
 
-def grow(
-    wide: Tensor,
-    pair: Tensor,
-    targets: slice,
-    max_lag: int,
-    steps: int,
-    n_samples: int,
-    allowed: Tensor | None = None,
-    correction: Tensor | None = None,
-) -> Grown:
-    """Orthogonal least squares for some targets (C') of all windows at once.
+@dataclass
+class Bare:
+    """Models of C' targets without sources yet: what growing starts from, any number of times."""
+
+    wide: Tensor  # [B, C, C, n] covariances around lag 0
+    targets: slice
+    pair: Tensor  # [B, C', C] bool, the sources that there are
+    max_lag: int
+    rows: Tensor  # [P + K, B, C', candidates]; growing writes the last K, the others are of the own past
+    factor: Tensor  # [B, C', P, P] Cholesky factor of the own past's Gram matrix
+    auto: Tensor  # [B, C', zero + 1] covariances of the targets with themselves, from lag 0
+    den: Tensor  # [B, C', candidates] variance given the own past; infinite where there is no source
+
+
+def own_past(wide: Tensor, pair: Tensor, targets: slice, max_lag: int, steps: int) -> Bare:
+    """Models of some targets (C') of all windows that have their own past alone, and room for `steps` more.
 
     `wide` [B, C, C, n] holds covariances around lag 0, `max_lag` on both sides at least; `pair` [B, C', C]
-    tells the sources there are, `allowed` (default: all) those that models may take. `correction`
-    [B, C', C, max_lag + 1] is what pseudo-responses of the targets add to their covariances from lag 0. For
-    every candidate (source, lag) of a target, `num` is its covariance with the target's residual and `den`
-    its variance, both given the regressors taken so far; `rows` holds its covariances with those regressors
-    after orthonormalisation.
+    tells the sources there are.
     """
-    b, c = wide.shape[:2]
-    n_lags = max_lag + 1
-    n_own = OWN_LAGS
-    zero = wide.shape[-1] // 2
+    b, n_targets, c = pair.shape
+    n_lags, zero = max_lag + 1, wide.shape[-1] // 2
     starting = wide.unfold(3, n_lags, 1)  # [B, C, C, first lag + zero, n_lags]
-    channel = torch.arange(c, device=wide.device)
-    target, n_targets = channel[targets], pair.shape[1]
     every = wide.diagonal(dim1=1, dim2=2).transpose(1, 2)[..., zero:]
     auto = every[:, targets]
-    p = torch.arange(1, n_own + 1, device=wide.device)
+    p = torch.arange(1, OWN_LAGS + 1, device=wide.device)
     gram = auto[..., (p[:, None] - p).abs()]
-    factor = torch.linalg.cholesky_ex(gram + NOISE_FLOOR * torch.eye(n_own, device=wide.device).to(gram))[0]
-    rows = wide.new_empty(n_own + steps, b, n_targets, c * n_lags)
+    factor = torch.linalg.cholesky_ex(gram + NOISE_FLOOR * torch.eye(len(p), device=wide.device).to(gram))[0]
+    rows = wide.new_empty(OWN_LAGS + steps, b, n_targets, c * n_lags)
     shape = (b, n_targets, c, n_lags)
-    for row in range(n_own):  # <x_i(t-p), x_j(t-l)> = R_ij(l - p), made orthonormal by substitution
+    for row in range(OWN_LAGS):  # <x_i(t-p), x_j(t-l)> = R_ij(l - p), made orthonormal by substitution
         rows[row].view(shape).copy_(starting[:, targets, :, zero - 1 - row])
         subtract(rows[row], factor[:, :, row], rows[:row])
         rows[row] /= factor[:, :, row, row, None]
-    past, num = auto[..., p], starting[:, targets, :, zero].clone()
+    den = every[:, None, :, :1].expand(shape).masked_fill(~pair[..., None], torch.inf).flatten(2)
+    for row in rows[:OWN_LAGS]:
+        den.addcmul_(row, row, value=-1)
+    F.threshold(den, TINY, torch.inf, inplace=True)
+    return Bare(wide, targets, pair, max_lag, rows, factor, auto, den)
+
+
+def grow(
+    bare: Bare, n_samples: int, allowed: Tensor | None = None, correction: Tensor | None = None
+) -> Grown:
+    """Orthogonal least squares for some targets (C') of all windows at once.
+
+    `allowed` [B, C', C] tells the sources that models may take (default: all that there are); `correction`
+    [B, C', C, max_lag + 1] is what pseudo-responses of the targets add to their covariances from lag 0. For
+    every candidate (source, lag) of a target, `num` is its covariance with the target's residual and `den`
+    its variance, both given the regressors taken so far; `rows` holds its covariances with those regressors
+    after orthonormalisation, until the same bare models are grown again.
+    """
+    wide, rows, factor = bare.wide, bare.rows, bare.factor
+    b, n_targets, c = bare.pair.shape
+    n_lags, zero = bare.max_lag + 1, wide.shape[-1] // 2
+    shape = (b, n_targets, c, n_lags)
+    starting = wide.unfold(3, n_lags, 1)
+    channel = torch.arange(c, device=wide.device)
+    past, num = bare.auto[..., 1 : OWN_LAGS + 1], starting[:, bare.targets, :, zero].clone()
     if correction is not None:
-        past = past + correction.diagonal(targets.start or 0, 1, 2).mT[..., 1 : n_own + 1]
+        past = past + correction.diagonal(bare.targets.start or 0, 1, 2).mT[..., 1 : OWN_LAGS + 1]
         num += correction[..., :n_lags]
     own = torch.linalg.solve_triangular(factor, past[..., None], upper=False)[..., 0]
     num = num.flatten(2)
-    subtract(num, own, rows[:n_own])
-    den = every[:, None, :, :1].expand(shape).masked_fill(~pair[..., None], torch.inf).flatten(2)
-    for row in rows[:n_own]:
-        den.addcmul_(row, row, value=-1)
-    F.threshold(den, TINY, torch.inf, inplace=True)
-    residual = auto[..., 0] - own.square().sum(-1)
+    subtract(num, own, rows[:OWN_LAGS])
+    den = bare.den.clone()
+    residual = bare.auto[..., 0] - own.square().sum(-1)
     gain = num.square().div_(den)  # by how much each candidate reduces the residual variance
     most, marginal_lag = gain.unflatten(2, (c, n_lags)).max(-1)
     left = (residual[..., None] - most).clamp_min(NOISE_FLOOR * 1e-2)
@@ -99,9 +115,10 @@ def grow(
     scales: list[Tensor] = []
     used: list[Tensor] = []
     window, me = torch.arange(b, device=wide.device)[:, None], channel[:n_targets]
-    for step in range(steps):
-        so_far, direction = rows[: n_own + step], rows[n_own + step]
-        torch.mul(num, num, out=gain).div_(den)
+    for step in range(OWN_LAGS, len(rows)):
+        so_far, direction = rows[:step], rows[step]
+        if step > OWN_LAGS:
+            torch.mul(num, num, out=gain).div_(den)
         if allowed is not None:
             gain.view(shape).mul_(allowed[..., None])
         best_gain, best = gain.max(-1)  # [B, C']
@@ -116,7 +133,6 @@ def grow(
         along = num.gather(2, best[..., None]) * share
         num.addcmul_(direction, along, value=-1)
         den.addcmul_(direction, direction, value=-1)
-        residual = residual - along[..., 0].square()
         by_source = den.view(shape)
         left = by_source[window, me, source]
         by_source[window, me, source] = left.masked_fill(use[..., None], torch.inf)  # it is taken once
@@ -126,15 +142,13 @@ def grow(
         used.append(use)
     chosen = torch.stack(taken, -1)
     return Grown(
-        target=target,
+        target=channel[bare.targets],
         source=chosen // n_lags,
         lag=chosen % n_lags,
         used=torch.stack(used, -1),
         marginal=marginal,
         marginal_lag=marginal_lag,
-        num=num,
         den=den,
-        residual=residual,
         rows=rows,
         factor=factor,
         scale=torch.stack(scales, -1),

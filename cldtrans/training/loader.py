@@ -51,7 +51,7 @@ class Batch:
     modality: str
     rate_hz: float
     data: dict[str, Tensor] = field(repr=False)
-    first: int = 0  # place of its first window in the global batch of the step
+    first: int = 0  # number of its first window, counted over all ranks and steps
 
     @property
     def x(self) -> Tensor:
@@ -204,5 +204,5 @@ class Loader:
         data = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in arrays.items()}
         if self.pin:
             data = {key: value.pin_memory() for key, value in data.items()}
-        first = self.rank * len(rows)
+        first = (step * self.world_size + self.rank) * len(rows)
         return Batch(step, corpus.name, corpus.modality, corpus.rate_hz, data, first)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
 from cldtrans.lag.fourier import transforms_on
 from cldtrans.models.cldtrans import CLDTrans
-from cldtrans.models.lag_inference import Lags
 from cldtrans.models.motifs import PATCH, RATE_HZ, perplexity
 from cldtrans.provenance import atomic_path, write_json
 from cldtrans.training import distributed, objective
@@ -30,7 +29,8 @@ from cldtrans.training.worlds import WorldCorpus
 HELD_OUT = 0.1  # share of subjects whose windows only validate
 PTBXL_TRAINING_FOLDS = range(1, 9)  # 9 and 10 are for labels
 VALIDATION_WORLDS = 32
-SMOOTHNESS_SHARE = 4  # of one window in so many, the later half is also looked at by itself
+LIKELIHOOD_SHARE = 4  # training takes the likelihood of one window in so many
+SMOOTHNESS_SHARE = 16  # and looks at the later half, by itself, of one in so many
 VALIDATION_STEP = 1 << 40  # numbers steps of validation: never one of training
 
 
@@ -73,11 +73,19 @@ class Objective:
             }
             if model.config.lag != "none":
                 tau_max_s = model.config.tau_max_s[batch.modality]  # type: ignore[index]
-                terms["ldsem"] = objective.ldsem(x, mask, lags, batch.modality, tau_max_s)
+
+                def ldsem(some: slice) -> Tensor:
+                    return objective.ldsem(x[some], mask[some], lags.of(some), batch.modality, tau_max_s)
+
+                def smoothness(some: slice) -> Tensor:
+                    later = model.lag_inference(x[some, :, x.shape[-1] // 2 :], mask[some], batch.modality)
+                    return objective.smoothness(lags.of(some), later, tau_max_s)
+
+                terms["ldsem"] = _sampled(batch, LIKELIHOOD_SHARE if model.training else 1, ldsem)
                 terms["innovations"] = objective.channel_mean(lags.matching, mask)
                 terms["sparsity"] = objective.sparsity(lags, mask)
                 if model.training and self.weights["smoothness"]:
-                    terms["smoothness"] = self._smoothness(model, x, mask, lags, batch)
+                    terms["smoothness"] = _sampled(batch, SMOOTHNESS_SHARE, smoothness)
         size = model.config.codebook_size
         terms["perplexity"] = perplexity(encoding.codes.index[mask], size).to(x.dtype).expand(len(x))
         terms["latent_variance"] = path.detach().var(2).mean((1, 2))
@@ -106,19 +114,17 @@ class Objective:
                 "innovations": objective.channel_mean(lags.matching, batch.mask),
             }
 
-    def _smoothness(self, model: CLDTrans, x: Tensor, mask: Tensor, lags: Lags, batch: Batch) -> Tensor:
-        """Of every fourth window of the global batch, for all four: whatever the ranks and micro-batches.
 
-        Between the window and its later half: half the change from one half to the other, at half the cost.
-        """
-        some = slice(-batch.first % SMOOTHNESS_SHARE, None, SMOOTHNESS_SHARE)
-        values = x.new_zeros(len(x))
-        if len(values[some]):
-            whole = Lags(*(getattr(lags, field.name)[some] for field in fields(Lags)))
-            later = model.lag_inference(x[some, :, x.shape[-1] // 2 :], mask[some], batch.modality)
-            tau_max_s = model.config.tau_max_s[batch.modality]  # type: ignore[index]
-            values[some] = SMOOTHNESS_SHARE * objective.smoothness(whole, later, tau_max_s)
-        return values
+def _sampled(batch: Batch, share: int, term: Callable[[slice], Tensor]) -> Tensor:
+    """`term` of one window in `share` of all that training sees, for all of them: [B].
+
+    Windows are counted over ranks, micro-batches and steps, so none of these changes what is summed.
+    """
+    some = slice(-batch.first % share, None, share)
+    values = batch.x.new_zeros(len(batch))
+    if len(values[some]):
+        values[some] = share * term(some)
+    return values
 
 
 @dataclass
