@@ -52,9 +52,11 @@ class _Depthwise(torch.autograd.Function):
     @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         z, weight = ctx.saved_tensors
-        taps, n_tokens = weight.shape[-1], z.shape[1]
-        reach = taps // 2
+        reach, n_tokens = weight.shape[-1] // 2, z.shape[1]
         grad_z = convolved(grad, weight.flip(-1), None, padding=reach, groups=len(weight))
-        padded = F.pad(z, (0, 0, reach, reach))
-        sums = [(grad * padded[:, tap : tap + n_tokens]).sum((0, 1)) for tap in range(taps)]
+        sums = []
+        for shift in range(-reach, reach + 1):
+            first = max(0, -shift)  # there is nothing beyond the ends
+            last = max(first, n_tokens - max(0, shift))
+            sums.append((grad[:, first:last] * z[:, first + shift : last + shift]).sum((0, 1)))
         return grad_z, torch.stack(sums, -1)[:, None], grad.sum((0, 1))

@@ -114,8 +114,12 @@ class _Replaced(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, grad_distance: Tensor) -> tuple[Tensor, None, None]:
         z, entries = ctx.saved_tensors
-        apart = (z - entries).mul_(grad_distance[..., None] * (2 / z.shape[-1]))
-        return apart.add_(grad), None, None
+        apart = z - entries
+        return (
+            torch.addcmul(grad, apart, grad_distance[..., None], value=2 / z.shape[-1], out=apart),
+            None,
+            None,
+        )
 
 
 class Codebook(nn.Module):
@@ -158,7 +162,10 @@ class Codebook(nn.Module):
         """Nearest entries of `z` [..., D]; `valid` bool [...]: only those enter the statistics."""
         index = self.nearest(z)
         if self.training and torch.is_grad_enabled():
-            self._gather(z.detach()[valid], index[valid])
+            seen, chosen = z.detach().flatten(0, -2), index.flatten()
+            if not valid.all():  # choosing every latent would only copy
+                seen, chosen = seen[valid.flatten()], chosen[valid.flatten()]
+            self._gather(seen, chosen)
         latents, distance = _Replaced.apply(z, index, self.entries)
         return Codes(latents, index, distance)
 
