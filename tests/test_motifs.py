@@ -57,3 +57,18 @@ def test_codebook_does_not_depend_on_micro_batches():
         whole.update()
         parts.update()
         torch.testing.assert_close(whole.entries, parts.entries, rtol=1e-9, atol=1e-12)
+
+
+def test_masked_channels_do_not_move_the_codebook():
+    torch.manual_seed(0)
+    alone, beside = Codebook(8, 4).double().train(), Codebook(8, 4).double().train()
+    beside.load_state_dict(alone.state_dict())
+    z = torch.randn(2, 3, 20, 4, dtype=torch.float64)
+    valid = torch.tensor([True, True, False])[:, None].expand(2, 3, 20)
+    for _ in range(3):
+        alone(z[:, :2], valid[:, :2])
+        beside(z, valid)
+        alone.update()
+        beside.update()
+    for name, value in alone.state_dict().items():
+        torch.testing.assert_close(beside.state_dict()[name], value, msg=name)
