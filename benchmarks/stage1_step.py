@@ -1,7 +1,7 @@
 """Time and memory of a stage-1 step, beside a dense formulation of the same model.
 
     python benchmarks/stage1_step.py                 # ours and dense, 64 x 1600, four windows a step
-    python benchmarks/stage1_step.py --batch 1       # one window a step
+    python benchmarks/stage1_step.py --batch 1 --steps 16    # one window a step
     python benchmarks/stage1_step.py --processes 2   # on two cores as training uses them, a process a core
     python benchmarks/stage1_step.py --ways ours --batch 256 --micro 32 --precision bf16   # on a GPU
 

@@ -80,7 +80,7 @@ class ModelConfig(Section):
     ode_width: PositiveInt  # of a channel's state in the graph ODE
     pair_width: PositiveInt  # of the network that refines the lag features of a pair of channels
     knots: PositiveInt  # times at which the adjacency changes
-    sources: PositiveInt  # largest number of incoming edges a channel keeps in the adjacency
+    sources: PositiveInt  # largest number in the lag model of a channel, and kept in the adjacency
     tau_max_s: dict[Literal["eeg", "ecg"], PositiveFloat]  # end of the lag grid
     solver: Literal["rk4", "dopri5"]  # dopri5: one step size a batch, so ranks agree to `tolerance` alone
     adjoint: bool  # memory independent of the number of solver steps, at ten times the time on a CPU

@@ -8,13 +8,14 @@ torch = pytest.importorskip("torch")
 
 import torch.nn.functional as F  # noqa: E402
 
-from cldtrans.models.covariances import SINC_TAPS, lagged_covariance, standardise  # noqa: E402
+from cldtrans.models.covariances import ROWS_AT_ONCE, SINC_TAPS, lagged_covariance, standardise  # noqa: E402
 from cldtrans.models.lag_fit import Sums, corrected, fit  # noqa: E402
 from cldtrans.models.lag_search import OWN_LAGS, Grown  # noqa: E402
 
 
-def test_lagged_covariance_is_the_plain_sum():
-    x, y = torch.randn(2, 2, 3, 101, dtype=torch.float64).unbind()
+@pytest.mark.parametrize("n_channels", [3, 2 * ROWS_AT_ONCE + 3])
+def test_lagged_covariance_is_the_plain_sum(n_channels):
+    x, y = torch.randn(2, 2, n_channels, 101, dtype=torch.float64).unbind()
     table = lagged_covariance(x, y, 7)
     for m in range(8):
         expected = torch.einsum("bit,bjt->bij", x[..., m:], y[..., : 101 - m]) / 101

@@ -45,9 +45,8 @@ def timelines(x: Tensor, pair: Tensor, max_lag: int) -> Timelines:
     found = []
     spectrum, smooth = smooth_spectrum(x)
     for band, reach in ((None, max_lag), (LOW_BAND, round(REACH * max_lag))):
-        white = phase_whitened(spectrum, smooth, x.shape[-1], band)
-        single = white.float()
-        height, at = peak(two_sided(lagged_covariance(single, single, reach).abs_()))
+        white = phase_whitened(spectrum, smooth, x.shape[-1], band).float()
+        height, at = peak(two_sided(lagged_covariance(white, white, reach).abs_()))
         height, at = height.to(x.dtype), at.to(x.dtype)
         height, net = torch.where(pair, height, 0.0), torch.where(pair, at - reach, 0.0)
         theta = arrival_times(net, height**SHARPNESS)
