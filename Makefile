@@ -53,6 +53,7 @@ lint: setup ## style, types, workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile rules
 	for config in config/*.yaml; do $(BIN)/snakemake --configfile $$config --lint || exit 1; done
 

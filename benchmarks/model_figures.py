@@ -39,10 +39,11 @@ from cldtrans.data.shards import ShardSet
 from cldtrans.evaluation.focal_lead import planted_cases
 from cldtrans.lag import fit_ldsem, simulate_ldsem
 from cldtrans.models import CLDTrans
-from cldtrans.models.innovations import LearnedScore, Score, least_squares
-from cldtrans.models.lag_features import Covariances, standardise
-from cldtrans.models.lag_inference import LagInference, Lags
-from cldtrans.models.motifs import RATE_HZ, perplexity
+from cldtrans.models.lag_inference.evidence import Covariances, standardise
+from cldtrans.models.lag_inference.innovations import LearnedScore, Score, least_squares
+from cldtrans.models.lag_inference.network import LagInference, Lags
+from cldtrans.models.modality import RATE_HZ
+from cldtrans.models.motifs import perplexity
 from cldtrans.models.readouts import focal_scores
 from cldtrans.training.objective import ldsem, snr_db
 from cldtrans.training.stage1 import pretraining_rows

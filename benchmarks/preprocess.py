@@ -37,7 +37,7 @@ from cldtrans.config import DatasetConfig
 from cldtrans.data import get_dataset
 from cldtrans.data.miniature.edf_writer import EdfSignal, write_edf
 from cldtrans.data.miniature.wfdb_writer import write_record
-from cldtrans.data.montage import DOUBLE_BANANA
+from cldtrans.data.montages.montage import DOUBLE_BANANA
 from cldtrans.data.preprocess import preprocess_batch
 from cldtrans.data.shards import ShardSet, merge_parts
 

@@ -16,9 +16,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cldtrans.lag.figures import graph
+from cldtrans.files import atomic_path
 from cldtrans.lag.recording import Window, cut_window, fit_window
-from cldtrans.provenance import atomic_path
+from cldtrans.lag.recording.figures import graph
 
 EEG, ECG = "chbmit/1.0.0/chb01/chb01_03.edf", "ptb-xl/1.0.3/records500/00000/00001_hr"
 DELAYED = [(EEG, ["C3-P3", "F3-C3"], "EEG, C3-P3"), (ECG, ["V2", "V3"], "ECG, V2")]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from cldtrans.provenance import atomic_path
+from cldtrans.files import atomic_path
 from cldtrans.training.stage1 import SMOOTHNESS_SHARE
 
 STEP = Path(__file__).with_name("stage1_step.py")

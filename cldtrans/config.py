@@ -6,7 +6,6 @@ lists (an overlay replaces a list but merges a mapping).
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from cldtrans.errors import ConfigError
+from cldtrans.errors import ConfigError, suggestion
 
 Budget = Literal["0", "0.01", "0.1", "1.0"]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -264,12 +263,6 @@ class Config(Section):
         return self
 
 
-def suggestion(name: str, names: Any) -> str:
-    """'; did you mean ...?' or the list of what exists."""
-    close = difflib.get_close_matches(str(name), [str(n) for n in names], n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(map(str, names)))}"
-
-
 def parse(settings: dict[str, Any], origin: str = "config") -> Config:
     """Check a resolved mapping.
 
@@ -329,7 +322,7 @@ def load_any(paths: list[Path]) -> Config:
 
 def write_resolved(config: Config, path: str | Path) -> str:
     """Write what `load` reads, only when it differs: many processes may read the workflow at once."""
-    from cldtrans.provenance import write_json
+    from cldtrans.files import write_json
 
     settings = config.model_dump(mode="json")
     try:

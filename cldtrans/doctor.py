@@ -161,7 +161,7 @@ def rank_checks(device: Any) -> Iterator[Check]:
 
 def disk_checks(config: Config, url: str) -> Iterator[Check]:
     """Room where recordings, shards and results go, against what is still to come."""
-    from cldtrans.estimate import dataset_cost
+    from cldtrans.planning.cost import dataset_cost
 
     root = Path()
     linked = Path(url).is_dir()  # files of a mirror are linked, not copied
@@ -198,7 +198,7 @@ def disk_checks(config: Config, url: str) -> Iterator[Check]:
 def source_checks(config: Config, url: str) -> Iterator[Check]:
     """Whether the source answers, and which datasets it has."""
     from cldtrans.data import get_dataset
-    from cldtrans.data.sources import Retry, open_source
+    from cldtrans.data.fetch.sources import Retry, open_source
     from cldtrans.errors import SourceError
 
     if config.source.miniature is not None and url == config.source.url:

@@ -1,4 +1,13 @@
-"""Errors that a user can act on; the command line prints them as one line and exits with code 2."""
+"""Errors that a user can act on, and words for their messages.
+
+The command line prints an error as one line and exits with code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
 
 
 class CldtransError(Exception):
@@ -15,3 +24,15 @@ class DataError(CldtransError):
 
 class SourceError(CldtransError):
     """A download that failed for good: missing key, wrong checksum, no room, endless server errors."""
+
+
+def suggestion(name: str, names: Any) -> str:
+    """'; did you mean ...?' or the list of what exists."""
+    close = difflib.get_close_matches(str(name), [str(n) for n in names], n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(map(str, names)))}"
+
+
+def listing(names: Sequence[str], most: int = 8) -> str:
+    """Names for a message, the first few of many."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

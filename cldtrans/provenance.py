@@ -1,4 +1,4 @@
-"""Where a number came from: result records, atomic writes, seeds and versions."""
+"""Where a number came from: result records, versions and the state of the code."""
 
 from __future__ import annotations
 
@@ -7,53 +7,20 @@ import functools
 import importlib.metadata
 import json
 import math
-import os
 import platform
 import resource
-import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from cldtrans.errors import DataError
+from cldtrans.files import write_json
 
 SCHEMA_VERSION = 1
 PROJECT = Path(__file__).resolve().parent.parent
 _STARTED = time.monotonic()
 _PACKAGES = ("cldtrans", "torch", "numpy", "scipy", "pandas", "scikit-learn", "mne", "wfdb", "snakemake")
-
-
-@contextlib.contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary sibling of `path`, renamed onto it when the block ends without an error.
-
-    Works for files and folders; the suffix is kept, since writers choose the format by it.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        yield temporary
-        if temporary.is_dir() and path.is_dir():
-            old = path.with_name(f".{path.name}.{os.getpid()}.old")
-            path.rename(old)
-            temporary.rename(path)
-            shutil.rmtree(old)
-        else:
-            temporary.replace(path)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
-
-
-def write_json(path: str | Path, content: Any) -> None:
-    """Write JSON atomically; not-a-number is an error, because JSON has no such thing."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 @functools.cache

@@ -4,7 +4,7 @@ rule score_fewshot_baseline:
         config=CONFIG,
         index="data/{run}/shards/{dataset}/index.parquet",
         split="data/{run}/splits/{dataset}/seed-{seed}.csv",
-        source=source("evaluation/fewshot.py", "evaluation/metrics.py", "evaluation/intervals.py"),
+        source=source("evaluation/fewshot.py", "scoring/metrics.py", "scoring/intervals.py"),
         method=method_source,
     output:
         "results/{run}/fewshot/{dataset}/{method}/budget-{budget}/seed-{seed}.json",

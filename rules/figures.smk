@@ -6,7 +6,7 @@ rule make_tables:
         quarantines=[f"data/{RUN}/shards/{dataset}/quarantine.csv" for dataset in SETTINGS.datasets],
         stamps=[f"data/{RUN}/download/{dataset}.json" for dataset in SETTINGS.datasets],
         histories=[str(Path(file).with_name("training.json")) for file in stage1_checkpoints()],
-        source=source("evaluation/summary.py"),
+        source=source("scoring/summary.py"),
     output:
         csv=[f"results/{RUN}/tables/{name}.csv" for name in TABLES],
         html=[

@@ -40,7 +40,7 @@ rule extract_features:
         config=CONFIG,
         weights="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors",
         index="data/{run}/shards/{dataset}/index.parquet",
-        source=source("evaluation/features.py"),
+        source=source("methods/features.py"),
     output:
         "results/{run}/features/{dataset}/{variant}/seed-{seed}.npz",
     log:
@@ -70,9 +70,9 @@ rule score_fewshot:
         features="results/{run}/features/{dataset}/{variant}/seed-{seed}.npz",
         source=source(
             "evaluation/fewshot.py",
-            "evaluation/linear_probe.py",
-            "evaluation/metrics.py",
-            "evaluation/intervals.py",
+            "methods/linear_probe.py",
+            "scoring/metrics.py",
+            "scoring/intervals.py",
         ),
     output:
         "results/{run}/fewshot/{dataset}/{variant}/budget-{budget}/seed-{seed}.json",

@@ -2,7 +2,7 @@ rule score_identifiability:
     """Recover the lags and edges of one simulated world."""
     input:
         config=CONFIG,
-        source=source("evaluation/identifiability.py", "lag/estimate.py", "lag/simulate.py", "lag/bounds.py"),
+        source=source("evaluation/identifiability.py", "lag/fit/ldsem.py", "lag/simulate.py", "lag/bounds.py"),
     output:
         "results/{run}/identifiability/{dataset}/{method}/budget-0/seed-{seed}.json",
     log:

@@ -3,7 +3,7 @@ rule preprocess_batch:
     input:
         config=CONFIG,
         stamp="data/{run}/download/{dataset}.json",
-        source=source("data/preprocess.py", "data/zero_phase.py", "data/edf.py", "data/wfdb_reader.py"),
+        source=source("data/preprocess.py", "data/zero_phase.py", "data/formats/edf.py", "data/formats/wfdb_reader.py"),
     output:
         "data/{run}/shards/{dataset}/parts/batch-{batch}.json",
     log:

@@ -5,7 +5,7 @@ rule train_stage1:
         indices=stage1_indices,
         source=source(
             "models/motifs.py",
-            "models/lag_inference.py",
+            "models/lag_inference/network.py",
             "models/graph_ode.py",
             "models/cldtrans.py",
             "lag/operator.py",

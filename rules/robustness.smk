@@ -6,7 +6,7 @@ rule score_robustness:
         split="data/{run}/splits/{dataset}/seed-{seed}.csv",
         weights="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors",
         features="results/{run}/features/{dataset}/{variant}/seed-{seed}.npz",
-        source=source("evaluation/robustness.py", "evaluation/linear_probe.py", "evaluation/metrics.py"),
+        source=source("evaluation/robustness.py", "methods/linear_probe.py", "scoring/metrics.py"),
     output:
         "results/{run}/robustness/{dataset}/{variant}/budget-{budget}/seed-{seed}.json",
     log:

@@ -5,7 +5,7 @@ rule score_focal_lead:
         index="data/{run}/shards/{dataset}/index.parquet",
         weights=checkpoint_file,
         annotations=annotation_file,
-        source=source("evaluation/focal_lead.py", "evaluation/planted.py", "evaluation/leads.py"),
+        source=source("evaluation/focal_lead.py", "evaluation/planted.py", "scoring/leads.py"),
     output:
         "results/{run}/{experiment}/{dataset}/{method}/budget-0/seed-{seed}.json",
     log:

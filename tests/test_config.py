@@ -6,11 +6,11 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from toys.paths import PROJECT
 
 from cldtrans import config as settings
 from cldtrans.errors import ConfigError
 
-PROJECT = Path(__file__).resolve().parent.parent
 BASE = [PROJECT / "config" / "config.yaml", *sorted((PROJECT / "config" / "datasets").glob("*.yaml"))]
 OVERLAYS = sorted(path for path in (PROJECT / "config").glob("*.yaml") if path.name != "config.yaml")
 

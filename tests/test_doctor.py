@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections import namedtuple
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from toys.paths import PROJECT
 
 from cldtrans import doctor
 from cldtrans.cli import main
 from cldtrans.config import load_any
 
-PROJECT = Path(__file__).resolve().parent.parent
 PAPER = load_any([PROJECT / "config/config.yaml"])
 CPU = torch.device("cpu")
 Usage = namedtuple("Usage", "total used free")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cldtrans.errors import DataError
-from cldtrans.provenance import atomic_path, read_result, write_result
+from cldtrans.files import atomic_path
+from cldtrans.provenance import read_result, write_result
 
 COMPLETE = {
     "experiment": "fewshot",

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cldtrans.evaluation.estimators import LagEstimate
+from cldtrans.methods.estimators import LagEstimate
 
 
 class Dynotears:

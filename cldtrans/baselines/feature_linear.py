@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from cldtrans.evaluation.linear_probe import LinearProbe
-from cldtrans.evaluation.predict import LabelledWindows
+from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.windows import LabelledWindows
 
 BANDS_HZ = ((0.5, 2), (2, 4), (4, 8), (8, 13), (13, 20), (20, 40))
 SEGMENT_S = 2.0

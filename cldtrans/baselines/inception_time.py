@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from cldtrans.device import best_device
-from cldtrans.evaluation.metrics import PRIMARY, classification
-from cldtrans.evaluation.predict import LabelledWindows
+from cldtrans.machine import best_device
+from cldtrans.methods.windows import LabelledWindows
+from cldtrans.scoring.metrics import PRIMARY, classification
 
 KERNELS = (40, 20, 10)
 FILTERS = 32

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from cldtrans.errors import ConfigError, DataError
-from cldtrans.evaluation.estimators import LagEstimate, NoEstimate
+from cldtrans.methods.estimators import LagEstimate, NoEstimate
 
 PROJECT = Path(__file__).parents[2]
 PYTHON = Path(".venv-rivals/bin/python")

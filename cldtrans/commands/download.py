@@ -19,11 +19,11 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from cldtrans import config
     from cldtrans.data import get_dataset
-    from cldtrans.data.checksums import Selection
-    from cldtrans.data.download import download
-    from cldtrans.data.sources import open_source
+    from cldtrans.data.fetch.checksums import Selection
+    from cldtrans.data.fetch.download import download
+    from cldtrans.data.fetch.sources import open_source
     from cldtrans.errors import ConfigError
-    from cldtrans.provenance import write_json
+    from cldtrans.files import write_json
 
     settings = config.load(args.config)
     if args.dataset not in settings.preprocess:

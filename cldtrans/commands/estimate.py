@@ -31,12 +31,12 @@ def run(args: argparse.Namespace) -> None:
     import os
 
     from cldtrans import config
-    from cldtrans.estimate import Pace, calibrated_step_ms, estimate, measured_step_ms, render
-    from cldtrans.provenance import write_json
+    from cldtrans.files import write_json
+    from cldtrans.planning.cost import Pace, calibrated_step_ms, estimate, measured_step_ms, render
 
     settings = config.load_any(args.config)
     if args.calibrate:
-        from cldtrans.training.calibrate import calibrate
+        from cldtrans.planning.calibrate import calibrate
 
         calibrate(settings, args.devices)
     step_ms, origin = args.step_ms, "as given"

@@ -18,6 +18,6 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from cldtrans.evaluation.features import extract_features
+    from cldtrans.methods.features import extract_features
 
     extract_features(args.checkpoint, args.shards, args.output, args.threads)

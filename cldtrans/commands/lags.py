@@ -45,10 +45,10 @@ def run(args: argparse.Namespace) -> None:
     import time
 
     from cldtrans.errors import DataError
-    from cldtrans.lag.figures import draw
+    from cldtrans.files import atomic_path
     from cldtrans.lag.recording import cut_window, fit_window
-    from cldtrans.lag.report import heading, render
-    from cldtrans.provenance import atomic_path
+    from cldtrans.lag.recording.figures import draw
+    from cldtrans.lag.recording.report import heading, render
 
     output = args.output or Path(f"lags-{args.recording.stem}")
     window = cut_window(

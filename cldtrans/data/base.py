@@ -109,7 +109,7 @@ class Dataset(ABC):
         ----------
         subjects : indexed by subject; columns n (windows), fold, and `n_<class>` (windows of each class).
         """
-        from cldtrans.data.splits import subject_folds
+        from cldtrans.data.folds import subject_folds
 
         return subject_folds(subjects, seed)
 
@@ -142,12 +142,6 @@ class Dataset(ABC):
         if path.startswith("/") or ".." in path.split("/") or "\\" in path:
             raise DataError(f"{path}: a path outside the dataset's folder; it is not followed")
         return Path(root, path)
-
-
-def listing(names: Sequence[str], most: int = 8) -> str:
-    """Names for a message, the first few of many."""
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
 
 
 def read_table(path: Path, columns: Sequence[str], dtypes: dict[str, Any] | None = None) -> pd.DataFrame:

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cldtrans.data.base import Dataset, Signal, Task, listing, recording_table
-from cldtrans.data.montage import DOUBLE_BANANA, apply_recipe, bipolar_recipe
+from cldtrans.data.base import Dataset, Signal, Task, recording_table
+from cldtrans.errors import listing
+from cldtrans.data.montages.montage import DOUBLE_BANANA, apply_recipe, bipolar_recipe
 from cldtrans.errors import DataError
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def seizure_labels(events: list[tuple[float, float]], start_s: np.ndarray, windo
 
 def read_double_banana(path: Path) -> Signal:
     """The 18 bipolar channels of an EDF file in microvolt, by name; DataError where none can be formed."""
-    from cldtrans.data.edf import read_edf
+    from cldtrans.data.formats.edf import read_edf
 
     recording = read_edf(path)
     recipe = bipolar_recipe(recording.labels, DOUBLE_BANANA)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cldtrans.data.base import Dataset, Signal, listing, recording_table
-from cldtrans.data.montage import electrode
+from cldtrans.data.base import Dataset, Signal, recording_table
+from cldtrans.errors import listing
+from cldtrans.data.montages.montage import electrode
 from cldtrans.errors import DataError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Eegmmidb(Dataset):
 
     def read(self, root: Path, row: Any) -> Signal:
         """64 electrodes against the recording's reference, microvolt."""
-        from cldtrans.data.edf import read_edf
+        from cldtrans.data.formats.edf import read_edf
 
         recording = read_edf(self.locate(root, row.path))
         place: dict[str, int] = {}

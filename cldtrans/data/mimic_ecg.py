@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cldtrans.data.base import Dataset, Signal, read_table, recording_table
-from cldtrans.data.ecg_leads import LEADS, read_twelve_leads, record_of_file
+from cldtrans.data.montages.ecg_leads import LEADS, read_twelve_leads, record_of_file
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cldtrans.data.base import Dataset, Signal, Task, read_table, recording_table
-from cldtrans.data.ecg_leads import LEADS, read_twelve_leads, record_of_file
+from cldtrans.data.montages.ecg_leads import LEADS, read_twelve_leads, record_of_file
 from cldtrans.errors import DataError
 
 if TYPE_CHECKING:

@@ -100,7 +100,7 @@ def open_recording(path: str | Path) -> Recording:
 
 
 def _wfdb(path: Path) -> Recording:
-    from cldtrans.data.wfdb_reader import read_wfdb
+    from cldtrans.data.formats.wfdb_reader import read_wfdb
 
     record = read_wfdb(path)
     return from_array(record.data, record.rate_hz, record.names, str(path))
@@ -108,7 +108,7 @@ def _wfdb(path: Path) -> Recording:
 
 def _edf(path: Path) -> Recording:
     """The channels of the rate that most have; a file may add a slow thermometer or a fast microphone."""
-    from cldtrans.data.edf import MICROVOLT, read_edf
+    from cldtrans.data.formats.edf import MICROVOLT, read_edf
 
     file = read_edf(path)
     if not file.labels:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from cldtrans.data.base import Dataset, Task
 from cldtrans.errors import DataError
-from cldtrans.provenance import atomic_path, write_json
+from cldtrans.files import atomic_path, write_json
 
 WRITE_BEHIND = 16  # blocks that may wait to be written: those of a recording of an hour or two
 BASE_COLUMNS = {

@@ -24,7 +24,7 @@ import numpy as np
 
 from cldtrans.data.base import Dataset, Signal, read_table, recording_table
 from cldtrans.data.chbmit import SEIZURE, read_double_banana, seizure_labels
-from cldtrans.data.montage import DOUBLE_BANANA
+from cldtrans.data.montages.montage import DOUBLE_BANANA
 from cldtrans.errors import DataError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Siena(Dataset):
 
     def events(self, root: Path, row: Any) -> list[tuple[float, float]]:
         """Seizures from the patient's list, in seconds from the start in the EDF header."""
-        from cldtrans.data.edf import read_edf
+        from cldtrans.data.formats.edf import read_edf
 
         text = self.folder(root) / row.subject / f"Seizures-list-{row.subject}.txt"
         entries = [

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cldtrans.data.base import Dataset, Signal, Task, listing, recording_table
+from cldtrans.data.base import Dataset, Signal, Task, recording_table
+from cldtrans.errors import listing
 from cldtrans.errors import DataError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class SleepEdf(Dataset):
 
     def read(self, root: Path, row: Any) -> Signal:
         """Two EEG channels and the EOG, microvolt; channels at another rate are masked."""
-        from cldtrans.data.edf import read_edf
+        from cldtrans.data.formats.edf import read_edf
 
         if row.path.endswith("-Hypnogram.edf"):
             raise DataError(f"{row.path}: a hypnogram without its PSG (expected {row.recording}*-PSG.edf)")
@@ -134,7 +135,7 @@ class SleepEdf(Dataset):
 @lru_cache(maxsize=4)
 def read_hypnogram(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Onset and end [n] in seconds from the start of the night, and stage [n] (-1: unscored, movement)."""
-    from cldtrans.data.edf import read_edf
+    from cldtrans.data.formats.edf import read_edf
 
     annotations = sorted(read_edf(path).annotations(), key=lambda event: event.onset_s)
     if not any(event.text in _STAGE_OF for event in annotations):

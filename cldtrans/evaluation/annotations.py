@@ -11,7 +11,7 @@ import csv
 import re
 from pathlib import Path
 
-from cldtrans.data.montage import electrode
+from cldtrans.data.montages.montage import electrode
 from cldtrans.errors import DataError
 
 COLUMNS = ("case", "file", "seizure", "channels", "source", "rater")

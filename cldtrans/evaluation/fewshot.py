@@ -12,41 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from cldtrans.config import Config, fingerprint
+from cldtrans.config import Config
 from cldtrans.data.base import Task
 from cldtrans.data.shards import ShardSet
 from cldtrans.data.splits import budget_rows, load_split, split_rows
 from cldtrans.errors import DataError
-from cldtrans.evaluation import alarms
-from cldtrans.evaluation.linear_probe import LinearProbe
-from cldtrans.evaluation.methods import build, configured
-from cldtrans.evaluation.metrics import Scores, choose_thresholds, classification, unscored
-from cldtrans.evaluation.predict import Classifier, LabelledWindows, counts
-from cldtrans.evaluation.threads import limit_threads
-from cldtrans.provenance import write_result
-
-NOTHING = {"train": 0, "val": 0, "test": 0, "subjects": {"train": 0, "val": 0, "test": 0}}
-
-
-class ProbedFeatures:
-    """A linear probe as a classifier of windows that carry features."""
-
-    def __init__(self, kind: str, classes: tuple[str, ...]) -> None:
-        self._probe = LinearProbe(kind, classes)
-
-    @property
-    def parameters(self) -> int | None:
-        return self._probe.parameters
-
-    @property
-    def notes(self) -> list[str]:
-        return self._probe.notes
-
-    def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
-        self._probe.fit(train.features, train.y, val.features, val.y)
-
-    def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
-        return self._probe.predict_proba(windows.features)
+from cldtrans.evaluation.cell import NO_WINDOWS, Cell, write_cell
+from cldtrans.machine import limit_threads
+from cldtrans.methods.factories import FINE_TUNED, PROBED, build, configured
+from cldtrans.methods.windows import Classifier, LabelledWindows, counts
+from cldtrans.scoring import alarms
+from cldtrans.scoring.metrics import Scores, choose_thresholds, classification, unscored
 
 
 def run_fewshot(
@@ -65,40 +41,24 @@ def run_fewshot(
 ) -> dict[str, Any]:
     """Score one cell and write its result file; what cannot be scored is null with a reason."""
     windows = ShardSet(shards)
-    common: dict[str, Any] = {
-        "experiment": "fewshot",
-        "dataset": dataset,
-        "method": method,
-        "budget": budget,
-        "seed": seed,
-        "config_sha256": fingerprint(config),
-        "data_fingerprint": windows.fingerprint,
-        "checkpoint_sha256": checkpoint_sha256(checkpoint),
-    }
+    cell = Cell("fewshot", dataset, method, budget, seed)
     task = task_of(windows)
     parts, problem = labelled_parts(windows, dataset, split, budget, seed, features)
-    if parts is None:
+    n = NO_WINDOWS if parts is None else counts(*parts)
+    classifier = None
+    if parts is not None:
+        train, val, test = parts
+        problem = unfit(task, train, test)
+    if parts is None or problem:
         scores = unscored(task.kind, task.classes, problem)
-        return write_result(output, **common, n=NOTHING, **_fields(scores))
-    train, val, test = parts
-    n = counts(train, val, test)
-    problem = unfit(task, train, test)
-    if problem:
-        return write_result(output, **common, n=n, **_fields(unscored(task.kind, task.classes, problem)))
-    classifier = make_classifier(config, method, windows, seed, threads, features, checkpoint)
-    limit_threads(threads)
-    classifier.fit(train, val)
-    proba_val = classifier.predict_proba(val) if len(val) else None
-    scores = score(classifier, windows, val, proba_val, test, seed)
-    return write_result(
-        output,
-        **common,
-        n=n,
-        parameters=classifier.parameters,
-        nfe=getattr(classifier, "nfe", None),
-        device=getattr(classifier, "device", "cpu"),
-        notes=list(getattr(classifier, "notes", [])),
-        **_fields(scores),
+    else:
+        classifier = make_classifier(config, method, windows, seed, threads, features, checkpoint)
+        limit_threads(threads)
+        classifier.fit(train, val)
+        proba_val = classifier.predict_proba(val) if len(val) else None
+        scores = score(classifier, windows, val, proba_val, test, seed)
+    return write_cell(
+        output, cell, config, scores, n, windows=windows, checkpoint=checkpoint, scored=classifier
     )
 
 
@@ -171,12 +131,12 @@ def make_classifier(
     if config.stage2.finetune_steps > 0:
         if checkpoint is None:
             raise DataError(f"fine-tuning {method} needs its stage-1 checkpoint (--checkpoint)")
-        from cldtrans.training.stage2 import FineTuned
-
-        return FineTuned(config, method, checkpoint, task, windows.modality, seed=seed, threads=threads)
+        return build(
+            FINE_TUNED, config, method, checkpoint, task, windows.modality, seed=seed, threads=threads
+        )
     if features is None:
         raise DataError(f"a linear probe of {method} needs its features (--features)")
-    return ProbedFeatures(task.kind, task.classes)
+    return build(PROBED, task.kind, task.classes)
 
 
 def score(
@@ -222,22 +182,3 @@ def task_of(windows: ShardSet) -> Task:
     if windows.task is None:
         raise DataError(f"{windows.folder}: the dataset has no labels; few-shot needs a dataset with a task")
     return windows.task
-
-
-def checkpoint_sha256(checkpoint: Path | None) -> str | None:
-    """sha256 of a checkpoint's weights."""
-    if checkpoint is None:
-        return None
-    import hashlib
-
-    with (Path(checkpoint) / "model.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fields(scores: Scores) -> dict[str, Any]:
-    return {
-        "metrics": {k: None if v is None else float(v) for k, v in scores.metrics.items()},
-        "chance": {k: None if v is None else float(v) for k, v in scores.chance.items()},
-        "ci95": scores.ci95,
-        "reasons": scores.reasons,
-    }

@@ -20,19 +20,19 @@ import pandas as pd
 from tqdm import tqdm
 
 from cldtrans.baselines.line_length import LineLength
-from cldtrans.config import Config, fingerprint
+from cldtrans.config import Config
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
 from cldtrans.evaluation import planted
 from cldtrans.evaluation.annotations import read_annotations
-from cldtrans.evaluation.fewshot import checkpoint_sha256
-from cldtrans.evaluation.intervals import mean_over_subjects, of_subject_means
-from cldtrans.evaluation.leads import TOPS, aggregate, chance_hit, hit, winner
-from cldtrans.evaluation.methods import build, configured
-from cldtrans.evaluation.metrics import Scores
-from cldtrans.evaluation.regions import lobe_of, side_of
-from cldtrans.evaluation.threads import limit_threads
-from cldtrans.provenance import atomic_path, write_result
+from cldtrans.evaluation.cell import Cell, write_cell
+from cldtrans.files import atomic_path
+from cldtrans.machine import limit_threads
+from cldtrans.methods.factories import READOUTS, build, configured
+from cldtrans.scoring.intervals import mean_over_subjects, of_subject_means
+from cldtrans.scoring.leads import TOPS, aggregate, chance_hit, hit, winner
+from cldtrans.scoring.metrics import Scores
+from cldtrans.scoring.regions import lobe_of, side_of
 
 Readouts = Callable[[np.ndarray, np.ndarray, float], dict[str, np.ndarray]]  # "" is the main one
 
@@ -89,30 +89,14 @@ def run_focal_lead(
             scores = grade_seizures(config, dataset, windows.channels, cases, names)
     if details is not None:
         _write_details(details, cases, windows.channels)
-    return write_result(
-        output,
-        experiment=experiment,
-        dataset=dataset,
-        method=method,
-        budget="0",
-        seed=seed,
-        metrics=scores.metrics,
-        chance=scores.chance,
-        ci95=scores.ci95,
-        reasons=scores.reasons,
-        n={
-            "train": 0,
-            "val": 0,
-            "test": len(cases),
-            "subjects": {"train": 0, "val": 0, "test": len({case.subject for case in cases})},
-        },
-        config_sha256=fingerprint(config),
-        data_fingerprint=windows.fingerprint,
-        checkpoint_sha256=checkpoint_sha256(checkpoint),
-        parameters=getattr(model, "parameters", None),
-        nfe=getattr(model, "nfe", None),
-        device=getattr(model, "device", "cpu"),
-    )
+    n = {
+        "train": 0,
+        "val": 0,
+        "test": len(cases),
+        "subjects": {"train": 0, "val": 0, "test": len({case.subject for case in cases})},
+    }
+    cell = Cell(experiment, dataset, method, "0", seed)
+    return write_cell(output, cell, config, scores, n, windows=windows, checkpoint=checkpoint, scored=model)
 
 
 def make_readouts(
@@ -123,9 +107,7 @@ def make_readouts(
     if found is None:
         if checkpoint is None:
             raise DataError(f"focal leads by {method} need its stage-1 checkpoint (--checkpoint)")
-        from cldtrans.evaluation.model_readouts import ModelReadouts
-
-        return ModelReadouts(checkpoint, modality, threads)
+        return build(READOUTS, checkpoint, modality, threads)
     spec, settings = found
     readout = build(spec, **settings.settings)
     return lambda x, mask, rate_hz: {"": readout(x, mask, rate_hz)}
@@ -376,6 +358,6 @@ def _write_details(path: Path, cases: list[Case], channels: tuple[str, ...]) -> 
 
 def _name(channels: tuple[str, ...], position: int) -> str:
     """Of the dataset's channels, or of the double banana where a planted discharge was put into that."""
-    from cldtrans.data.montage import DOUBLE_BANANA
+    from cldtrans.data.montages.montage import DOUBLE_BANANA
 
     return channels[position] if len(channels) == len(DOUBLE_BANANA) else DOUBLE_BANANA[position]

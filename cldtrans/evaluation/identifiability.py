@@ -15,34 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from cldtrans.config import Config, fingerprint, suggestion
-from cldtrans.errors import ConfigError
-from cldtrans.evaluation.estimators import LagEstimate, NoEstimate
-from cldtrans.evaluation.methods import build, configured
-from cldtrans.evaluation.metrics import Scores
-from cldtrans.evaluation.threads import limit_threads
-from cldtrans.provenance import write_result
+from cldtrans.config import Config
+from cldtrans.errors import ConfigError, suggestion
+from cldtrans.evaluation.cell import Cell, write_cell
+from cldtrans.machine import limit_threads
+from cldtrans.methods.estimators import LagEstimate, NoEstimate
+from cldtrans.methods.factories import build, configured
+from cldtrans.scoring.metrics import Scores
 
 _EDGES = ("edge_precision", "edge_recall", "edge_f1")
 _ON_EDGES = ("tau_mae_samples", "error_over_bound", "coverage95")
-
-
-class Ldsem:
-    """`fit_ldsem` as an estimator; settings are its keyword arguments."""
-
-    def __init__(self, innovation: str = "laplace", **settings: Any) -> None:
-        from cldtrans.lag import fit_ldsem
-
-        self._fit = fit_ldsem
-        self.settings = {"innovation": innovation, **settings}
-
-    def __call__(self, x: np.ndarray, rate_hz: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
-        fit = self._fit(x, rate_hz, tau_max_s, **self.settings)
-        return LagEstimate(
-            np.asarray(fit.tau, dtype=float),
-            np.asarray(fit.support, dtype=bool),
-            np.asarray(fit.tau_stderr, dtype=float),
-        )
 
 
 def run_identifiability(
@@ -92,28 +74,20 @@ def run_identifiability(
     else:
         scores = score_lags(sample.tau, sample.support, estimate, sample.sample_rate, bound)
     n_windows, n_channels, n_samples = sample.x.shape
-    return write_result(
-        output,
-        experiment="identifiability",
-        dataset=world,
-        method=method,
-        budget="0",
-        seed=seed,
-        metrics=scores.metrics | {"fit_s": fit_s},
-        chance=scores.chance,
-        reasons=scores.reasons,
-        n={
-            "train": 0,
-            "val": 0,
-            "test": n_windows,
-            "subjects": {"train": 0, "val": 0, "test": 1},
-            "channels": n_channels,
-            "samples": n_samples,
-            "edges": int(sample.support.sum()),
-            "found": 0 if estimate is None else int(estimate.support.sum()),
-        },
-        config_sha256=fingerprint(config),
-        extra={"world": {**worlds[world], "tau_max_s": tau_max_s}, "method": settings.settings},
+    scores.metrics["fit_s"] = fit_s
+    n = {
+        "train": 0,
+        "val": 0,
+        "test": n_windows,
+        "subjects": {"train": 0, "val": 0, "test": 1},
+        "channels": n_channels,
+        "samples": n_samples,
+        "edges": int(sample.support.sum()),
+        "found": 0 if estimate is None else int(estimate.support.sum()),
+    }
+    extra = {"world": {**worlds[world], "tau_max_s": tau_max_s}, "method": settings.settings}
+    return write_cell(
+        output, Cell("identifiability", world, method, "0", seed), config, scores, n, extra=extra
     )
 
 

@@ -10,7 +10,8 @@ import torch
 
 from cldtrans.data.shards import ShardSet
 from cldtrans.models import CLDTrans
-from cldtrans.models.motifs import PATCH, RATE_HZ, perplexity
+from cldtrans.models.modality import PATCH, RATE_HZ
+from cldtrans.models.motifs import perplexity
 
 CONTEXT = 2  # patches shown on either side of a motif's own
 _BATCH = 8

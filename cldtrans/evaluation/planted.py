@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cldtrans.data.montage import DOUBLE_BANANA, bipolar_recipe, electrode
+from cldtrans.data.montages.montage import DOUBLE_BANANA, bipolar_recipe, electrode
 from cldtrans.errors import DataError
 
 HOP_S = (0.020, 0.120)

@@ -16,23 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from cldtrans.config import Config, RobustnessConfig, fingerprint
+from cldtrans.config import Config, RobustnessConfig
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
-from cldtrans.evaluation.fewshot import (
-    NOTHING,
-    checkpoint_sha256,
-    labelled_parts,
-    make_classifier,
-    score,
-    task_of,
-    unfit,
-)
-from cldtrans.evaluation.methods import configured
-from cldtrans.evaluation.metrics import Scores, main_names
-from cldtrans.evaluation.predict import LabelledWindows, counts
-from cldtrans.evaluation.threads import limit_threads
-from cldtrans.provenance import write_result
+from cldtrans.evaluation.cell import NO_WINDOWS, Cell, write_cell
+from cldtrans.evaluation.fewshot import labelled_parts, make_classifier, score, task_of, unfit
+from cldtrans.machine import limit_threads
+from cldtrans.methods.factories import configured
+from cldtrans.methods.windows import LabelledWindows, counts
+from cldtrans.scoring.metrics import Scores, main_names
 
 Signals = tuple[np.ndarray, np.ndarray]  # x [C, T], mask [C]
 Extract = Callable[[np.ndarray, np.ndarray], np.ndarray]  # x [n, C, T], mask [n, C] -> features [n, F]
@@ -177,23 +169,10 @@ def run_robustness(
             degraded = DegradedWindows(test, condition, seed, extract)
             found = score(classifier, windows, val, proba_val, degraded, seed)
             _keep(scores, found, names, f"@{condition.name}")
-    return write_result(
-        output,
-        experiment="robustness",
-        dataset=dataset,
-        method=method,
-        budget=budget,
-        seed=seed,
-        metrics=scores.metrics,
-        chance=scores.chance,
-        ci95=scores.ci95,
-        reasons=scores.reasons,
-        n=NOTHING if parts is None else counts(*parts),
-        config_sha256=fingerprint(config),
-        data_fingerprint=windows.fingerprint,
-        checkpoint_sha256=checkpoint_sha256(checkpoint),
-        parameters=None if classifier is None else classifier.parameters,
-        device=getattr(classifier, "device", "cpu"),
+    n = NO_WINDOWS if parts is None else counts(*parts)
+    cell = Cell("robustness", dataset, method, budget, seed)
+    return write_cell(
+        output, cell, config, scores, n, windows=windows, checkpoint=checkpoint, scored=classifier
     )
 
 
@@ -201,7 +180,7 @@ def _extractor(checkpoint: Path | None, test: LabelledWindows, modality: str, th
     """Features of degraded windows, after a look that it gives the stored ones of clean windows."""
     if checkpoint is None:
         raise DataError("degraded windows need the stage-1 checkpoint (--checkpoint)")
-    from cldtrans.evaluation.model_readouts import PooledFeatures
+    from cldtrans.methods.model_readouts import PooledFeatures
 
     pooled = PooledFeatures(checkpoint, modality, threads)
     some = slice(0, 4)

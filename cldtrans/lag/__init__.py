@@ -9,7 +9,7 @@ from typing import Any
 _HOME = {
     "delay": "operator",
     "lagged_mix": "operator",
-    "fit_ldsem": "estimate",
+    "fit_ldsem": "fit.ldsem",
     "simulate_ldsem": "simulate",
     "lag_bounds": "bounds",
 }

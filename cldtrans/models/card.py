@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
 from huggingface_hub import ModelCard
 
-if TYPE_CHECKING:
-    from cldtrans.models.cldtrans import CLDTrans
+from cldtrans.config import ModelConfig
+from cldtrans.models.heads import HeadSpec
 
 HEADER = """\
 ---
@@ -19,15 +20,25 @@ tags: [eeg, ecg, time-series, causal-discovery]
 """
 
 
-def model_card(model: CLDTrans) -> ModelCard:
-    """What it is, how it was trained, how to call it, what it must not be used for."""
-    parameters = sum(p.numel() for p in model.parameters())
-    config = model.config
-    heads = [
-        f"- `{name}` ({head.spec.kind}, {head.spec.modality}): {', '.join(head.spec.classes)}"  # type: ignore
-        for name, head in model.heads.items()
+def model_card(
+    config: ModelConfig, parameters: int, heads: Mapping[str, HeadSpec], facts: Mapping[str, Any]
+) -> ModelCard:
+    """What a model is, how it was trained, how to call it, what it must not be used for.
+
+    Parameters
+    ----------
+    parameters
+        How many the network has.
+    heads
+        Its task heads.
+    facts
+        About the training; plain values.
+    """
+    tasks = [
+        f"- `{name}` ({spec.kind}, {spec.modality}): {', '.join(spec.classes)}"
+        for name, spec in heads.items()
     ]
-    facts = [f"- {name.replace('_', ' ')}: {_plain(value)}" for name, value in model.provenance.items()]
+    training = [f"- {name.replace('_', ' ')}: {_plain(value)}" for name, value in facts.items()]
     text = f"""{HEADER}
 # CLD-Trans
 
@@ -45,10 +56,10 @@ out.edge_probability, out.focal_scores, out.logits
 ```
 
 ## Training
-{chr(10).join(facts) or "- fresh weights: not trained"}
+{chr(10).join(training) or "- fresh weights: not trained"}
 
 ## Task heads
-{chr(10).join(heads) or "None: a pretrained model without labels."}
+{chr(10).join(tasks) or "None: a pretrained model without labels."}
 
 ## Limits
 Research software, not a medical device: no output may guide the care of a patient. A lag between channels is

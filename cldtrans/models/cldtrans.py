@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from cldtrans.config import ModelConfig
 from cldtrans.models.card import model_card
-from cldtrans.models.covariances import standardise
 from cldtrans.models.graph_ode import Adjacency, GraphODE, TokenMap, Trajectory, control_path, to_tokens
 from cldtrans.models.heads import HeadSpec, TaskHead, channel_width, pool_channels, pool_window
-from cldtrans.models.lag_inference import LagInference, Lags, ZeroLag
-from cldtrans.models.motifs import MODALITIES, PATCH, RATE_HZ, Codebook, Codes, Decoder, Encoder
+from cldtrans.models.lag_inference.covariances import standardise
+from cldtrans.models.lag_inference.network import LagInference, Lags, ZeroLag
+from cldtrans.models.modality import MODALITIES, PATCH, RATE_HZ
+from cldtrans.models.motifs import Codebook, Codes, Decoder, Encoder
 from cldtrans.models.readouts import focal_scores
 from cldtrans.models.recompute import recomputed
 from cldtrans.models.resample import resample
@@ -302,4 +303,7 @@ class CLDTrans(
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """README.md of `save_pretrained`."""
-        return model_card(self)
+        heads: Any = self.heads
+        parameters = sum(p.numel() for p in self.parameters())
+        specs = {name: head.spec for name, head in heads.items()}
+        return model_card(self.config, parameters, specs, self.provenance)

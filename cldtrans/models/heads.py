@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from cldtrans.models.lag_inference import Lags
+from cldtrans.models.lag_inference.network import Lags
 from cldtrans.models.readouts import net_lead
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression"]

@@ -15,12 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from cldtrans.machine import all_reduce_sum_, rank, world_size
 from cldtrans.models.convolutions import convolved, depthwise, pointwise
-from cldtrans.training.distributed import all_reduce_sum_, rank, world_size
+from cldtrans.models.modality import PATCH
 
-MODALITIES = ("eeg", "ecg")
-RATE_HZ = {"eeg": 160.0, "ecg": 500.0}
-PATCH = {"eeg": 10, "ecg": 20}  # samples a token
 STRIDES = {"eeg": (5, 2), "ecg": (5, 4)}  # of the two convolutions; their product is the patch
 HASHED_AT_ONCE = 4096  # latents, in double precision
 

@@ -12,7 +12,6 @@ the sums tell a truncated or corrupted one, which is then left out with a warnin
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import logging
 import os
@@ -27,6 +26,7 @@ from typing import Any
 from torch import Tensor
 
 from cldtrans.errors import CldtransError
+from cldtrans.files import sha256_file
 
 KEEP = 2
 SUMS = "SHA256SUMS"
@@ -99,7 +99,7 @@ class CheckpointFolder:
         record = {"step": step, "config_sha256": self.config_sha256, "groups": sorted(groups), **state}
         (part / "state.json").write_text(json.dumps(record, allow_nan=False))
         files = sorted(path for path in part.iterdir())
-        (part / SUMS).write_text("".join(f"{_sha256(path)}  {path.name}\n" for path in files))
+        (part / SUMS).write_text("".join(f"{sha256_file(path)}  {path.name}\n" for path in files))
         for path in (*files, part / SUMS, part):
             _flush(path)
         if target.exists():  # a step done again after a rollback
@@ -155,7 +155,7 @@ class CheckpointFolder:
             sums = {line[66:]: line[:64] for line in lines}
             if "state.json" not in sums:
                 return f"{SUMS} is incomplete"
-            wrong = [name for name, digest in sums.items() if _sha256(path / name) != digest]
+            wrong = [name for name, digest in sums.items() if sha256_file(path / name) != digest]
             groups = json.loads((path / "state.json").read_text())["groups"] if not wrong else []
             missing = [name for name in groups if f"{name}.safetensors" not in sums]
         except (OSError, ValueError) as error:
@@ -176,11 +176,6 @@ class CheckpointMemory:
     def latest(self) -> Checkpoint | None:
         """The last one saved."""
         return self._last
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -24,6 +24,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from cldtrans.machine import rank, unflatten, world_size
+
 TIMEOUT = datetime.timedelta(
     hours=1
 )  # a rank may wait while another one writes a checkpoint or reads a cold disk
@@ -51,16 +53,6 @@ def _active() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
-def rank() -> int:
-    """Number of this process, 0 in a single one."""
-    return dist.get_rank() if _active() else 0
-
-
-def world_size() -> int:
-    """How many processes train together."""
-    return dist.get_world_size() if _active() else 1
-
-
 def is_main() -> bool:
     """True on the rank that writes files and prints."""
     return rank() == 0
@@ -70,19 +62,6 @@ def barrier() -> None:
     """Wait for all ranks."""
     if _active():
         dist.barrier()
-
-
-def all_reduce_sum_(*tensors: Tensor) -> None:
-    """Add the tensors of all ranks, in place, in one collective; same shapes on every rank, no gradient.
-
-    For codebook statistics: `all_reduce_sum_(counts, sums)` before they enter the moving average makes the
-    codebook that of the joint batch, identical on all ranks.
-    """
-    if not _active() or not tensors:
-        return
-    flat = torch.cat([tensor.detach().reshape(-1).to(tensors[0].dtype) for tensor in tensors])
-    dist.all_reduce(flat)
-    _unflatten(flat, tensors)
 
 
 def broadcast_(*tensors: Tensor) -> None:
@@ -108,7 +87,7 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     dist.all_reduce(flat)
     anywhere = flat[-len(params) :].tolist()
     flat /= world_size()
-    _unflatten(flat, grads)
+    unflatten(flat, grads)
     for param, grad, count in zip(params, grads, anywhere, strict=True):
         if count and param.grad is None:
             param.grad = grad
@@ -130,10 +109,3 @@ def from_main(values: list[float], device: torch.device) -> list[float]:
     packed = torch.tensor(values, dtype=torch.float64, device=device)
     dist.broadcast(packed, src=0)
     return packed.tolist()
-
-
-def _unflatten(flat: Tensor, tensors: Iterable[Tensor]) -> None:
-    start = 0
-    for tensor in tensors:
-        tensor.detach().copy_(flat[start : start + tensor.numel()].view_as(tensor))
-        start += tensor.numel()

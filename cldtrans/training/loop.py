@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cldtrans.config import LoopConfig
-from cldtrans.data.memory import keep_freed_memory
 from cldtrans.errors import ConfigError
+from cldtrans.machine import keep_freed_memory
 from cldtrans.training import distributed
 from cldtrans.training.checkpoint import CheckpointFolder, CheckpointMemory
 from cldtrans.training.guard import DivergenceError, Preempted, StopRequest

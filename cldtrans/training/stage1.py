@@ -17,10 +17,11 @@ from tqdm import tqdm
 from cldtrans.config import Config, LoopConfig, ModelConfig, Stage1Config, fingerprint, variant
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
+from cldtrans.files import atomic_path, write_json
 from cldtrans.lag.fourier import transforms_on
 from cldtrans.models.cldtrans import CLDTrans
-from cldtrans.models.motifs import PATCH, RATE_HZ, perplexity
-from cldtrans.provenance import atomic_path, write_json
+from cldtrans.models.modality import PATCH, RATE_HZ
+from cldtrans.models.motifs import perplexity
 from cldtrans.training import distributed, objective
 from cldtrans.training.loader import Batch, Corpus, ShardCorpus
 from cldtrans.training.loop import TrainingResult, run_training

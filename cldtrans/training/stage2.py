@@ -15,13 +15,12 @@ from cldtrans.config import Config, LoopConfig
 from cldtrans.data.base import Task
 from cldtrans.data.shards import ShardSet
 from cldtrans.data.splits import budget_rows, load_split, split_rows
-from cldtrans.device import best_device
 from cldtrans.errors import DataError
-from cldtrans.evaluation.linear_probe import LinearProbe
-from cldtrans.evaluation.predict import LabelledWindows
+from cldtrans.files import atomic_path, write_json
+from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.windows import LabelledWindows
 from cldtrans.models import CLDTrans
 from cldtrans.models.heads import HeadSpec
-from cldtrans.provenance import atomic_path, write_json
 from cldtrans.training.loader import Batch
 from cldtrans.training.loop import TrainingResult, run_training
 
@@ -178,64 +177,6 @@ def adapt(
     result = finetune(model, name, task, modality, train, val, config, seed)
     model.eval()
     return result
-
-
-class FineTuned:
-    """The few-shot classifier: a stage-1 checkpoint adapted to one task."""
-
-    def __init__(
-        self,
-        config: Config,
-        method: str,
-        checkpoint: Path,
-        task: Task,
-        modality: str,
-        *,
-        seed: int,
-        threads: int,
-    ):
-        torch.set_num_threads(threads)
-        torch.manual_seed(seed)
-        self.config, self.task, self.modality, self.seed = config, task, modality, seed
-        place = best_device()
-        self.model = CLDTrans.from_pretrained(str(checkpoint)).to(place)
-        self.device = str(place)
-        self.name = method
-        self.parameters: int | None = sum(p.numel() for p in self.model.parameters())
-        self.nfe: float | None = None
-
-    def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
-        """Adapt to the training windows; validation stops."""
-        adapt(
-            self.model,
-            self.task,
-            train,
-            val,
-            self.config,
-            modality=self.modality,
-            name="task",
-            seed=self.seed,
-        )
-
-    def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
-        """Probabilities [n, K]."""
-        parts = []
-        for start in range(0, len(windows), BATCH):
-            which = slice(start, start + BATCH)
-            out = self.model.read(
-                windows.x(which), windows.rate_hz, windows.mask(which), self.modality, task="task"
-            )
-            self.nfe = float(out.nfe)
-            assert out.logits is not None
-            parts.append(_probabilities(out.logits.double(), self.task.kind))
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.task.classes)))
-
-
-def _probabilities(logits: Tensor, kind: str) -> np.ndarray:
-    if kind == "multiclass":
-        return logits.softmax(-1).numpy()
-    positive = torch.sigmoid(logits).numpy()
-    return np.concatenate([1 - positive, positive], 1) if kind == "binary" else positive
 
 
 def train_stage2(

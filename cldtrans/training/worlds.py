@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from cldtrans.models.motifs import RATE_HZ
+from cldtrans.models.modality import RATE_HZ
 from cldtrans.training.loader import ShardCorpus
 
 N_WINDOWS = 1 << 20  # numbers of windows: never exhausted

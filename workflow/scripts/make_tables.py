@@ -7,9 +7,9 @@ import pandas as pd
 from plot_style import log_to, name
 
 from cldtrans.data import get_dataset
-from cldtrans.evaluation.metrics import PRIMARY
-from cldtrans.evaluation.summary import against_best_baseline, over_seeds, read_results, tidy
-from cldtrans.provenance import atomic_path
+from cldtrans.files import atomic_path
+from cldtrans.scoring.metrics import PRIMARY
+from cldtrans.scoring.summary import against_best_baseline, over_seeds, read_results, tidy
 
 HEADLINES = {
     "planted": ("top1",),

@@ -6,7 +6,7 @@ import jinja2
 import pandas as pd
 from plot_style import log_to
 
-from cldtrans.provenance import atomic_path
+from cldtrans.files import atomic_path
 
 
 def headline(summary: pd.DataFrame) -> str:

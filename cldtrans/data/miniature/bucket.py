@@ -14,7 +14,7 @@ from cldtrans.data.miniature import chbmit, eegmmidb, mimic, ptbxl, siena, sleep
 from cldtrans.data.miniature.scales import SCALES
 from cldtrans.data.miniature.truth import Truth
 from cldtrans.errors import DataError
-from cldtrans.provenance import atomic_path
+from cldtrans.files import atomic_path, sha256_file
 
 FORMAT = 1  # raise it when the content changes: older miniatures are then written anew
 STAMP = "MINIATURE.json"
@@ -76,7 +76,7 @@ def _write_checksums(folder: Path) -> None:
     """SHA256SUMS.txt as PhysioNet writes it: one space, paths relative to the dataset's folder."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     lines = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()} {path.relative_to(folder).as_posix()}\n"
+        f"{sha256_file(path)} {path.relative_to(folder).as_posix()}\n"
         for path in paths
     ]
     (folder / "SHA256SUMS.txt").write_text("".join(lines))

@@ -1,0 +1,1 @@
+"""Downloads: sources, checksums, transfers."""

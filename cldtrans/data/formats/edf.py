@@ -1,0 +1,228 @@
+"""EDF, EDF+ and BDF recordings in physical units.
+
+Plain EDF and EDF+ are read through a numpy memory map: a channel costs one strided copy. BDF goes through
+mne. A discontinuous file (EDF+D) keeps its time axis: what was not recorded is NaN, where mne would splice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from cldtrans.data.formats.edf_header import EdfHeader, read_header
+from cldtrans.errors import DataError
+
+MICROVOLT = {"nV": 1e-3, "uV": 1.0, "µV": 1.0, "μV": 1.0, "\x83\xcaV": 1.0, "mV": 1e3, "V": 1e6}
+LONGEST_GAP_S = 7 * 86400.0  # a longer pause is a damaged time stamp, and filling it would exhaust the memory
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One event: onset since the start of the recording, duration, text."""
+
+    onset_s: float
+    duration_s: float
+    text: str
+
+
+class EdfRecording:
+    """An open recording: the header is checked, samples are read when asked for.
+
+    Attributes
+    ----------
+    labels : channel names in file order, annotation channels left out; the second channel of one name is
+        `NAME#2`, the third `NAME#3`, so that the first keeps the name under which it is looked up.
+    raw_labels : the same as written in the header.
+    rate_hz : [C] float64, per channel.
+    units : per channel, as written in the header.
+    n_samples : [C] int64, samples on the recording's time axis, pauses of an EDF+D file included.
+    start : local start time, None where it is blanked out.
+    duration_s : length of the time axis.
+    """
+
+    def __init__(self, header: EdfHeader) -> None:
+        self.header = header
+        self.path = header.path
+        self.raw_labels = [channel.label for channel in header.channels]
+        self.labels = _distinguishable(self.raw_labels)
+        self.units = [channel.unit for channel in header.channels]
+        self.start: datetime | None = header.start
+        self._per_record = np.array(
+            [channel.samples_per_record for channel in header.channels], dtype=np.int64
+        )
+        self.rate_hz = self._per_record / header.record_s if header.record_s else np.zeros(0)
+        self.record_start_s = _record_starts(header, self._memmap) if header.kind == "EDF+D" else None
+        if self.record_start_s is None:
+            self.n_samples = self._per_record * header.n_records
+            self.duration_s = header.n_records * header.record_s
+        else:
+            last = np.round(self.record_start_s[-1] * self.rate_hz).astype(np.int64)
+            self.n_samples = last + self._per_record
+            self.duration_s = float(self.record_start_s[-1] + header.record_s)
+
+    def index(self, channel: int | str) -> int:
+        """Position of a channel given by position or label."""
+        if isinstance(channel, str):
+            if channel not in self.labels:
+                raise DataError(
+                    f"{self.path}: expected a channel {channel!r}, found {', '.join(self.labels)}"
+                )
+            return self.labels.index(channel)
+        return int(channel)
+
+    def signal(self, channel: int | str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """[T] float32 of one channel in the header's unit; start and stop in samples."""
+        return self.signals([channel], start, stop)[0]
+
+    def signals(
+        self, channels: Sequence[int | str] | None = None, start: int = 0, stop: int | None = None
+    ) -> np.ndarray:
+        """[C, T] float32 of channels of one common rate (default: all), in the units of the header."""
+        indices = [self.index(c) for c in (range(len(self.labels)) if channels is None else channels)]
+        rates = {float(self.rate_hz[i]) for i in indices}
+        if len(rates) != 1:
+            found = ", ".join(f"{self.labels[i]} {self.rate_hz[i]:g} Hz" for i in indices) or "no channel"
+            raise DataError(
+                f"{self.path}: expected channels of one sampling rate, found {found}; read them apart"
+            )
+        length = int(self.n_samples[indices[0]])
+        start, stop, _ = slice(start, stop).indices(length)
+        stop = max(start, stop)
+        if self.header.kind.startswith("BDF"):
+            return self._through_mne(indices, start, stop)
+        out = np.empty((len(indices), stop - start), dtype=np.float32)
+        for row, i in zip(out, indices, strict=True):
+            self._fill(row, i, start, stop)
+        return out
+
+    def microvolts(
+        self, channels: Sequence[int | str] | None = None, start: int = 0, stop: int | None = None
+    ) -> np.ndarray:
+        """As `signals`, in microvolt whatever the header's unit (nV, uV, mV, V)."""
+        indices = [self.index(c) for c in (range(len(self.labels)) if channels is None else channels)]
+        data = self.signals(indices, start, stop)
+        for row, i in zip(data, indices, strict=True):
+            if self.units[i] not in MICROVOLT:
+                raise DataError(
+                    f"{self.path}: channel {self.labels[i]!r}: expected a unit of nV, uV, mV or V, "
+                    f"found {self.units[i]!r}; this is no voltage, leave the channel out"
+                )
+            if MICROVOLT[self.units[i]] != 1.0:
+                row *= MICROVOLT[self.units[i]]
+        return data
+
+    def annotations(self) -> list[Annotation]:
+        """Events of the EDF+/BDF+ annotation channels, read by mne, in order of onset."""
+        if not self.header.annotations:
+            return []
+        import mne
+
+        try:
+            with mne.utils.use_log_level("ERROR"):
+                found = mne.read_annotations(str(self.path))
+        except Exception as error:  # mne raises whatever the damaged bytes happen to provoke
+            raise DataError(
+                f"{self.path}: annotations cannot be read ({error}); fetch the file again"
+            ) from error
+        return [
+            Annotation(float(onset), float(duration), str(text))
+            for onset, duration, text in zip(found.onset, found.duration, found.description, strict=True)
+        ]
+
+    @cached_property
+    def _memmap(self) -> np.ndarray:
+        """[records, samples of all channels] int16, not read until touched."""
+        header = self.header
+        shape = (header.n_records, header.samples_per_record)
+        return np.memmap(self.path, dtype="<i2", mode="r", offset=header.header_bytes, shape=shape)
+
+    def _fill(self, out: np.ndarray, i: int, start: int, stop: int) -> None:
+        """Write samples [start, stop) of channel i to `out`: scaled in float64, stored in float32."""
+        channel = self.header.channels[i]
+        gain, offset = channel.scale(self.path)
+        columns = slice(channel.offset, channel.offset + channel.samples_per_record)
+        if self.record_start_s is None:
+            per_record = channel.samples_per_record
+            first, last = start // per_record, -(-stop // per_record)
+            digital = self._memmap[first:last, columns].reshape(-1)[start - first * per_record :][
+                : stop - start
+            ]
+            work = digital.astype(np.float64)
+            work *= gain
+            work += offset
+            out[:] = work
+            return
+        line = np.full(int(self.n_samples[i]), np.nan, dtype=np.float32)
+        digital = self._memmap[:, columns].astype(np.float64) * gain + offset
+        begins = np.round(self.record_start_s * self.rate_hz[i]).astype(np.int64)
+        line[(begins[:, None] + np.arange(channel.samples_per_record)).reshape(-1)] = digital.reshape(-1)
+        out[:] = line[start:stop]
+
+    def _through_mne(self, indices: list[int], start: int, stop: int) -> np.ndarray:
+        """Read channels of one rate through mne, which resamples when it is given a mixture of rates."""
+        import mne
+
+        for i in indices:
+            self.header.channels[i].scale(self.path)  # mne replaces an impossible range by 1
+        others = [i for i in range(len(self.labels)) if self.rate_hz[i] != self.rate_hz[indices[0]]]
+        options = {"exclude_after_unique": True, "stim_channel": False, "verbose": "ERROR"}
+        try:
+            names = mne.io.read_raw_bdf(str(self.path), **options).ch_names  # repeated labels made unique
+            raw = mne.io.read_raw_bdf(str(self.path), exclude=[names[i] for i in others], **options)
+            data = raw.get_data(picks=[names[i] for i in indices], start=start, stop=stop)
+        except Exception as error:  # mne raises whatever the damaged bytes happen to provoke
+            raise DataError(f"{self.path}: mne cannot read it ({error}); fetch the file again") from error
+        volts = {"uV": 1e6, "µV": 1e6, "μV": 1e6, "\x83\xcaV": 1e6, "mV": 1e3}
+        scale = np.array([volts.get(self.units[i], 1.0) for i in indices])
+        return (data * scale[:, None]).astype(np.float32)
+
+
+def read_edf(path: str | Path) -> EdfRecording:
+    """Open a recording; DataError where the header is impossible or the file shorter than it says."""
+    return EdfRecording(read_header(Path(path)))
+
+
+def _distinguishable(labels: list[str]) -> list[str]:
+    """`T8-P8, T8-P8` -> `T8-P8, T8-P8#2`."""
+    seen: dict[str, int] = {}
+    out = []
+    for label in labels:
+        seen[label] = seen.get(label, 0) + 1
+        out.append(label if seen[label] == 1 else f"{label}#{seen[label]}")
+    return out
+
+
+def _record_starts(header: EdfHeader, records: np.ndarray) -> np.ndarray | None:
+    """[records] start of each record in seconds after the first, None where there is no pause.
+
+    Every record of an EDF+ file begins its first annotation channel with a time stamp `+seconds`.
+    """
+    if not header.annotations:
+        raise DataError(f"{header.path}: expected an annotation channel in an {header.kind} file, found none")
+    channel = header.annotations[0]
+    width = slice(channel.offset, channel.offset + channel.samples_per_record)
+    starts = np.empty(header.n_records)
+    for k in range(header.n_records):
+        stamp = re.match(rb"[+-]\d+(\.\d*)?(?=[\x14\x15])", records[k, width].tobytes())
+        if stamp is None:
+            raise DataError(
+                f"{header.path}: expected a time stamp in record {k} of an {header.kind} file, found none"
+            )
+        starts[k] = float(stamp.group())
+    starts -= starts[0]
+    pauses = np.diff(starts) - header.record_s
+    tolerance = 0.5 * header.record_s / max((c.samples_per_record for c in header.channels), default=1)
+    if np.all(np.abs(starts - np.arange(header.n_records) * header.record_s) < tolerance):
+        return None
+    if pauses.min() < -tolerance or pauses.max() > LONGEST_GAP_S:
+        raise DataError(
+            f"{header.path}: expected records in order of time, pauses of at most {LONGEST_GAP_S:g} s, "
+            f"found steps of {np.diff(starts).min():g} to {np.diff(starts).max():g} s; leave it out"
+        )
+    return starts

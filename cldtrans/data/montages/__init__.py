@@ -1,0 +1,1 @@
+"""Names of channels: electrodes, leads, montages, references."""

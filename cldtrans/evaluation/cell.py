@@ -1,0 +1,68 @@
+"""One cell of the plan: which result file it is, and the one way to write it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cldtrans.config import Config, fingerprint
+from cldtrans.data.shards import ShardSet
+from cldtrans.files import sha256_file
+from cldtrans.provenance import write_result
+from cldtrans.scoring.metrics import Scores
+
+NO_WINDOWS = {"train": 0, "val": 0, "test": 0, "subjects": {"train": 0, "val": 0, "test": 0}}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Place in the plan: ``<experiment>/<dataset>/<method>/budget-<budget>/seed-<seed>.json``."""
+
+    experiment: str
+    dataset: str
+    method: str
+    budget: str
+    seed: int
+
+
+def write_cell(
+    output: Path,
+    cell: Cell,
+    config: Config,
+    scores: Scores,
+    n: dict[str, Any],
+    *,
+    windows: ShardSet | None = None,
+    checkpoint: Path | None = None,
+    scored: Any = None,
+    extra: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write a cell's result file.
+
+    Parameters
+    ----------
+    n
+        Windows (or cases) and subjects a split; `NO_WINDOWS` where nothing could be scored.
+    windows, checkpoint
+        What was scored, and by which pretrained model.
+    scored
+        The classifier or readouts; `parameters`, `nfe`, `device` and `notes` are taken where it has them.
+    """
+    return write_result(
+        output,
+        **asdict(cell),
+        metrics={name: None if value is None else float(value) for name, value in scores.metrics.items()},
+        chance={name: None if value is None else float(value) for name, value in scores.chance.items()},
+        ci95=scores.ci95,
+        reasons=scores.reasons,
+        n=n,
+        config_sha256=fingerprint(config),
+        data_fingerprint=None if windows is None else windows.fingerprint,
+        checkpoint_sha256=None if checkpoint is None else sha256_file(checkpoint / "model.safetensors"),
+        parameters=getattr(scored, "parameters", None),
+        nfe=getattr(scored, "nfe", None),
+        device=getattr(scored, "device", "cpu"),
+        notes=list(getattr(scored, "notes", [])),
+        extra=extra,
+    )

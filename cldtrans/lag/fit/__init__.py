@@ -1,0 +1,1 @@
+"""The LD-SEM estimator: `fit_ldsem`."""

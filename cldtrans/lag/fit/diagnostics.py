@@ -1,0 +1,147 @@
+"""Signs that a fit's assumptions fail, each as one line that says what it means and what to do."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cldtrans.lag.fit.likelihood import Innovation, Parameters
+from cldtrans.lag.fit.prepare import Prepared
+
+MANY = 12
+"""Channels named in a warning before the rest is counted."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another lag (samples) of an edge (its position), worse by `loss` in log likelihood."""
+
+    edge: int
+    lag: float
+    loss: float
+
+
+def excess_kurtosis(residual: np.ndarray) -> np.ndarray:
+    """Fourth moment over squared variance, minus 3, of residuals [C, n]."""
+    centred = residual - residual.mean(1, keepdims=True)
+    variance = (centred**2).mean(1)
+    return (centred**4).mean(1) / np.maximum(variance**2, 1e-300) - 3.0
+
+
+def preparation(prepared: Prepared, names: np.ndarray) -> list[str]:
+    """Channels that a likelihood cannot contain, and drift; names [C] of all channels of the input."""
+    lines = []
+    if prepared.constant:
+        lines.append(f"channels {_listed(names[prepared.constant])} are constant and were left out")
+    for channel, others in prepared.dependent:
+        lines.append(
+            f"channel {names[channel]} is a linear combination of channels {_listed(names[others])} and was "
+            "left out: the likelihood has no maximum with it"
+        )
+    if prepared.drifting:
+        lines.append(
+            f"channels {_listed(names[prepared.drifting])} drift: slow change was taken out of all channels, "
+            "window by window"
+        )
+    return lines
+
+
+def assumptions(
+    model: Parameters,
+    innovation: Innovation,
+    residual: np.ndarray,
+    runs: np.ndarray,
+    names: np.ndarray,
+    *,
+    min_lag: float,
+    max_lag: float,
+    max_order: np.ndarray,
+    rivals: list[Rival],
+    undecided: float,
+    sample_rate: float,
+) -> list[str]:
+    """Warnings on a fitted model.
+
+    Parameters
+    ----------
+    residual
+        [K, n] scored residuals, windows one after another.
+    runs
+        [n] number of the window that each belongs to.
+    names
+        [K] of the channels.
+    max_order
+        [K] longest own past tried, samples.
+    rivals, undecided
+        Edges of which another lag fits nearly as well; below a loss of `undecided` the lag is not identified.
+    """
+    n_samples = residual.shape[1]
+    lines = []
+    limit = max(0.25, 3 * np.sqrt(24.0 / n_samples))
+    gaussian = names[excess_kurtosis(residual) < limit]
+    if innovation != "gaussian" and len(gaussian):
+        lines.append(
+            f"innovations of channels {_listed(gaussian)} look Gaussian (excess kurtosis below {limit:.2f}): "
+            f"a {innovation} likelihood is not justified, and lags below one sample and their direction "
+            "are not identified"
+        )
+    delays = range(1, max(2, int(max_order.max())) + 1)
+    worst = np.array([max(abs(_autocorrelation(r, runs, k)) for k in delays) for r in residual])
+    limit = max(0.05, 5.0 / np.sqrt(n_samples))
+    if (worst > limit).any():
+        lines.append(
+            f"residuals of channels {_listed(names[worst > limit])} are autocorrelated (up to "
+            f"{worst.max():.2f}): own past of at most {max_order.max()} samples does not describe them; "
+            "standard errors and p-values are too small"
+        )
+    full = names[(model.order == max_order) & (max_order > 0)]
+    if len(full):
+        lines.append(f"own past of channels {_listed(full)} is as long as allowed: try a larger max_order")
+    low, high = model.lag <= min_lag, model.lag >= max_lag - 1e-6
+    if low.any():
+        lines.append(
+            f"the lag of {_pairs(model, names, low)} is at the smallest allowed: zero-lag mixing such as "
+            "volume conduction looks so"
+        )
+    if high.any():
+        lines.append(f"the lag of {_pairs(model, names, high)} is at tau_max: try a larger one")
+    undecided_lags: list[str] = []
+    doubtful_lags: list[str] = []
+    for rival in rivals:
+        name = _pairs(model, names, np.arange(model.n_edges) == rival.edge)
+        own_ms, other_ms = 1e3 * model.lag[rival.edge] / sample_rate, 1e3 * rival.lag / sample_rate
+        found = undecided_lags if rival.loss < undecided else doubtful_lags
+        found.append(f"{name} ({own_ms:.1f} or {other_ms:.1f} ms)")
+    if undecided_lags:
+        lines.append(
+            f"significant, but with two lags equally likely, and so left out of the support: "
+            f"{_listed(undecided_lags)}"
+        )
+    if doubtful_lags:
+        lines.append(
+            f"another lag is at most {np.exp(max(r.loss for r in rivals)):.0f} times less likely, outside "
+            f"the interval: {_listed(doubtful_lags)}"
+        )
+    per_row = 2 * np.bincount(model.target, minlength=model.n_channels) + model.order + 1
+    if n_samples < 50 * per_row.max(initial=1):
+        lines.append(
+            f"{n_samples} scored samples for up to {per_row.max()} parameters a channel: too little data for "
+            "the standard errors to be trusted"
+        )
+    return lines
+
+
+def _pairs(model: Parameters, names: np.ndarray, mask: np.ndarray) -> str:
+    """Edges in `mask` as source→target."""
+    chosen = zip(model.target[mask], model.source[mask], strict=True)
+    return _listed([f"{names[j]}→{names[i]}" for i, j in chosen])
+
+
+def _autocorrelation(residual: np.ndarray, runs: np.ndarray, lag: int) -> float:
+    same = runs[lag:] == runs[:-lag]
+    return float((residual[lag:] * residual[:-lag])[same].mean() / (residual**2).mean())
+
+
+def _listed(items: object) -> str:
+    names = [str(i) for i in items]  # type: ignore[attr-defined]
+    more = f" and {len(names) - MANY} more" if len(names) > MANY else ""
+    return ", ".join(names[:MANY]) + more

@@ -1,0 +1,239 @@
+"""Fisher information of the LD-SEM, robust standard errors, and p-values that account for the search.
+
+Write `D = dM M^-1` for the derivative of M by one parameter: it turns innovations into the change of the
+residuals, `du_i = sum_k D_ik e_k`. With n samples, scales absorbed into M, and phi the density's score, the
+expected Hessian and the covariance of the score of parameters theta of row i and theta' of row i' are
+
+    A = n { [i=i'] E[phi'] E[du du'] + mean_f Re D_ii' D'_i'i + [i=i'] d0 d0' (E[phi' u^2] - E[phi'] E[u^2]) }
+    B = n { [i=i'] E[phi^2] E[du du'] + q_i q_i' mean_f Re D_ii' D'_i'i
+            + [i=i'] d0 d0' (E[phi^2 u^2] - 2 q_i^2 - E[phi^2] E[u^2]) },     q_i = E[phi u]
+
+where d0 is the coefficient of D_ii at lag 0. The middle term comes from the Jacobian. For the right density
+A = B = Fisher information; else `A^-1 B A^-1` is the covariance of the estimate. `E[du du']` is the data's.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.special import log_ndtr
+
+from cldtrans.lag.fit.likelihood import (
+    Evaluation,
+    Innovation,
+    Parameters,
+    density_curvature,
+    density_score,
+    system_spectrum,
+)
+from cldtrans.lag.fit.spectra import Spectra
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Positions of the parameters in one vector, and the row and column of M that each one moves.
+
+    weight, lag [E], own [C, P] (-1 beyond a channel's order), log_scale [C]: positions
+    row, column [n]: of M; a scale's column is its row
+    """
+
+    weight: np.ndarray
+    lag: np.ndarray
+    own: np.ndarray
+    log_scale: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+
+    @classmethod
+    def of(cls, model: Parameters) -> "Layout":
+        n_edges, (n_channels, n_own) = model.n_edges, model.own.shape
+        active = np.arange(n_own) < model.order[:, None]
+        own = np.full((n_channels, n_own), -1)
+        own[active] = 2 * n_edges + np.arange(active.sum())
+        channel = np.nonzero(active)[0]
+        every = np.arange(n_channels)
+        return cls(
+            weight=np.arange(n_edges),
+            lag=n_edges + np.arange(n_edges),
+            own=own,
+            log_scale=2 * n_edges + len(channel) + every,
+            row=np.concatenate([model.target, model.target, channel, every]),
+            column=np.concatenate([model.source, model.source, channel, every]),
+        )
+
+    def pack(self, weight: np.ndarray, lag: np.ndarray, own: np.ndarray, log_scale: np.ndarray) -> np.ndarray:
+        return np.concatenate([weight, lag, own[self.own >= 0], log_scale])
+
+
+def moments(innovation: Innovation, u: np.ndarray, dof: np.ndarray) -> dict[str, np.ndarray]:
+    """Expectations [C] over residuals u [C, n] that the information is made of."""
+    phi, curvature = density_score(innovation, u, dof), density_curvature(innovation, u, dof)
+    return {
+        "curvature": np.maximum(curvature.mean(1), 1e-3),
+        "score2": (phi**2).mean(1),
+        "score_u": (phi * u).mean(1),
+        "u2": (u**2).mean(1),
+        "curvature_u2": (curvature * u**2).mean(1),
+        "score2_u2": (phi**2 * u**2).mean(1),
+    }
+
+
+def information(
+    data: Spectra, model: Parameters, innovation: Innovation, at: Evaluation
+) -> tuple[Layout, np.ndarray, np.ndarray]:
+    """Expected Hessian A [n, n] of the loss at `model`, and the score's covariance B."""
+    layout = Layout.of(model)
+    mask = data.scored > 0
+    mean = moments(innovation, at.u[:, mask], model.dof)
+    n = data.effective_samples
+    gram = _gram(data, model, layout, at)
+    coupled, instant = _jacobian_terms(data, model, layout, jacobian=at.inverse is not None)
+    row = layout.row
+    same_row = row[:, None] == row
+    instant_pair = n * np.where(same_row, np.multiply.outer(instant, instant), 0.0)
+    excess = mean["curvature_u2"] - mean["curvature"] * mean["u2"]
+    hessian = mean["curvature"][row][:, None] * gram + n * coupled + instant_pair * excess[row]
+    q = mean["score_u"]
+    excess = mean["score2_u2"] - 2 * q**2 - mean["score2"] * mean["u2"]
+    covariance = mean["score2"][row][:, None] * gram + instant_pair * excess[row]
+    covariance += n * coupled * np.multiply.outer(q[row], q[row])
+    return layout, hessian, covariance
+
+
+def _gram(data: Spectra, model: Parameters, layout: Layout, at: Evaluation) -> np.ndarray:
+    """Sums over the scored samples of du du', [n, n]; 0 between rows."""
+    mask = data.scored > 0
+    result = np.zeros((len(layout.row),) * 2)
+    x = data.samples(data.spectrum)
+    mixed = [data.delay(model.lag), data.delay(model.lag, 1) * model.weight[:, None]]
+    for channel in range(model.n_channels):
+        edges = np.nonzero(model.target == channel)[0]
+        series = [-data.samples(m[e] * data.source[model.source[e]]) for m in mixed for e in edges]
+        series += [-np.roll(x[channel], k + 1, -1) for k in range(model.order[channel])]
+        values = np.stack([*series, -at.u[channel] * np.exp(model.log_scale[channel])])
+        if data.in_band is None:
+            values = values[:, mask]
+        else:
+            values = data.samples(np.fft.rfft(values * data.scored) * data.in_band).reshape(len(values), -1)
+        own = layout.own[channel][layout.own[channel] >= 0]
+        at_index = np.concatenate([layout.weight[edges], layout.lag[edges], own, [layout.log_scale[channel]]])
+        result[np.ix_(at_index, at_index)] = (values @ values.T) * np.exp(-2 * model.log_scale[channel])
+    return result
+
+
+def _jacobian_terms(
+    data: Spectra, model: Parameters, layout: Layout, *, jacobian: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """`mean_f Re D_ii' D'_i'i` [n, n] and the zero-lag coefficients d0 [n]; scales alone without Jacobian."""
+    n = len(layout.row)
+    coupled, instant = np.zeros((n, n)), np.zeros(n)
+    coupled[layout.log_scale, layout.log_scale] = 1.0
+    instant[layout.log_scale] = -1.0
+    if not jacobian:
+        return coupled, instant
+    # The impulse responses are short against the window: every stride-th bin is a grid fine enough.
+    stride = max(1, data.n_fft // 512)
+    part = slice(None, None, stride)
+    count = data.counts[part] * (1.0 if data.in_band is None else data.in_band[part])
+    count = count / count.sum()
+    inverse = np.linalg.inv(system_spectrum(data, model)[part])  # [bins, C, C]
+    moved = np.zeros((n, len(count)), complex)
+    moved[layout.weight] = -data.delay(model.lag)[:, part]
+    moved[layout.lag] = -model.weight[:, None] * data.delay(model.lag, 1)[:, part]
+    order = np.arange(1, model.own.shape[1] + 1)
+    channel, power = np.nonzero(layout.own >= 0)
+    moved[layout.own[channel, power]] = -data.delay(order)[power][:, part]
+    moving = np.setdiff1d(np.arange(n), layout.log_scale)
+    row, column = layout.row[moving], layout.column[moving]
+    response = inverse.transpose(1, 2, 0)  # [C, C, bins]
+    into_own = moved[moving] * response[column, row]
+    instant[moving] = into_own.real @ count
+    of_row = [np.nonzero(row == target)[0] for target in range(model.n_channels)]
+    for first, mine in enumerate(of_row):
+        for second, others in enumerate(of_row[first:], first):
+            there = moved[moving[mine]] * response[column[mine], second] * count  # D_theta,i'
+            back = moved[moving[others]] * response[column[others], first]  # D_theta',i
+            block = there.real @ back.real.T - there.imag @ back.imag.T
+            coupled[np.ix_(moving[mine], moving[others])] = block
+            coupled[np.ix_(moving[others], moving[mine])] = block.T
+    # D of a scale is minus the identity of its row.
+    scale_of = layout.log_scale[row]
+    coupled[moving, scale_of] = coupled[scale_of, moving] = -instant[moving]
+    return coupled, instant
+
+
+def inverse_of(matrix: np.ndarray) -> np.ndarray:
+    """Inverse of a symmetric, maybe singular matrix: scaled to unit diagonal, small eigenvalues lifted."""
+    scaled, scale = _unit_diagonal(matrix)
+    inverse = _cholesky_inverse(scaled)
+    if inverse is None:
+        values, vectors = np.linalg.eigh(scaled)
+        inverse = (vectors / np.maximum(values, SINGULAR * values.max(initial=1.0))) @ vectors.T
+    return inverse / scale
+
+
+def damped_inverse(matrix: np.ndarray) -> np.ndarray:
+    """As `inverse_of`, for the direction of a step: where large and singular, the diagonal is raised instead.
+
+    That is coarser: with half of the band missing a search ended at other edges. But an eigendecomposition
+    costs thirty times a factorisation, and 64 channels of an EEG need one a step.
+    """
+    if len(matrix) < LARGE:
+        return inverse_of(matrix)
+    scaled, scale = _unit_diagonal(matrix)
+    for ridge in RIDGES:
+        inverse = _cholesky_inverse(scaled + ridge * np.eye(len(scaled)))
+        if inverse is not None:
+            return inverse / scale
+    return inverse_of(matrix)
+
+
+def _unit_diagonal(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A symmetric matrix divided by the products of its diagonal's roots; and those."""
+    root = np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-12))
+    scale = np.multiply.outer(root, root)
+    return 0.5 * (matrix + matrix.T) / scale, scale
+
+
+def _cholesky_inverse(scaled: np.ndarray) -> np.ndarray | None:
+    """None where the matrix is not clearly positive definite."""
+    factor, info = dpotrf(scaled, lower=1)
+    if info != 0 or np.diag(factor).min(initial=1.0) ** 2 <= SINGULAR:
+        return None
+    lower, _ = dpotri(factor, lower=1)
+    return np.tril(lower) + np.tril(lower, -1).T
+
+
+LARGE = 500
+"""Parameters from which an eigendecomposition a step takes too long."""
+
+
+RIDGES = (0.0, 1e-6, 1e-4, 1e-2, 1.0)
+"""Added in turn to a unit diagonal until it is positive definite."""
+
+
+SINGULAR = 1e-7
+"""Eigenvalue of the scaled information below which a direction counts as not identified."""
+
+
+def covariance(hessian: np.ndarray, score_covariance: np.ndarray) -> np.ndarray:
+    """`A^-1 B A^-1`, [n, n]."""
+    inverse = inverse_of(hessian)
+    result = inverse @ score_covariance @ inverse
+    # No estimate is surer than with all other parameters known; rounding can say so where A is near singular.
+    diagonal = np.diag_indices(len(result))
+    alone = np.diag(score_covariance) / np.maximum(np.diag(hessian), 1e-12) ** 2
+    result[diagonal] = np.maximum(result[diagonal], alone)
+    return result
+
+
+def search_p_value(z: np.ndarray, n_pairs: int, span: float) -> np.ndarray:
+    """Family-wise p-value of |z| that is the largest over all lags of all pairs.
+
+    Davies' bound for the maximum of |Z(tau)| over an interval, `2 [Phi(-z) + r exp(-z^2 / 2) / (2 pi)]` with
+    r = `span`, the interval's length times the standard deviation of dZ/dtau, times the number of pairs
+    searched. (Davies 1977, Biometrika 64, 247: a parameter that is present only under the alternative.)
+    """
+    z = np.abs(z)
+    log_p = np.logaddexp(log_ndtr(-z), np.log(span / (2 * np.pi) + 1e-300) - 0.5 * z**2)
+    return np.minimum(1.0, np.exp(np.log(2.0 * n_pairs) + log_p))

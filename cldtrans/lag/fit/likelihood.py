@@ -1,0 +1,260 @@
+"""The likelihood of the LD-SEM with its Jacobian, its gradient, and the innovation densities.
+
+`-log L = sum_n { sum_i sum_t [rho(e_i(t) / s_i) + log s_i] - T mean_f log|det M(f)| }`, up to the densities'
+constants: windows n, channels i, scored samples t, mean over the two-sided bins f. The last term is the
+Jacobian of `e = M x`; without it lags near or below one sample are estimated wrongly (docs/ldsem.md).
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from scipy import fft
+from scipy.special import digamma, gammaln
+
+from cldtrans.lag.fit.spectra import Spectra
+
+Innovation = Literal["laplace", "student", "gaussian"]
+KINK = 0.07
+"""Half-width, in scales, over which the kink of |u| is rounded off (Huber); costs 1 % of a standard error."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """One LD-SEM in samples and standardised units; edges are sorted by target.
+
+    target, source   [E] int
+    lag              [E] samples
+    weight           [E]
+    own              [C, P] coefficients of the channel's own past; those beyond `order` are 0
+    order            [C] int
+    log_scale        [C] of the density: b (Laplace), s (Student), the standard deviation (Gaussian)
+    dof              [C] degrees of freedom (Student only)
+    """
+
+    target: np.ndarray
+    source: np.ndarray
+    lag: np.ndarray
+    weight: np.ndarray
+    own: np.ndarray
+    order: np.ndarray
+    log_scale: np.ndarray
+    dof: np.ndarray
+
+    @property
+    def n_channels(self) -> int:
+        return len(self.log_scale)
+
+    @property
+    def n_edges(self) -> int:
+        return len(self.lag)
+
+    def keep(self, mask: np.ndarray) -> "Parameters":
+        """The same model with only the edges in `mask`."""
+        edges = {name: getattr(self, name)[mask] for name in ("target", "source", "lag", "weight")}
+        return replace(self, **edges)
+
+    def add(
+        self, target: np.ndarray, source: np.ndarray, lag: np.ndarray, weight: np.ndarray
+    ) -> "Parameters":
+        """The same model with more edges."""
+        target = np.concatenate([self.target, target])
+        sort = np.lexsort((np.concatenate([self.source, source]), target))
+        return replace(
+            self,
+            target=target[sort],
+            source=np.concatenate([self.source, source])[sort],
+            lag=np.concatenate([self.lag, lag])[sort],
+            weight=np.concatenate([self.weight, weight])[sort],
+        )
+
+
+# ---------------------------------------------------------------------------------------------- densities
+def density_loss(innovation: Innovation, u: np.ndarray, dof: np.ndarray) -> np.ndarray:
+    """`rho(u)`, minus the log density without its constant; u [C, ...], dof [C]."""
+    if innovation == "laplace":
+        size = np.abs(u)
+        return np.where(size < KINK, u**2 / (2 * KINK) + KINK / 2, size)
+    if innovation == "student":
+        nu = dof.reshape(-1, *(1,) * (u.ndim - 1))
+        return 0.5 * (nu + 1) * np.log1p(u**2 / nu)
+    return 0.5 * u**2
+
+
+def density_score(innovation: Innovation, u: np.ndarray, dof: np.ndarray) -> np.ndarray:
+    """`phi(u) = rho'(u)`."""
+    if innovation == "laplace":
+        return np.clip(u / KINK, -1.0, 1.0)
+    if innovation == "student":
+        nu = dof.reshape(-1, *(1,) * (u.ndim - 1))
+        return (nu + 1) * u / (nu + u**2)
+    return u
+
+
+def density_curvature(innovation: Innovation, u: np.ndarray, dof: np.ndarray) -> np.ndarray:
+    """`phi'(u)`."""
+    if innovation == "laplace":
+        return (np.abs(u) < KINK) / KINK
+    if innovation == "student":
+        nu = dof.reshape(-1, *(1,) * (u.ndim - 1))
+        return (nu + 1) * (nu - u**2) / (nu + u**2) ** 2
+    return np.ones_like(u)
+
+
+def log_constant(innovation: Innovation, dof: np.ndarray) -> np.ndarray:
+    """Log of the density's normalising constant at scale 1, [C]."""
+    if innovation == "laplace":
+        return np.full(len(dof), -np.log(2.0))
+    if innovation == "student":
+        return gammaln((dof + 1) / 2) - gammaln(dof / 2) - 0.5 * np.log(np.pi * dof)
+    return np.full(len(dof), -0.5 * np.log(2 * np.pi))
+
+
+def deviation(innovation: Innovation, log_scale: np.ndarray, dof: np.ndarray) -> np.ndarray:
+    """Standard deviation of the innovations, [C]."""
+    if innovation == "laplace":
+        return np.sqrt(2.0) * np.exp(log_scale)
+    if innovation == "student":
+        return np.exp(log_scale) * np.sqrt(dof / (dof - 2.0))
+    return np.exp(log_scale)
+
+
+def fit_density(
+    innovation: Innovation, residual: np.ndarray, dof: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Maximum-likelihood log scale and degrees of freedom of residuals [C, n] with location 0."""
+    if innovation == "laplace":
+        return np.log(np.abs(residual).mean(1)), dof
+    if innovation == "gaussian":
+        return 0.5 * np.log((residual**2).mean(1)), dof
+    return _fit_student(residual)
+
+
+def _fit_student(residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Alternate the scale's fixed point with a bisection in log(dof - 2) of its score, channels at once."""
+    square = residual**2
+    dof = np.full(len(residual), 6.0)
+    scale2 = square.mean(1) * 0.6
+    for _ in range(12):
+        for _ in range(3):
+            scale2 = ((dof[:, None] + 1) * square / (dof[:, None] + square / scale2[:, None])).mean(1)
+        low, high = np.full_like(dof, np.log(0.05)), np.full_like(dof, np.log(200.0))
+        ratio = square / scale2[:, None]
+        for _ in range(12):
+            middle = 0.5 * (low + high)
+            nu = np.exp(middle) + 2.0
+            shrunk = (nu[:, None] + 1) / (nu[:, None] + ratio)
+            score = digamma((nu + 1) / 2) - digamma(nu / 2) + (np.log(nu) + 1) - np.log(nu + 1)
+            score += (np.log(shrunk) - shrunk).mean(1)
+            low, high = np.where(score > 0, middle, low), np.where(score > 0, high, middle)
+        previous, dof = dof, np.exp(0.5 * (low + high)) + 2.0
+        if np.abs(np.log(dof / previous)).max() < 1e-2:
+            break
+    return 0.5 * np.log(scale2), dof
+
+
+# ------------------------------------------------------------------------------------------- the LD-SEM
+def residual_spectrum(data: Spectra, model: Parameters) -> np.ndarray:
+    """`E(f) = M(f) X(f)`, complex [C, N, B]; the dense tensor of all delayed pairs is never built."""
+    own = 1.0 - model.own @ data.delay(np.arange(1, model.own.shape[1] + 1))
+    result = data.spectrum * own[:, None, :]
+    mixed = model.weight[:, None] * data.delay(model.lag)
+    for edge in range(model.n_edges):
+        result[model.target[edge]] -= mixed[edge] * data.source[model.source[edge]]
+    return result
+
+
+def residuals(data: Spectra, model: Parameters) -> np.ndarray:
+    """`e_i(t)`, [C, N, n_fft]; only scored samples are valid."""
+    return data.samples(residual_spectrum(data, model))
+
+
+def system_spectrum(data: Spectra, model: Parameters) -> np.ndarray:
+    """`M(f)`, complex [B, C, C]."""
+    n_channels = model.n_channels
+    matrix = np.zeros((len(data.omega), n_channels, n_channels), complex)
+    matrix[:, model.target, model.source] = -(model.weight[:, None] * data.delay(model.lag)).T
+    diagonal = np.arange(n_channels)
+    own = 1.0 - model.own @ data.delay(np.arange(1, model.own.shape[1] + 1))
+    matrix[:, diagonal, diagonal] = own.T
+    return matrix
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Minus log likelihood (smoothed, without constants) and what its derivatives need.
+
+    loss       float
+    u          [C, N, n_fft] residuals over their scales, 0 where not scored
+    score      [C, N, B] spectra of phi(u), unscored samples 0
+    inverse    [B, C, C] `M(f)^-1`; None where the Jacobian is not part of the likelihood
+    """
+
+    loss: float
+    u: np.ndarray
+    score: np.ndarray
+    inverse: np.ndarray | None
+
+
+def evaluate(data: Spectra, model: Parameters, innovation: Innovation, jacobian: bool = True) -> Evaluation:
+    """Loss at `model`; `jacobian=False` drops `log|det M|` (nonlinear coupling, and for comparison)."""
+    u = residuals(data, model) * data.scored
+    u *= np.exp(-model.log_scale)[:, None, None]
+    n_samples = data.effective_samples
+    if data.in_band is None:
+        # Unscored samples have u = 0: what they would add is subtracted as a constant.
+        blank = density_loss(innovation, np.zeros((len(u), 1)), model.dof).sum()
+        loss = density_loss(innovation, u, model.dof).sum() - blank * (u[0].size - data.n_scored)
+        score = fft.rfft(density_score(innovation, u, model.dof) * data.scored)
+    else:
+        filtered = data.samples(fft.rfft(u) * data.in_band)
+        loss = 0.5 * (filtered**2).sum()
+        score = fft.rfft(filtered * data.scored)
+    loss += n_samples * model.log_scale.sum()
+    inverse = None
+    if jacobian:
+        matrix = system_spectrum(data, model)
+        _, log_det = np.linalg.slogdet(matrix)
+        loss -= n_samples * float(data.mean(log_det))
+        inverse = np.linalg.inv(matrix) if np.isfinite(log_det).all() else None
+    return Evaluation(float(loss) if np.isfinite(loss) else np.inf, u, score, inverse)
+
+
+def gradient(data: Spectra, model: Parameters, at: Evaluation) -> tuple[np.ndarray, ...]:
+    """Derivatives of the loss by weight [E], lag [E], own [C, P] and log_scale [C]."""
+    delay, slope = data.delay(model.lag), data.delay(model.lag, 1)
+    cross = np.stack(
+        [
+            np.einsum("nb,nb->b", at.score[i].conj(), data.source[j])
+            for i, j in zip(model.target, model.source, strict=True)
+        ]
+        or [np.zeros(len(data.omega), complex)]
+    )[: model.n_edges]
+    scale = np.exp(-model.log_scale)
+    own_delay = data.delay(np.arange(1, model.own.shape[1] + 1))
+    own_cross = np.einsum("cnb,cnb->cb", at.score.conj(), data.spectrum)
+    n_samples = data.effective_samples
+
+    def summed(spectrum: np.ndarray) -> np.ndarray:
+        return (spectrum.real @ data.counts) / data.n_fft
+
+    by_weight = -scale[model.target] * summed(cross * delay)
+    by_lag = -scale[model.target] * model.weight * summed(cross * slope)
+    by_own = -scale[:, None] * summed(own_cross[:, None] * own_delay)
+    by_scale = n_samples - summed(np.einsum("cnb,cnb->cb", at.score.conj(), fft.rfft(at.u)))
+    if at.inverse is not None:
+        back = at.inverse[:, model.source, model.target].T
+        by_weight = by_weight + n_samples * data.mean(back * delay)
+        by_lag = by_lag + n_samples * model.weight * data.mean(back * slope)
+        own_back = np.einsum("bcc->cb", at.inverse)
+        by_own = by_own + n_samples * data.mean(own_back[:, None] * own_delay)
+    return by_weight, by_lag, by_own * (np.arange(model.own.shape[1]) < model.order[:, None]), by_scale
+
+
+def log_likelihood(data: Spectra, model: Parameters, innovation: Innovation, jacobian: bool = True) -> float:
+    """The log likelihood with the density's constant and, for Laplace, without the rounded kink."""
+    at = evaluate(data, model, innovation, jacobian)
+    value = -at.loss + data.effective_samples * log_constant(innovation, model.dof).sum()
+    if innovation == "laplace":
+        value += (density_loss(innovation, at.u, model.dof) - np.abs(at.u))[:, data.scored > 0].sum()
+    return float(value)

@@ -1,0 +1,145 @@
+"""Windows of one system as spectra, with the samples that may be scored.
+
+A window cut from a record is continued beyond its end, so that a delayed source reads no wrapped samples;
+samples whose delayed sources or interpolation kernels reach over the window's ends are never scored.
+Everything that the likelihood, the search and the information matrix need comes from these spectra.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft
+
+from cldtrans.lag.fit.continuation import continued
+from cldtrans.lag.system import bin_counts, rfft_bins
+
+GUARD = 8
+"""Samples beyond the largest lag, at either end, in which the cut kernel of a fractional delay is felt.
+
+The kernel's tail beyond n samples holds about 2 sin²(πδ) / (π² n) of the power: 2.5 % of a delayed source at
+the first scored sample at worst, falling as 1/n from there. Guards of 4 to 24 samples give the same errors
+(white noise and poles of radius 0.9 and 0.98); longer ones only cost samples."""
+
+LONGEST = 8192
+"""Longer windows cut from a record are split into overlapping ones; no scored sample is lost."""
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Spectra of N windows of C channels; `B` is the number of bins of the real transform.
+
+    spectrum    [C, N, B] complex: the channels
+    source      [C, N, B] complex: what is delayed, g(x); the same array where g is the identity
+    scored      [N, n_fft] 1.0 where a sample is scored, else 0.0
+    n_scored    number of scored samples a channel, all windows together
+    omega       [B] radians a sample
+    counts      [B] how often the bin counts among the two-sided ones
+    in_band     [B] 1.0 in the band used by the Whittle likelihood, else 0.0; None: all bins
+    """
+
+    spectrum: np.ndarray
+    source: np.ndarray
+    scored: np.ndarray
+    n_fft: int
+    n_scored: int
+    omega: np.ndarray
+    counts: np.ndarray
+    in_band: np.ndarray | None
+
+    @property
+    def n_channels(self) -> int:
+        return len(self.spectrum)
+
+    @property
+    def effective_samples(self) -> float:
+        """Independent samples a channel: those scored times the fraction of the bins that is used."""
+        if self.in_band is None:
+            return float(self.n_scored)
+        return self.n_scored * float(self.in_band @ self.counts) / self.n_fft
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Mean of the real part over the two-sided bins in use, along the last axis."""
+        weight = self.counts if self.in_band is None else self.counts * self.in_band
+        return (values.real @ weight) / weight.sum()
+
+    def samples(self, spectrum: np.ndarray) -> np.ndarray:
+        """Back to the time domain, real [..., n_fft]."""
+        return fft.irfft(spectrum, self.n_fft)
+
+    def inner(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Sum over time of the product of two real signals given by spectra (or their cross-spectrum)."""
+        return ((left.conj() * right).real @ self.counts) / self.n_fft
+
+    def delay(self, lag_samples: np.ndarray, order: int = 0) -> np.ndarray:
+        """`d^order/dtau^order exp(-i omega tau)`, complex [len(lag), B]; real at the Nyquist bin."""
+        factor = np.exp(-1j * np.multiply.outer(lag_samples, self.omega)) * (-1j * self.omega) ** order
+        if self.n_fft % 2 == 0:
+            factor[..., -1] = factor[..., -1].real
+        return factor
+
+
+def to_spectra(
+    x: np.ndarray,
+    source: np.ndarray | None,
+    max_lag: float,
+    *,
+    periodic: bool,
+    in_band: tuple[float, float] | None = None,
+) -> Spectra:
+    """Spectra of windows x [N, C, T]; `source` [N, C, T] replaces x where it is delayed (None: x itself).
+
+    Parameters
+    ----------
+    max_lag
+        Largest lag that will be asked for, in samples; it includes the lags of the channels' own filters.
+    periodic
+        Each window is exactly one period: every sample is scored.
+    in_band
+        Band in cycles per sample; bins outside are not used.
+    """
+    if periodic:
+        n_fft = x.shape[-1]
+        scored = np.ones((len(x), n_fft))
+    else:
+        lead, tail = int(np.ceil(max_lag)) + GUARD, GUARD
+        x, starts = _split(x, lead, tail)
+        if source is not None:
+            source, _ = _split(source, lead, tail)
+        n_samples = x.shape[-1]
+        n_fft = fft.next_fast_len(n_samples + lead, real=True)
+        x = continued(x, n_fft)
+        if source is not None:
+            source = continued(source, n_fft)
+        scored = np.zeros((len(x), n_fft))
+        for window, start in enumerate(starts):
+            scored[window, start : n_samples - tail] = 1.0
+    frequency = rfft_bins(n_fft)
+    spectrum = fft.rfft(np.moveaxis(x, 0, 1), n_fft)
+    band = None
+    if in_band is not None:
+        band = ((frequency >= in_band[0]) & (frequency <= in_band[1])).astype(float)
+    return Spectra(
+        spectrum=spectrum,
+        source=spectrum if source is None else fft.rfft(np.moveaxis(source, 0, 1), n_fft),
+        scored=scored,
+        n_fft=n_fft,
+        n_scored=int(scored.sum()),
+        omega=2 * np.pi * frequency,
+        counts=bin_counts(n_fft),
+        in_band=band,
+    )
+
+
+def _split(x: np.ndarray, lead: int, tail: int) -> tuple[np.ndarray, np.ndarray]:
+    """Windows of at most LONGEST samples that overlap by lead + tail, and each one's first scored sample."""
+    n_windows, n_channels, n_samples = x.shape
+    longest = max(LONGEST, 4 * (lead + tail))
+    if n_samples <= longest:
+        return x, np.full(n_windows, lead)
+    hop = longest - lead - tail
+    n_parts = -(-(n_samples - lead - tail) // hop)
+    begin = np.minimum(np.arange(n_parts) * hop, n_samples - longest)
+    parts = np.stack([x[:, :, b : b + longest] for b in begin], 1).reshape(-1, n_channels, longest)
+    # The last part is moved back to end with the window: what the part before it scored is not scored twice.
+    first = lead + np.arange(n_parts) * hop - begin
+    return parts, np.tile(first, n_windows)

@@ -1,0 +1,6 @@
+"""Lags of recordings, as a clinician asks for them: a file in, a table, a figure and a page out."""
+
+from cldtrans.lag.recording.lags import RecordingLags, fit_window, lags_of_recording
+from cldtrans.lag.recording.window import Window, cut_window
+
+__all__ = ["RecordingLags", "Window", "cut_window", "fit_window", "lags_of_recording"]

@@ -1,0 +1,129 @@
+"""Who leads whom in a stretch of a recording, and how far each lag can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cldtrans.data.montages.reference import Reference
+from cldtrans.data.recording import Recording
+from cldtrans.errors import DataError
+from cldtrans.lag.fit.ldsem import fit_ldsem
+from cldtrans.lag.fit.likelihood import Innovation
+from cldtrans.lag.fit.result import LagFit
+from cldtrans.lag.recording.window import BAND_HZ, LEAST_FILLED, Window, begin_with, cut_window
+
+if TYPE_CHECKING:
+    import mne
+    import pandas as pd
+
+TAU_MAX_S = 0.1
+SYSTEMATIC = 0.25
+"""Samples by which filter and new rate shift the lags of simulated recordings, beside the standard error."""
+READINGS = ("lag", "zero lag", "undetermined", "implausible")
+MOST_CONTRIBUTION = 10.0
+"""Deviations of a target that one source may contribute."""
+
+
+@dataclass(frozen=True)
+class RecordingLags:
+    """A fit, with what it was fitted to."""
+
+    fit: LagFit
+    window: Window
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of the fit's rows and columns."""
+        return self.window.channels
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was left out of the recording, what the intervals leave out, what the fit says of itself."""
+        shift = (
+            f"filter and sampling rate shift lags by up to a quarter of a sample, "
+            f"{1e3 * SYSTEMATIC / self.window.rate_hz:.1f} ms, which the intervals do not contain"
+        )
+        return [*self.window.notes, shift, *self.fit.warnings]
+
+    def table(self) -> pd.DataFrame:
+        """`LagFit.summary` with names and a column `reading`, edges that can be read first.
+
+        lag           the interval lies above zero, by more than the systematic error
+        zero lag      it does not: the direction is open, and mixing of one source into both looks so
+        undetermined  it is wider than half the lags searched
+        implausible   the source, so weighted, would vary far more than the target: equations that cancel
+                      each other, as where all channels see one source
+        """
+        table = self.fit.summary(self.channels)
+        wide = (table["tau_high_ms"] - table["tau_low_ms"]) > 500.0 * self.fit.tau_max
+        positive = table["tau_low_ms"] > 1e3 * SYSTEMATIC / self.window.rate_hz
+        deviation = dict(zip(self.channels, self.window.x.std(1), strict=True))
+        contribution = table["weight"].abs() * table["source"].map(deviation)
+        implausible = contribution > MOST_CONTRIBUTION * table["target"].map(deviation)
+        table["reading"] = np.select(
+            [implausible, wide, positive], ["implausible", "undetermined", "lag"], "zero lag"
+        )
+        rank = table["reading"].map({kind: place for place, kind in enumerate(READINGS)})
+        return table.iloc[np.lexsort((-table["z"], rank))].reset_index(drop=True)
+
+
+def lags_of_recording(
+    source: str | Path | Recording | mne.io.BaseRaw,
+    *,
+    start_s: float = 0.0,
+    stop_s: float | None = None,
+    channels: Sequence[str] | None = None,
+    reference: Reference | None = None,
+    band_hz: tuple[float, float] = BAND_HZ,
+    tau_max_s: float = TAU_MAX_S,
+    innovation: Innovation | None = None,
+    alpha: float = 0.01,
+) -> RecordingLags:
+    """Fit an LD-SEM to a stretch of a recording; `cut_window`, then `fit_window`.
+
+    Parameters
+    ----------
+    source
+        A file, an mne recording, or `cldtrans.data.recording.from_array(x, rate_hz, names)`.
+    start_s, stop_s, channels, reference, band_hz, innovation
+        As in `cut_window`.
+    tau_max_s, alpha
+        As in `fit_ldsem`.
+
+    Raises
+    ------
+    DataError
+        One line that begins with the file.
+    """
+    window = cut_window(source, start_s, stop_s, channels, reference, band_hz, innovation)
+    return fit_window(window, tau_max_s, alpha)
+
+
+def fit_window(window: Window, tau_max_s: float = TAU_MAX_S, alpha: float = 0.01) -> RecordingLags:
+    """Fit a window; of a band that does not fill the spectrum its frequencies only (Whittle's likelihood).
+
+    Where it does, all frequencies are used: without the few at the edge the search was misled by five of
+    eighteen delays of an ECG against itself, with them by none.
+    """
+    band_hz = (window.band_hz[0], min(window.band_hz[1], window.rate_hz / 2))
+    narrow = band_hz[1] - band_hz[0] < LEAST_FILLED * window.rate_hz / 2
+    try:
+        fit = fit_ldsem(
+            window.x[None],
+            window.rate_hz,
+            tau_max_s,
+            window.innovation,
+            alpha=alpha,
+            band_hz=band_hz if narrow else None,
+            channels=window.channels,
+        )
+    except DataError as error:
+        raise DataError(begin_with(window.origin, error)) from error
+    if len(window.channels) - len(fit.left_out) < 2:
+        raise DataError(f"{window.origin}: no two independent channels: {'; '.join(fit.warnings)}")
+    return RecordingLags(fit, window)

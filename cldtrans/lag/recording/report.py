@@ -1,0 +1,67 @@
+"""A recording's lags as text for the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+
+from cldtrans.lag.recording.lags import RecordingLags
+from cldtrans.lag.recording.window import Window
+
+WIDTH = 110
+MOST_ROWS = 60
+"""Edges printed before the rest is counted; the file has all."""
+
+MEANING = {
+    "lag": "the interval lies above zero: the source comes first",
+    "zero lag": "the interval comes too near zero: direction open; volume conduction looks so",
+    "undetermined": "an edge, but its lag could be almost anything",
+    "implausible": "weights that cancel each other, as where all channels see one source: not to be read",
+}
+
+
+def heading(window: Window, tau_max_s: float) -> str:
+    """What is about to be fitted, and how long that may take."""
+    seconds = window.expected_s
+    expected = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    low, high = window.band_hz
+    return _wrapped(
+        f"{window.origin}, {window.start_s:g} to {window.stop_s:g} s: {len(window.channels)} channels "
+        f"(reference {window.reference}), {low:g} to {high:g} Hz at {window.rate_hz:.4g} Hz, lags up to "
+        f"{1e3 * tau_max_s:g} ms, {window.innovation} innovations. "
+        f"The fit takes about {expected} on one core, or up to three times as long."
+    )
+
+
+def render(lags: RecordingLags) -> str:
+    """Table of edges, meaning of its last column, warnings."""
+    table = lags.table()
+    lines = []
+    if table.empty:
+        lines.append("No significant edge with one clear lag.")
+    else:
+        columns = max(map(len, [*table["source"], *table["target"], "source"]))
+        lines.append(
+            f"{'source':<{columns}}  {'target':<{columns}}  {'lag/ms':>8}  {'95 % interval':>19}  "
+            f"{'weight':>9}  {'p':>7}  reading"
+        )
+        for row in table.head(MOST_ROWS).itertuples():
+            interval = f"{row.tau_low_ms:8.2f} to {row.tau_high_ms:7.2f}"
+            if row.reading == "undetermined":
+                interval = "-"
+            lines.append(
+                f"{row.source:<{columns}}  {row.target:<{columns}}  {row.tau_ms:8.2f}  {interval:>19}  "
+                f"{row.weight:9.3g}  {row.p_value:7.1g}  {row.reading}"
+            )
+        if len(table) > MOST_ROWS:
+            lines.append(f"... and {len(table) - MOST_ROWS} more in lags.csv")
+        lines.append("")
+        counts = table["reading"].value_counts()
+        lines += [f"{counts[kind]:4d} {kind}: {MEANING[kind]}" for kind in MEANING if kind in counts]
+    if lags.warnings:
+        lines += ["", "Before you believe it:"]
+        lines += [_wrapped(warning, "- ") for warning in lags.warnings]
+    return "\n".join(lines) + "\n"
+
+
+def _wrapped(text: str, bullet: str = "") -> str:
+    return textwrap.fill(text, WIDTH, initial_indent=bullet, subsequent_indent=" " * len(bullet))

@@ -1,0 +1,240 @@
+"""A stretch of a recording, made ready for a fit: reference, filter, resample, cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cldtrans.data.montages.electrodes import closing_a_loop, scalp_pair
+from cldtrans.data.montages.reference import Reference, rereference, usual_reference
+from cldtrans.data.quality import fill_gaps
+from cldtrans.data.recording import Recording, from_raw, open_recording
+from cldtrans.data.zero_phase import band_pass
+from cldtrans.errors import DataError, listing
+from cldtrans.lag.fit.likelihood import Innovation
+
+if TYPE_CHECKING:
+    import mne
+
+BAND_HZ = (0.5, 40.0)
+FILLED = 0.9
+"""Part of the new spectrum below the band's upper edge: all of it would leave the filter's slope no room."""
+LEAST_FILLED = 0.75
+"""Part that the whole band must fill where the likelihood is one of samples, not of frequencies."""
+MARGIN_CYCLES = 6.0
+"""Cycles of the band's lower edge after which the filter's response is below 1e-6."""
+LARGEST_DIVISOR = 2000
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a recording, ready to be fitted.
+
+    x          [C, T] float32 at `rate_hz`, band-passed
+    channels   names, as referenced
+    notes      what was left out, one line each
+    """
+
+    x: np.ndarray
+    channels: list[str]
+    rate_hz: float
+    start_s: float
+    stop_s: float
+    band_hz: tuple[float, float]
+    reference: Reference
+    innovation: Innovation
+    origin: str
+    notes: list[str]
+
+    @property
+    def expected_s(self) -> float:
+        """Rough duration of the fit on one core, from a few that were measured; within a factor of 3."""
+        n_channels, n_samples = self.x.shape
+        return 2.0 + 6e-5 * n_channels**2 * n_samples
+
+
+def cut_window(
+    source: str | Path | Recording | mne.io.BaseRaw,
+    start_s: float = 0.0,
+    stop_s: float | None = None,
+    channels: Sequence[str] | None = None,
+    reference: Reference | None = None,
+    band_hz: tuple[float, float] = BAND_HZ,
+    innovation: Innovation | None = None,
+) -> Window:
+    """Reference, filter and resample the surroundings of a stretch, then cut it out.
+
+    Parameters
+    ----------
+    start_s, stop_s
+        Seconds from the recording's beginning (default: all of it).
+    channels
+        Names after referencing (default: all scalp channels, or all channels where none is known).
+    reference
+        See `rereference` (default: bipolar for scalp EEG with neighbouring electrodes, else none).
+    band_hz
+        Pass band. The rate becomes the one of which the band's upper edge is 90 % of the Nyquist frequency.
+    innovation
+        Density of the innovations (default: "laplace" for scalp EEG, "gaussian" for anything else). In an ECG
+        they are bursts: between beats there is noise alone, and a density that follows the many small values
+        fits the noise.
+
+    Raises
+    ------
+    DataError
+        One line that begins with the file.
+    """
+    if isinstance(source, (str, Path)):
+        recording = open_recording(source)
+    else:
+        recording = source if isinstance(source, Recording) else from_raw(source)
+    try:
+        return _cut(recording, start_s, stop_s, channels, reference, band_hz, innovation)
+    except DataError as error:
+        raise DataError(begin_with(recording.origin, error)) from error
+
+
+def _cut(
+    recording: Recording,
+    start_s: float,
+    stop_s: float | None,
+    channels: Sequence[str] | None,
+    reference: Reference | None,
+    band_hz: tuple[float, float],
+    innovation: Innovation | None,
+) -> Window:
+    """`cut_window` of an open recording."""
+    stop_s = recording.duration_s if stop_s is None else stop_s
+    if not 0 <= start_s < stop_s <= recording.duration_s + 0.5 / recording.rate_hz:
+        raise DataError(
+            f"the window {start_s:g} to {stop_s:g} s is not inside the recording, 0 to "
+            f"{recording.duration_s:g} s"
+        )
+    if innovation is None:
+        scalp = any(scalp_pair(name) is not None for name in recording.names)
+        innovation = "laplace" if scalp else "gaussian"
+    up, down = _resampling(recording.rate_hz, band_hz, innovation)
+    first, last = (round(time_s * recording.rate_hz) for time_s in (start_s, stop_s))
+    margin = round(MARGIN_CYCLES / band_hz[0] * recording.rate_hz)
+    begin, end = max(0, first - margin), min(recording.n_samples, last + margin)
+    data = recording.read(begin, end)
+
+    inside = data[:, first - begin : last - begin]
+    if inside.shape[1] < 2:
+        raise DataError(f"the window {start_s:g} to {stop_s:g} s holds {inside.shape[1]} samples")
+    flat = np.nanmax(inside, axis=1, initial=-np.inf) <= np.nanmin(inside, axis=1, initial=np.inf)
+    notes = list(recording.notes)
+    silent = [name for name, is_flat in zip(recording.names, flat, strict=True) if is_flat]
+    if silent:
+        notes.append(f"flat from {start_s:g} to {stop_s:g} s, and left out: {', '.join(silent)}")
+    names = [name for name, is_flat in zip(recording.names, flat, strict=True) if not is_flat]
+    missing = np.isnan(inside).any(1)[~flat]
+    data = fill_gaps(data[~flat])
+
+    how = usual_reference(names) if reference is None else reference
+    data, referenced = rereference(data, names, how)
+    rows = _chosen(referenced, channels, silent)
+    holes = [name for name, hole in zip(names, missing, strict=True) if hole]
+    if holes and (how != "none" or any(referenced[i] in holes for i in rows)):
+        raise DataError(
+            f"channels {listing(holes)} have gaps between {start_s:g} and {stop_s:g} s; choose another "
+            "window or other channels"
+        )
+    loops = closing_a_loop([referenced[i] for i in rows])
+    if loops:
+        notes.append(
+            "sums of other channels, and left out, because they carry nothing of their own: "
+            + ", ".join(referenced[rows[i]] for i in loops)
+        )
+    rows = [row for i, row in enumerate(rows) if i not in loops]
+    if len(rows) < 2:
+        found = listing([referenced[i] for i in rows]) if rows else "none"
+        raise DataError(f"two channels or more are needed, found {found} ({'; '.join(notes) or 'no others'})")
+
+    rate_hz = recording.rate_hz * up / down
+    if (up, down) == (1, 1):
+        y = band_pass(data[rows], recording.rate_hz, recording.rate_hz, band_hz)
+    else:  # in units in which both rates are whole numbers, whatever odd rate a recorder's clock gave
+        unit = down / recording.rate_hz
+        y = band_pass(data[rows], float(down), float(up), (band_hz[0] * unit, band_hz[1] * unit))
+    cut = slice(*(-(-(sample - begin) * up // down) for sample in (first, last)))
+    return Window(
+        x=y[:, cut],
+        channels=[referenced[i] for i in rows],
+        rate_hz=rate_hz,
+        start_s=start_s,
+        stop_s=stop_s,
+        band_hz=band_hz,
+        reference=how,
+        innovation=innovation,
+        origin=recording.origin,
+        notes=notes,
+    )
+
+
+def _resampling(rate_hz: float, band_hz: tuple[float, float], innovation: Innovation) -> tuple[int, int]:
+    """(up, down) to the rate that the band fills, the simplest ratio within 2 % of it; (1, 1) if not lower.
+
+    Frequencies beyond the filter's band hold nothing, and a likelihood of samples would fit that nothing.
+    """
+    low, high = band_hz
+    if not 0 < low < high:
+        raise DataError(f"the band is {low:g} to {high:g} Hz; expected 0 < low < high")
+    if high >= rate_hz / 2:
+        raise DataError(
+            f"the band {low:g} to {high:g} Hz needs a sampling rate above {2 * high:g} Hz; the recording has "
+            f"{rate_hz:g} Hz: use a band below {rate_hz / 2:g} Hz"
+        )
+    wanted = 2 * high / FILLED / rate_hz
+    up = down = 1
+    if wanted < 1:
+        for down in range(1, LARGEST_DIVISOR + 1):
+            up = round(wanted * down)
+            if abs(up / down / wanted - 1) < 0.02:
+                break
+        else:
+            raise DataError(
+                f"the band {low:g} to {high:g} Hz is too narrow for a recording at {rate_hz:g} Hz"
+            )
+    filled = (high - low) / (rate_hz * up / down / 2)
+    if filled < LEAST_FILLED and innovation != "gaussian":
+        raise DataError(
+            f"the band {low:g} to {high:g} Hz would fill only {100 * filled:.0f} % of the spectrum, where a "
+            f"{innovation} likelihood is not valid; use a lower edge of at most "
+            f"{max(high * (1 - LEAST_FILLED / FILLED), 0):.2g} Hz, or gaussian innovations"
+        )
+    return up, down
+
+
+def _chosen(names: list[str], wanted: Sequence[str] | None, silent: list[str]) -> list[int]:
+    """Positions of the wanted channels; capitals, dots and `EEG` in front do not matter."""
+    if wanted is None:
+        scalp = [i for i, name in enumerate(names) if scalp_pair(name) is not None]
+        return scalp or list(range(len(names)))
+    known: dict[str, int] = {}
+    for position, name in enumerate(names):
+        known.setdefault(_plain(name), position)
+    unknown = [name for name in wanted if _plain(name) not in known]
+    flat = [name for name in unknown if _plain(name) in map(_plain, silent)]
+    if flat:
+        raise DataError(f"channels {listing(flat)} are flat in this window")
+    if unknown:
+        from cldtrans.errors import suggestion
+
+        hint = suggestion(_plain(unknown[0]), known)
+        raise DataError(f"no channel {unknown[0]!r}{hint}")
+    return list(dict.fromkeys(known[_plain(name)] for name in wanted))
+
+
+def _plain(name: str) -> str:
+    return name.strip().upper().removeprefix("EEG ").strip(" .")
+
+
+def begin_with(origin: str, error: DataError) -> str:
+    """The message with the file in front, unless it is there already."""
+    message = str(error)
+    return message if message.startswith(origin) else f"{origin}: {message}"

@@ -1,0 +1,1 @@
+"""What a method sees and is: windows, factories, probes, our own model."""

@@ -1,0 +1,44 @@
+"""Methods by name: a ``module:factory`` of the config, or a variant of our own model."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Literal
+
+from cldtrans.config import Config, MethodConfig
+from cldtrans.errors import ConfigError, suggestion
+
+Role = Literal["classifier", "readout", "estimator"]
+
+# Our own model, by what is asked of it. The fine-tuned one trains, so it lives above this package.
+PROBED = "cldtrans.methods.ours:ProbedFeatures"
+FINE_TUNED = "cldtrans.training.finetuned:FineTuned"
+READOUTS = "cldtrans.methods.model_readouts:ModelReadouts"
+
+
+def build(spec: str, *args: Any, **settings: Any) -> Any:
+    """Call the factory that ``package.module:factory`` names."""
+    module_name, _, name = spec.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"method {spec!r}: no module {error.name!r}; install it or correct the name"
+        ) from None
+    if not hasattr(module, name):
+        raise ConfigError(f"method {spec!r}: {module_name} has no {name!r}{suggestion(name, dir(module))}")
+    return getattr(module, name)(*args, **settings)
+
+
+def configured(config: Config, name: str, role: Role) -> tuple[str, MethodConfig] | None:
+    """The factory of a method for a role, with its settings; None for a variant of our own model."""
+    if name in config.variants:
+        return None
+    if name not in config.methods:
+        raise ConfigError(f"unknown method {name!r}{suggestion(name, {**config.methods, **config.variants})}")
+    method = config.methods[name]
+    spec = getattr(method, role)
+    if spec is None:
+        able = [other for other, found in config.methods.items() if getattr(found, role)]
+        raise ConfigError(f"method {name!r} has no {role}; methods with one: {', '.join(able) or 'none'}")
+    return spec, method

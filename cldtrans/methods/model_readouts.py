@@ -1,0 +1,71 @@
+"""What evaluations ask of our own model: focal-lead readouts, pooled features of given windows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cldtrans.machine import best_device
+from cldtrans.methods.features import features_of
+from cldtrans.models import CLDTrans
+from cldtrans.models.readouts import READOUT, READOUTS, focal_scores
+
+_BATCH = 16
+
+
+class ModelReadouts:
+    """Scores of every named readout of a checkpoint; "" is the default one.
+
+    Parameters
+    ----------
+    checkpoint
+        Folder that `CLDTrans.from_pretrained` loads.
+    modality
+        "eeg" or "ecg".
+    threads
+        torch's; part of the result's last bits.
+    """
+
+    def __init__(self, checkpoint: Path, modality: str, threads: int) -> None:
+        torch.set_num_threads(threads)
+        place = best_device()
+        self._model = CLDTrans.from_pretrained(str(checkpoint)).to(place).eval()
+        self.device = str(place)
+        self._modality = modality
+        self.parameters = sum(p.numel() for p in self._model.parameters())
+        self.nfe: float | None = None
+
+    def __call__(self, x: np.ndarray, mask: np.ndarray, rate_hz: float) -> dict[str, np.ndarray]:
+        """Scores float [n, C] by readout, of windows x [n, C, T]; -inf where the mask is False."""
+        pieces: dict[str, list[np.ndarray]] = {"": [], **{name: [] for name in READOUTS if name != READOUT}}
+        for first in range(0, len(x), _BATCH):
+            part = slice(first, first + _BATCH)
+            valid = torch.from_numpy(mask[part])
+            out = self._model.read(x[part], rate_hz, mask[part], self._modality)
+            self.nfe = float(out.nfe)
+            for name, found in pieces.items():
+                scores = (
+                    focal_scores(out.tau, out.edge_probability, valid, name) if name else out.focal_scores
+                )
+                found.append(scores.double().numpy())
+        return {name: np.concatenate(found) for name, found in pieces.items()}
+
+
+class PooledFeatures:
+    """Features as `evaluation.features` makes them, for windows outside a shard set, e.g. degraded ones."""
+
+    def __init__(self, checkpoint: Path, modality: str, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._model = CLDTrans.from_pretrained(str(checkpoint)).to(best_device()).eval()
+        self._modality = modality
+
+    def __call__(self, x: np.ndarray, mask: np.ndarray, rate_hz: float) -> np.ndarray:
+        """Features float32 [n, F] of windows x [n, C, T]."""
+        pieces = []
+        for first in range(0, len(x), _BATCH):
+            part = slice(first, first + _BATCH)
+            out = self._model.read(x[part], rate_hz, mask[part], self._modality)
+            pieces.append(features_of(out, torch.from_numpy(mask[part])).float().numpy())
+        return np.concatenate(pieces)

@@ -1,0 +1,163 @@
+"""Amortised lag inference: lags, their uncertainty and edge probabilities from the window itself.
+
+A small network, the same for every pair of channels, refines the evidence of `lag_features`. It sees a
+pair's evidence in both directions and averages over the pair's row and column, so it applies to any number of
+channels and is equivariant under their permutations. Two still smaller ones come before it: the score of the
+innovations (`innovations`), by which evidence is weighed, and the gate, which tells windows that one source
+drives. With fresh weights the evidence is that of least squares, the gate is half open, and the network adds
+nothing to the reading.
+
+tau_ij is the delay from source j to target i in seconds: x_i(t) contains x_j(t - tau_ij).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cldtrans.config import ModelConfig
+from cldtrans.models.lag_inference.evidence import (
+    FLOATS_AT_ONCE,
+    OWN_LAGS,
+    Covariances,
+    LagFeatures,
+    floats_a_target,
+    pairs,
+    standardise,
+)
+from cldtrans.models.lag_inference.innovations import LearnedScore
+from cldtrans.models.lag_inference.pair_network import PairNetwork
+from cldtrans.models.lag_inference.reading import (
+    CANDIDATES,
+    N_FEATURES,
+    Gate,
+    candidate_lags,
+    edge_reading,
+    lag_reading,
+    pair_features,
+)
+from cldtrans.models.modality import RATE_HZ
+
+
+@dataclass
+class Lags:
+    """What one window says about every ordered pair, row = target; zero where a channel is invalid."""
+
+    tau: Tensor  # [B, C, C] seconds, 0 <= tau <= tau_max
+    tau_stderr: Tensor  # [B, C, C] seconds, the network's own estimate of its error
+    edge_logit: Tensor  # [B, C, C]
+    edge_probability: Tensor  # [B, C, C]
+    weight: Tensor  # [B, C, C] signed coefficient for channels of unit variance
+    own: Tensor  # [B, C, P] coefficients of a channel's own past, lags 1..P samples
+    candidates: Tensor  # [B, C, C, 3] seconds, the lags that tau chooses from: the models', the timelines'
+    choice: Tensor  # [B, C, C, 3] logarithm of the share of each
+    driven: Tensor  # [B] how much of the window one timeline explains: probability that one source drives it
+    matching: Tensor  # [B, C] score matching loss of a channel's innovations
+
+    def of(self, windows: slice) -> Lags:
+        """Of some of the windows."""
+        return Lags(*(getattr(self, field.name)[windows] for field in fields(self)))
+
+
+class LagInference(nn.Module):
+    """Windows -> `Lags`."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.tau_max_s = dict(config.tau_max_s)
+        self.sources = config.sources
+        self.integer = config.lag == "integer"
+        self.score = LearnedScore()
+        self.gate = Gate()
+        self.network = PairNetwork(N_FEATURES, config.pair_width, 2)
+
+    def forward(self, x: Tensor, mask: Tensor, modality: str) -> Lags:
+        """`x` [B, C, T] at the modality's rate, `mask` bool [B, C]."""
+        rate_hz, max_lag = RATE_HZ[modality], self.max_lag(modality)
+        with torch.autocast(x.device.type, enabled=False):
+            # The search for the best lag is a choice: in float64, rounding (hence the order of the channels)
+            # does not decide it even where channels are sums of others.
+            signal, alive = standardise(x.double(), mask)
+            first, refitted = self._evidence(signal, alive, max_lag, x.dtype)
+        return self.read(first, refitted, alive, max_lag, rate_hz)
+
+    def max_lag(self, modality: str) -> int:
+        """End of the lag grid in samples."""
+        return round(self.tau_max_s[modality] * RATE_HZ[modality])  # type: ignore[index]
+
+    def _evidence(
+        self, x: Tensor, mask: Tensor, max_lag: int, dtype: torch.dtype
+    ) -> tuple[LagFeatures, LagFeatures]:
+        """Of models of any sources, and refitted; in parts that bound the memory, which changes nothing."""
+        n_channels, n_samples = x.shape[1:]
+        models = n_channels * floats_a_target(n_channels, max_lag, self.sources)
+        spectra = 8 * n_channels * n_samples  # of overlapping frames of two signals, and their copies
+        at_once = max(1, FLOATS_AT_ONCE // max(models, spectra))
+        parts = []
+        for part, valid in zip(x.split(at_once), mask.split(at_once), strict=True):
+            parts.append(Covariances.of(part, valid, max_lag).evidence(self.sources, self.score))
+        first, refitted = (LagFeatures.joined(some).to(dtype) for some in zip(*parts, strict=True))
+        return first, refitted
+
+    def read(
+        self, first: LagFeatures, refitted: LagFeatures, mask: Tensor, max_lag: int, rate_hz: float
+    ) -> Lags:
+        """The networks' reading of the evidence."""
+        pair, share = pairs(mask), self.gate(first, mask)
+        features = pair_features(first, refitted, mask, max_lag, share)
+        delta = self.network(features, pair).to(refitted.score.dtype)
+        edge, spread = delta.unbind(-1)
+        choice = F.log_softmax(lag_reading(refitted, share), -1)
+        candidates = candidate_lags(refitted, max_lag)
+        if self.integer:
+            candidates = candidates.round()
+        # The likeliest candidate: a mean of candidates is none of them. Gradients are those of the mean.
+        mean = (choice.exp() * candidates).sum(-1)
+        tau = candidates.gather(-1, choice.argmax(-1, keepdim=True))[..., 0] + (mean - mean.detach())
+        logit = edge_reading(refitted, share, max_lag) + edge
+        spread = refitted.tau_error * torch.exp(spread.clamp(-3, 3))
+
+        def keep(value: Tensor) -> Tensor:
+            return torch.where(pair, value, 0.0)
+
+        return Lags(
+            tau=keep(tau / rate_hz),
+            tau_stderr=keep(spread / rate_hz),
+            edge_logit=torch.where(pair, logit, -30.0),
+            edge_probability=keep(torch.sigmoid(logit)),
+            weight=keep(refitted.weight),
+            own=refitted.own,
+            candidates=candidates / rate_hz,
+            choice=choice,
+            driven=share.amax(-1),
+            matching=self.score.matching(refitted.moments),
+        )
+
+
+class ZeroLag(nn.Module):
+    """The no-lag ablation: tau = 0 and edges by zero-lag correlation, without parameters."""
+
+    def forward(self, x: Tensor, mask: Tensor, modality: str) -> Lags:
+        x, alive = standardise(x, mask)
+        correlation = x @ x.transpose(1, 2) / x.shape[-1]
+        pair = pairs(alive)
+        correlation = torch.where(pair, correlation.clamp(-1, 1), 0.0)
+        probability = correlation.abs()
+        logit = torch.where(pair, torch.logit(probability.clamp(1e-4, 1 - 1e-4)), -30.0)
+        zero = torch.zeros_like(correlation)
+        return Lags(
+            tau=zero,
+            tau_stderr=zero,
+            edge_logit=logit,
+            edge_probability=probability,
+            weight=correlation,
+            own=x.new_zeros(*x.shape[:2], OWN_LAGS),
+            candidates=zero[..., None].expand(*zero.shape, CANDIDATES),
+            choice=torch.full((*zero.shape, CANDIDATES), -math.log(CANDIDATES)).to(zero),
+            driven=x.new_zeros(len(x)),
+            matching=x.new_zeros(x.shape[:2]),
+        )

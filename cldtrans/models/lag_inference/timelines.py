@@ -1,0 +1,79 @@
+"""One timeline for all channels: arrival times that explain the delays between phase-whitened signals.
+
+Where a single source drives many channels, each pair's generalised cross-correlation (GCC-PHAT, Knapp &
+Carter 1976) tells a delay, and all delays must fit one arrival time a channel: `net_ij ~ theta_i - theta_j`.
+Solving for theta by weighted least squares over all pairs (HodgeRank, Jiang et al. 2011,
+doi:10.1007/s10107-010-0419-x), reweighted so that delays off by a period of the rhythm lose their say, is far
+more reliable than any one pair.
+
+Two bands are tried, everything and the low frequencies that rhythmic discharges live in; the `mass` of each
+is the coherence that its timeline explains at delays other than zero (volume conduction is at zero).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cldtrans.models.lag_inference.covariances import (
+    lagged_covariance,
+    peak,
+    phase_whitened,
+    smooth_spectrum,
+    two_sided,
+)
+
+BANDS = 2
+LOW_BAND = (0.0125, 0.075)  # of the sampling rate: 2-12 Hz of EEG, 6-38 Hz of ECG
+REACH = 1.67  # largest delay searched in the low band, as a multiple of the lag grid's
+TOLERANCE = 3.0  # samples between a delay and its timeline
+ROUNDS = 6
+SHARPNESS = 3.0  # power of the coherence in the weights
+
+
+@dataclass
+class Timelines:
+    """Of each band (last dimension, except `mass`)."""
+
+    height: Tensor  # [B, C, C, 2] coherence at the best delay
+    later: Tensor  # [B, C, C, 2] theta_i - theta_j, samples: > 0 where row i follows column j
+    misfit: Tensor  # [B, C, C, 2] distance of the pair's own delay from that, samples
+    mass: Tensor  # [B, 2] coherence explained at delays beyond the tolerance, mean over pairs
+
+
+def timelines(x: Tensor, pair: Tensor, max_lag: int) -> Timelines:
+    """From windows x [B, C, T] of unit variance; `pair` bool [B, C, C] tells the valid ones.
+
+    Whitened signals are as good in single precision: there is no narrow rhythm left that rounding could hide.
+    """
+    found = []
+    spectrum, smooth = smooth_spectrum(x)
+    for band, reach in ((None, max_lag), (LOW_BAND, round(REACH * max_lag))):
+        white = phase_whitened(spectrum, smooth, x.shape[-1], band).float()
+        height, at = peak(two_sided(lagged_covariance(white, white, reach).abs_()))
+        height, at = height.to(x.dtype), at.to(x.dtype)
+        height, net = torch.where(pair, height, 0.0), torch.where(pair, at - reach, 0.0)
+        theta = arrival_times(net, height**SHARPNESS)
+        later = torch.where(pair, theta[:, :, None] - theta[:, None, :], 0.0)
+        misfit = (net - later).abs()
+        explained = height.square() * (misfit < TOLERANCE) * (later.abs() > TOLERANCE)
+        mass = explained.sum((1, 2)) / pair.sum((1, 2)).clamp_min(1)
+        found.append((height, later, misfit, mass))
+    return Timelines(*(torch.stack(values, -1) for values in zip(*found, strict=True)))
+
+
+def arrival_times(net: Tensor, weight: Tensor) -> Tensor:
+    """theta [B, C] of `min sum_ij w_ij rho(net_ij - theta_i + theta_j)`, rho a Cauchy loss, mean zero."""
+    n_channels = net.shape[-1]
+    eye = torch.eye(n_channels, dtype=net.dtype, device=net.device)
+    w = weight
+    theta = net.new_zeros(net.shape[:2])
+    for _ in range(ROUNDS):
+        ridge = 1e-6 * w.sum((1, 2)) + 1e-12
+        laplacian = torch.diag_embed(w.sum(2)) - w + ridge[:, None, None] * eye
+        theta = torch.linalg.solve(laplacian, (w * net).sum(2)[..., None])[..., 0]
+        apart = net - (theta[:, :, None] - theta[:, None, :])
+        w = weight / (1 + (apart / TOLERANCE).square())
+    return theta

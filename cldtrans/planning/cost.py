@@ -1,0 +1,341 @@
+"""What a config will cost before it runs: jobs, bytes, device-hours and days. Needs no torch and no data.
+
+Counts of jobs and windows follow from the config. Where the run has already downloaded or indexed a dataset,
+its own numbers replace those of `CORPORA`. Hours follow from one measured number, the time of a stage-1 step
+(of a finished pretraining, or of a few steps by `cldtrans.planning.calibrate`):
+a window is taken to cost the same in every training stage, and a third of that where it only passes forward.
+Everything else is an assumption, and printed as one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from cldtrans.config import Config, fingerprint
+from cldtrans.data import get_dataset
+
+GIB = 1 << 30
+FORWARD_SHARE = 1 / 3  # of the time of forward and backward pass together
+CALIBRATE = "cldtrans estimate --config FILE --calibrate"
+REPORT_JOBS = 9  # one for all tables, one a figure, one for the paper
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Size of a whole dataset as published."""
+
+    recordings: int
+    subjects: int
+    hours: float  # of signal that becomes windows
+    size_gib: float  # of the files that the pipeline uses
+    source: str
+
+
+# Sizes are those of PhysioNet's landing pages ("total uncompressed size", in GiB), or follow from the counts.
+CORPORA = {
+    "chbmit": Corpus(686, 23, 983.0, 42.6, "landing page; 23 channels x 256 Hz x 16 bit x 983 h is 39 GiB"),
+    "eegmmidb": Corpus(1526, 109, 48.7, 3.4, "landing page; 109 x 27 min x 64 channels x 160 Hz x 16 bit"),
+    "sleepedf": Corpus(197, 100, 1980.0, 8.1, "landing page; hours after the cut of wake at both ends"),
+    "ptbxl": Corpus(
+        21799, 18869, 60.6, 2.5, "21 799 x 12 leads x 5000 samples x 16 bit (500 Hz files alone)"
+    ),
+    "mimic_ecg": Corpus(800035, 161352, 2222.3, 90.4, "landing page; 800 035 x 12 x 5000 x 16 bit is 89 GiB"),
+    "siena": Corpus(41, 14, 128.0, 20.3, "landing page"),
+}
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast the machine is.
+
+    Attributes
+    ----------
+    step_ms : one stage-1 optimiser step of the global batch on all devices together; None: unknown
+    origin : where `step_ms` comes from
+    devices : GPUs (or processes) that train side by side
+    cores : for preprocessing
+    download_mb_s, samples_m_s : assumed: megabytes a second from the source; million stored samples a second
+        and core through filter, resampling and writing
+    job_min : assumed minutes of a job that neither trains nor preprocesses
+    """
+
+    step_ms: float | None
+    origin: str
+    devices: int
+    cores: int
+    download_mb_s: float
+    samples_m_s: float
+    job_min: float
+
+
+@dataclass(frozen=True)
+class DatasetCost:
+    """Bytes and windows of one dataset."""
+
+    name: str
+    download_bytes: int
+    windows: int
+    shard_bytes: int
+    measured: bool  # windows are counted, not estimated
+    known: bool  # False: a dataset of the user's own, or a miniature, before it is there
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """Jobs and time of one stage; None: unknown without a step time."""
+
+    name: str
+    jobs: int
+    device_hours: float | None
+    wall_hours: float | None
+    how: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Cost of a whole config."""
+
+    run: str
+    datasets: list[DatasetCost]
+    stages: list[StageCost]
+    pace: Pace
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return asdict(self)
+
+
+def estimate(config: Config, pace: Pace, root: Path = Path()) -> Estimate:
+    """Add up a config's cost; `root` is the folder that holds its `data/` and `results/`."""
+    datasets = [dataset_cost(config, name, root) for name in config.datasets]
+    return Estimate(config.run, datasets, stage_costs(config, datasets, pace), pace)
+
+
+def dataset_cost(config: Config, name: str, root: Path) -> DatasetCost:
+    """From the run's own files where they exist, else from the published size and the config's selection."""
+    settings = config.preprocess[name]
+    corpus = CORPORA.get(name) if config.source.miniature is None else None
+    stamp = _read(root / f"data/{config.run}/download/{name}.json")
+    meta = _read(root / f"data/{config.run}/shards/{name}/meta.json")
+    size = hours = 0.0
+    if corpus is not None:
+        limits = ((settings.records, corpus.recordings), (settings.subjects, corpus.subjects))
+        share = min([1.0, *(limit / total for limit, total in limits if limit is not None)])
+        size, hours = corpus.size_gib * GIB * share, corpus.hours * share
+    windows = meta["n_windows"] if meta else int(hours * 3600 / settings.stride_s)
+    samples = len(get_dataset(name).channels) * round(settings.window_s * settings.rate_hz)
+    return DatasetCost(
+        name,
+        int(stamp["bytes"] if stamp else size),
+        windows,
+        windows * samples * (2 if settings.dtype == "float16" else 4),
+        measured=meta is not None,
+        known=corpus is not None or meta is not None,
+    )
+
+
+def job_counts(config: Config) -> dict[str, int]:
+    """Jobs of the whole plan, by rule."""
+    cells = {
+        (block.experiment, dataset, method, budget, seed)
+        for block in config.experiments
+        for dataset, method, budget, seed in product(
+            block.datasets, block.methods, block.budgets, block.seeds
+        )
+    }
+    ours = {cell for cell in cells if cell[2] in config.variants}
+    heads = set(product(config.stage2.variants, config.stage2.seeds))
+    pretrained = {(method, seed) for _, _, method, _, seed in ours} | heads
+    scored = [cell for cell in cells if cell[0] in ("fewshot", "robustness")]
+    on_heads = {(dataset, *head) for dataset, head in product(config.stage2.datasets, heads)}
+    features = {(d, m, s) for e, d, m, _, s in ours if e in ("fewshot", "robustness")} | on_heads
+    splits = {(d, s) for _, d, _, _, s in scored} | {(d, s) for d, _, s in on_heads}
+    return {
+        "write_miniature": int(config.source.miniature is not None),
+        "download_dataset": len(config.datasets),
+        "preprocess_batch": sum(config.preprocess[name].batches for name in config.datasets),
+        "index_shards": len(config.datasets),
+        "split_dataset": len(splits),
+        "train_stage1": len(pretrained),
+        "extract_features": len(features),
+        "train_stage2": len(heads),
+        "score_fewshot": _count(ours, "fewshot"),
+        "score_fewshot_baseline": _count(cells - ours, "fewshot"),
+        "score_focal_lead": _count(cells, "zeroshot", "planted"),
+        "score_identifiability": _count(cells, "identifiability"),
+        "score_robustness": _count(cells, "robustness"),
+        "tables and figures": REPORT_JOBS,
+    }
+
+
+def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list[StageCost]:
+    """The stages in the order in which they run."""
+    jobs = job_counts(config)
+    size = {cost.name: cost for cost in datasets}
+    window_h = None if pace.step_ms is None else pace.step_ms * pace.devices / config.loop.batch_size / 3.6e6
+    heads = jobs["train_stage2"] * config.stage2.finetune_steps * config.loop.batch_size
+    cells = jobs["score_fewshot"] * config.stage2.finetune_steps * config.loop.batch_size
+    evaluated = {name for block in config.experiments for name in block.datasets if name in size}
+    mean_windows = sum(size[name].windows for name in evaluated) / max(1, len(evaluated))
+    known = all(size[name].known for name in evaluated)
+    passes = jobs["extract_features"] * mean_windows if known else None
+
+    def training(name: str, rule: str, windows: float | None, how: str, share: float = 1.0) -> StageCost:
+        unknown = windows is None or (window_h is None and windows > 0)
+        hours = None if unknown else (windows or 0.0) * (window_h or 0.0) * share
+        return StageCost(name, jobs[rule], hours, None if hours is None else hours / pace.devices, how)
+
+    def others(name: str, rules: Iterable[str]) -> StageCost:
+        number = sum(jobs[rule] for rule in rules)
+        hours = number * pace.job_min / 60 / max(1, pace.cores // config.threads)
+        return StageCost(
+            name, number, 0.0, hours, f"assumed {pace.job_min:g} min a job of {config.threads} cores"
+        )
+
+    download_h = sum(cost.download_bytes for cost in datasets) / (pace.download_mb_s * 1e6) / 3600
+    stored = sum(cost.download_bytes for cost in datasets) / 2  # 16-bit samples
+    preprocess_h = stored / (pace.samples_m_s * 1e6) / 3600 / max(1, pace.cores)
+    pretrained = jobs["train_stage1"] * config.loop.steps * config.loop.batch_size
+    return [
+        StageCost(
+            "download", jobs["download_dataset"], 0.0, download_h, f"assumed {pace.download_mb_s:g} MB/s"
+        ),
+        StageCost(
+            "preprocess",
+            jobs["preprocess_batch"] + jobs["index_shards"] + jobs["split_dataset"],
+            0.0,
+            preprocess_h,
+            f"assumed {pace.samples_m_s:g} M samples/s a core, {pace.cores} cores",
+        ),
+        training(
+            "stage 1", "train_stage1", pretrained, f"{config.loop.steps} steps of {config.loop.batch_size}"
+        ),
+        training("features", "extract_features", passes, "one forward pass a window", FORWARD_SHARE),
+        training("stage 2", "train_stage2", heads, f"{config.stage2.finetune_steps} steps"),
+        training("few-shot", "score_fewshot", cells, f"{config.stage2.finetune_steps} steps at most"),
+        others(
+            "baselines, focal lead, robustness",
+            ["score_fewshot_baseline", "score_focal_lead", "score_robustness"],
+        ),
+        others("identifiability", ["score_identifiability"]),
+        others("miniature, tables, figures", ["write_miniature", "tables and figures"]),
+    ]
+
+
+def measured_step_ms(config: Config, root: Path = Path()) -> float | None:
+    """Stage-1 step time as this run's first finished pretraining measured it, None before."""
+    for path in sorted((root / f"results/{config.run}/checkpoints/stage1").glob("*/seed-*/training.json")):
+        measured = (_read(path) or {}).get("step_ms")
+        if measured:
+            return float(measured)
+    return None
+
+
+def calibration_path(config: Config, root: Path = Path()) -> Path:
+    """Where the pace of this machine is kept."""
+    return root / f"results/{config.run}/calibration.json"
+
+
+def training_settings(config: Config) -> str:
+    """Fingerprint of what a calibration holds for."""
+    sizes = {name: config.preprocess[name] for name in config.stage1.datasets}
+    shapes = {name: [s.window_s, s.rate_hz] for name, s in sizes.items()}
+    return fingerprint(config.model, config.stage1, config.loop, shapes)
+
+
+def calibrated_step_ms(config: Config, devices: int, root: Path = Path()) -> tuple[float, str] | None:
+    """Step time from this config's last calibration and where it was made; None without one."""
+    found = _read(calibration_path(config, root))
+    if found is None or found["settings_sha256"] != training_settings(config):
+        return None
+    step_ms = round(found["window_ms"] * config.loop.batch_size / devices, 1)
+    origin = f"{found['window_ms']:.1f} ms a window, calibrated on one {found['device']}"
+    return step_ms, origin + (f"; {devices} are taken to be {devices} times as fast" if devices > 1 else "")
+
+
+def render(result: Estimate) -> str:
+    """Tables for a terminal."""
+    rows = [["dataset", "download", "windows", "shards"]]
+    for cost in result.datasets:
+        about = "" if cost.measured else "~"
+        known = [_bytes(cost.download_bytes), f"{about}{cost.windows:,}", about + _bytes(cost.shard_bytes)]
+        rows.append([cost.name, *(known if cost.known else ["?", "?", "?"])])
+    totals = [
+        sum(getattr(c, key) for c in result.datasets) for key in ("download_bytes", "windows", "shard_bytes")
+    ]
+    rows.append(["total", _bytes(totals[0]), f"{totals[1]:,}", _bytes(totals[2])])
+    stages = [["stage", "jobs", "device-hours", "wall-clock", "how"]]
+    for stage in result.stages:
+        row = [
+            stage.name,
+            f"{stage.jobs:,}",
+            _number(stage.device_hours),
+            _duration(stage.wall_hours),
+            stage.how,
+        ]
+        stages.append(row)
+    device = _total(stage.device_hours for stage in result.stages)
+    wall = _total(stage.wall_hours for stage in result.stages)
+    jobs = sum(stage.jobs for stage in result.stages)
+    stages.append(["total", f"{jobs:,}", _number(device), _duration(wall), "stages one after the other"])
+    pace = result.pace
+    if pace.step_ms is None:
+        note = f"Step time unknown: `{CALIBRATE}` measures it on this machine, or give --step-ms."
+    else:
+        note = f"Step time {pace.step_ms:g} ms on {pace.devices} device(s): {pace.origin}."
+    return f"Run {result.run!r}\n\n{_table(rows)}\n\n{_table(stages)}\n\n{note}\n"
+
+
+def _count(cells: Iterable[tuple[Any, ...]], *experiments: str) -> int:
+    return sum(cell[0] in experiments for cell in cells)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _total(hours: Iterable[float | None]) -> float | None:
+    known = list(hours)
+    return None if None in known else sum(hour for hour in known if hour is not None)
+
+
+def _bytes(number: int) -> str:
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number / 1e3:.0f} kB"
+
+
+def _number(hours: float | None) -> str:
+    return "?" if hours is None else f"{hours:,.1f}"
+
+
+def _duration(hours: float | None) -> str:
+    if hours is None:
+        return "?"
+    if hours >= 48:
+        return f"{hours / 24:.1f} days"
+    return f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.0f} min"
+
+
+def _table(rows: list[list[str]]) -> str:
+    """Columns of a common width: the first and the last to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    last = len(widths) - 1
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i in (0, last) and (i == 0 or len(widths) > 4) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    rule = "-" * max(map(len, lines))
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])

@@ -1,0 +1,1 @@
+"""Metrics, intervals, regions: pure functions of numbers."""

@@ -1,0 +1,274 @@
+"""`cldtrans lags`: any recording in, known lags out, one clear line for everything that cannot work."""
+
+import dataclasses
+
+import mne
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import signal
+from toys.paths import MIRROR
+
+from cldtrans.cli import main
+from cldtrans.data.miniature.edf_writer import EdfSignal, write_edf
+from cldtrans.data.miniature.wfdb_writer import write_record
+from cldtrans.data.montages.electrodes import closing_a_loop, is_bipolar, on_head, scalp_pair
+from cldtrans.data.montages.montage import DOUBLE_BANANA
+from cldtrans.data.montages.reference import rereference, usual_reference
+from cldtrans.data.recording import from_array, from_raw, open_recording
+from cldtrans.errors import DataError
+from cldtrans.lag import fit_ldsem, simulate_ldsem
+from cldtrans.lag.recording import cut_window, fit_window, lags_of_recording
+from cldtrans.lag.recording.lags import SYSTEMATIC
+
+RATE = 180
+CHAINS = ["FP1-F7", "F7-T7", "FP2-F8", "F8-T8"]  # no loop
+
+
+@pytest.fixture(scope="module")
+def world():
+    """One minute at 90 Hz, four channels, one edge a channel, and the same at 180 Hz."""
+    sample = simulate_ldsem(
+        4,
+        60.0,
+        90.0,
+        window_s=60.0,
+        edges_per_node=1.0,
+        lag_range_s=(0.02, 0.08),
+        self_dynamics="ar2",
+        seed=1,
+    )
+    x = np.asarray(sample.x)[0]
+    return sample, signal.resample(x, 2 * x.shape[1], axis=1)
+
+
+@pytest.fixture(scope="module")
+def edf(world, tmp_path_factory):
+    """The world in steps of 0.03 microvolt, and a flat channel."""
+    path = tmp_path_factory.mktemp("recording") / "known.edf"
+    write_edf(
+        path, [edf_signal(*pair) for pair in zip([*CHAINS, "ECG"], [*world[1], 0 * world[1][0]], strict=True)]
+    )
+    return path
+
+
+def edf_signal(label, x):
+    return EdfSignal(label, 20 * x, RATE, physical=(-1000.0, 1000.0))
+
+
+def noise(n_channels=4, seconds=20.0, rate=RATE, seed=0):
+    return np.random.default_rng(seed).laplace(size=(n_channels, round(seconds * rate)))
+
+
+def test_known_lags_come_back_from_an_edf(world, edf, tmp_path, capsys):
+    sample, _ = world
+    assert main(["lags", str(edf), "--output", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "out" / "lags.csv")
+    truth = {
+        (CHAINS[j], CHAINS[i]): 1e3 * sample.tau[i, j]
+        for i, j in zip(*np.nonzero(sample.support), strict=True)
+    }
+    assert set(zip(table["source"], table["target"], strict=True)) == set(truth)
+    assert (table["reading"] == "lag").all()
+    for row in table.itertuples():
+        lag, shift = truth[row.source, row.target], 1e3 * SYSTEMATIC / 90
+        assert row.tau_low_ms - shift < lag < row.tau_high_ms + shift
+        assert f"{row.tau_ms:.2f}" in printed
+    assert "left out: ECG" in printed and "The fit takes about" in printed
+    for name in ("tau.png", "graph.png"):
+        assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_file_array_and_mne_recording_give_the_same(world, edf):
+    raw = mne.io.read_raw_edf(edf, verbose="ERROR")
+    options = {"start_s": 5.0, "stop_s": 35.0}
+    from_file = cut_window(edf, **options)
+    assert from_file.channels == CHAINS
+    from_mne = cut_window(raw, **options)
+    from_memory = cut_window(from_array(20 * world[1], RATE, CHAINS), **options)
+    for other in (from_mne, from_memory):
+        assert other.channels == CHAINS
+        scale = from_file.x.std() / other.x.std()
+        assert np.corrcoef(from_file.x.ravel(), other.x.ravel())[0, 1] > 0.9999
+        np.testing.assert_allclose(scale * other.x, from_file.x, atol=0.01 * from_file.x.std())
+
+
+def test_the_filter_sees_beyond_the_window(edf):
+    """A window is what filtering everything and cutting gives, up to its ends."""
+    everything, part = cut_window(edf), cut_window(edf, 20.0, 40.0)
+    first = round(20.0 * everything.rate_hz)
+    expected = everything.x[:, first : first + part.x.shape[1]]
+    np.testing.assert_allclose(part.x, expected, atol=2e-3 * expected.std())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--start", "50", "--stop", "70"], "the window 50 to 70 s is not inside the recording, 0 to 60 s"),
+        (["--start", "-1"], "the window -1 to 60 s is not inside"),
+        (["--start", "30", "--stop", "20"], "the window 30 to 20 s is not inside"),
+        (["--channels", "F7-TT7", "FP1-F7"], "no channel 'F7-TT7'; did you mean 'F7-T7'?"),
+        (["--channels", "FP1-F7"], "two channels or more are needed, found FP1-F7"),
+        (["--channels", "ECG", "FP1-F7", "--reference", "none"], "channels ECG are flat in this window"),
+        (["--stop", "0.1"], "too short for tau_max"),
+        (["--stop", "1"], "use more or longer windows"),
+        (["--band", "0.5", "95"], "needs a sampling rate above 190 Hz; the recording has 180 Hz"),
+        (["--band", "40", "0.5"], "expected 0 < low < high"),
+        (["--band", "8", "13"], "or gaussian innovations"),
+        (["--tau-max", "0"], "both must be positive"),
+        (["--alpha", "2"], "expected a probability"),
+        (["--reference", "average"], "the channels are bipolar"),
+        (["--reference", "laplacian"], "the channels are bipolar"),
+    ],
+)
+def test_what_cannot_work_is_one_line_with_the_file(edf, tmp_path, capsys, options, message):
+    assert main(["lags", str(edf), "--output", str(tmp_path / "out"), *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"cldtrans lags: {edf}: ") and error.count("\n") == 1
+    assert message in error
+    assert not (tmp_path / "out" / "lags.csv").exists()
+
+
+def test_files_that_are_no_recordings(tmp_path, capsys):
+    text = tmp_path / "notes.txt"
+    text.write_text("no recording")
+    for path, message in [(tmp_path / "absent.edf", "no such file"), (text, "mne cannot read it")]:
+        assert main(["lags", str(path), "--output", str(tmp_path / "out")]) == 2
+        error = capsys.readouterr().err
+        assert str(path) in error and message in error and error.count("\n") == 1
+
+
+def test_all_flat_or_with_gaps():
+    flat = from_array(np.zeros((3, 3600)), RATE, origin="flat.edf")
+    with pytest.raises(DataError, match=r"flat.edf: two channels or more are needed.*flat from 0 to 20 s"):
+        cut_window(flat)
+    x = noise()
+    x[1, 1000:1100] = np.nan
+    with pytest.raises(DataError, match="channels 1 have gaps between 0 and 20 s"):
+        cut_window(from_array(x, RATE))
+    assert cut_window(from_array(x, RATE), channels=["0", "2"]).channels == ["0", "2"]
+    assert np.isfinite(cut_window(from_array(x, RATE), start_s=8.0).x).all()
+
+
+def test_channels_without_anything_of_their_own():
+    x = noise(2)
+    copies = from_array(np.stack([x[0], 2 * x[0], -x[0]]), RATE, ["A", "B", "C"], "copies")
+    alone = "copies: no two independent channels: channel B is a linear combination of channels A"
+    with pytest.raises(DataError, match=alone):
+        lags_of_recording(copies, innovation="laplace")
+    assert closing_a_loop(DOUBLE_BANANA) == [7, 15]
+    assert closing_a_loop(["T7-P7", "P7-T7", "T8-P8", "T8-P8#2", "ECG", "ECG"]) == [1, 3]
+    window = cut_window(from_array(noise(18), RATE, DOUBLE_BANANA))
+    assert "P3-O1, P8-O2" in window.notes[0] and len(window.channels) == 16
+
+
+def test_wfdb_record_by_any_of_its_names(tmp_path):
+    digital = np.round(1000 * noise(3, rate=500)).astype(int).clip(-32000, 32000)
+    write_record(tmp_path / "ecg", digital, ["I", "V1", "V2"], 500, 1000.0)
+    for name in ("ecg", "ecg.hea", "ecg.dat"):
+        recording = open_recording(tmp_path / name)
+        assert recording.names == ["I", "V1", "V2"] and recording.rate_hz == 500
+        np.testing.assert_allclose(recording.read(5, 9), digital[:, 5:9] / 1000, atol=1e-6)
+    window = cut_window(tmp_path / "ecg")
+    assert window.reference == "none" and window.innovation == "gaussian"
+
+
+def test_mne_formats_and_bad_channels(tmp_path):
+    info = mne.create_info(["Fp1", "F7", "STI"], RATE, ["eeg", "eeg", "stim"])
+    raw = mne.io.RawArray(1e-5 * noise(3), info, verbose="ERROR")
+    raw.save(tmp_path / "test_raw.fif", verbose="ERROR")
+    assert open_recording(tmp_path / "test_raw.fif").names == ["Fp1", "F7"]
+    raw.info["bads"] = ["F7"]
+    recording = from_raw(raw)
+    assert recording.names == ["Fp1"] and "F7" in recording.notes[0]
+
+
+@pytest.mark.parametrize("rate", [160.0, 199.997, 256.0, 500.0, 1024.0])
+def test_band_fills_nine_tenths_of_the_spectrum(rate):
+    window = cut_window(from_array(noise(2, rate=rate), rate))
+    assert window.rate_hz == pytest.approx(80 / 0.9, rel=0.02)
+    assert window.x.shape[1] == pytest.approx(20 * window.rate_hz, abs=1)
+    power = (np.abs(np.fft.rfft(window.x)) ** 2).sum(0)
+    frequency = np.fft.rfftfreq(window.x.shape[1], 1 / window.rate_hz)
+    assert power[(frequency > 5) & (frequency < 30)].min() > 0
+    assert power[frequency > 42].mean() < 0.2 * power[(frequency > 5) & (frequency < 30)].mean()
+
+
+def test_references():
+    names = ["EEG Fp1-REF", "EEG F7-REF", "EEG T3-REF", "EEG T5-REF", "EEG O1-REF", "Cz", "Pz", "C4", "ECG"]
+    x = noise(9, 1.0).astype(np.float32)
+    pairs, formed = rereference(x, names, "bipolar")
+    assert formed == ["FP1-F7", "F7-T7", "T7-P7", "P7-O1", "CZ-PZ"]
+    np.testing.assert_allclose(pairs[1], x[1] - x[2], atol=1e-6)
+    average, electrodes = rereference(x, names, "average")
+    assert electrodes == ["FP1", "F7", "T7", "P7", "O1", "CZ", "PZ", "C4"]
+    np.testing.assert_allclose(average.sum(0), 0, atol=1e-5)
+    laplacian, _ = rereference(x, names, "laplacian")
+    shifted, _ = rereference(x + 100.0, names, "laplacian")  # what all electrodes share is not there
+    np.testing.assert_allclose(shifted, laplacian, atol=0.05 * laplacian.std())
+    assert rereference(x, names, "none")[1] == names
+    with pytest.raises(DataError, match="needs 8 electrodes or more, found 7"):
+        rereference(x[1:], names[1:], "laplacian")
+    with pytest.raises(DataError, match="needs scalp electrodes"):
+        rereference(x[:2], ["I", "V1"], "average")
+    with pytest.raises(DataError, match="double banana"):
+        rereference(x[:2], ["Fp1", "C4"], "bipolar")
+    assert usual_reference(names) == usual_reference(["FT9-FT10", "F3-F4"]) == "bipolar"
+    assert usual_reference(["C3", "C4", "Cz"]) == usual_reference(["I", "V1"]) == "none"
+    as_it_is, kept = rereference(x[:2], ["FT9-FT10", "F3-F4"], "bipolar")
+    assert kept == ["FT9-FT10", "F3-F4"] and (as_it_is == x[:2]).all()
+
+
+def test_places_on_the_head():
+    left, right, front, back, top = on_head(["T3", "T8", "Fpz", "Oz.", "Cz"])
+    assert left[0] < -0.7 and right[0] > 0.7 and front[1] > 0.7 and back[1] < -0.7
+    assert np.abs(top).max() < 0.2
+    np.testing.assert_allclose(on_head(["T3-T4"])[0], (left + right) / 2)
+    assert on_head(["Cz", "V1"]) is None
+    assert scalp_pair("T8-P8-1") == ("T8", "P8") and scalp_pair("ECG") is None
+    assert is_bipolar(CHAINS) and not is_bipolar(["C3-Cz", "C4-Cz"]) and not is_bipolar(["C3-A1", "C4-A2"])
+
+
+def test_implausible_weights_are_not_read_as_lags(world):
+    lags = fit_window(cut_window(from_array(world[1], RATE, CHAINS)))
+    inflated = dataclasses.replace(lags, fit=dataclasses.replace(lags.fit, weight=1e3 * lags.fit.weight))
+    assert (inflated.table()["reading"] == "implausible").all()
+    vague = dataclasses.replace(lags, fit=dataclasses.replace(lags.fit, tau_stderr=1e3 * lags.fit.tau_stderr))
+    assert (vague.table()["reading"] == "undetermined").all()
+
+
+def test_a_narrow_band_uses_its_frequencies_only(edf):
+    band = (8.0, 13.0)
+    window = cut_window(edf, 0.0, 30.0, CHAINS[:2], band_hz=band, innovation="gaussian")
+    assert window.rate_hz == pytest.approx(26 / 0.9, rel=0.02)
+    expected = fit_ldsem(window.x[None], window.rate_hz, 0.1, "gaussian", band_hz=band)
+    assert fit_window(window).fit.log_likelihood == expected.log_likelihood
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("lag", [0.37, 0.81, 3.62])
+@pytest.mark.parametrize(
+    ("file", "channels"),
+    [
+        ("chbmit/1.0.0/chb01/chb01_03.edf", ["C3-P3", "F3-C3"]),
+        ("eegmmidb/1.0.0/S001/S001R01.edf", ["C3-P3", "F3-C3"]),
+        ("ptb-xl/1.0.3/records500/00000/00001_hr", ["V2", "V3"]),
+        ("ptb-xl/1.0.3/records500/00000/00001_hr", ["V5", "V4"]),
+    ],
+)
+def test_real_recording_delayed_against_itself(file, channels, lag):
+    """Band-limited, resampled to its band, delayed by a known part of a sample, with noise at 20 dB."""
+    if not (MIRROR / file).with_suffix(".edf").exists() and not (MIRROR / f"{file}.hea").exists():
+        pytest.skip(f"{MIRROR / file} is not there: no local mirror of the recordings")
+    window = cut_window(MIRROR / file, channels=channels)
+    source = window.x[0] - window.x[0].mean(dtype=float)
+    even = np.concatenate([source, source[::-1]])  # no jump where the record wraps
+    phase = np.exp(-2j * np.pi * np.fft.rfftfreq(len(even)) * lag)
+    moved = np.fft.irfft(np.fft.rfft(even) * phase, len(even))[: len(source)]
+    moved += 0.1 * source.std() * np.random.default_rng(0).standard_normal(len(source))
+    both = dataclasses.replace(window, x=np.stack([source, moved]), channels=["source", "moved"])
+    fit = fit_window(both, 12 / window.rate_hz).fit
+    assert fit.support[1, 0]
+    assert fit.tau[1, 0] * window.rate_hz == pytest.approx(lag, abs=0.02)

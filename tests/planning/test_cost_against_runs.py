@@ -1,0 +1,140 @@
+"""Costs of a config against arithmetic by hand, and its job counts against the workflow's own plan."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from toys.paths import PROJECT
+
+from cldtrans.cli import main
+from cldtrans.config import load_any
+from cldtrans.planning.cost import (
+    CORPORA,
+    GIB,
+    Pace,
+    calibrated_step_ms,
+    dataset_cost,
+    estimate,
+    job_counts,
+    measured_step_ms,
+    render,
+)
+
+PAPER, DEMO, TINY = (PROJECT / f"config/{name}.yaml" for name in ("config", "demo", "tiny"))
+PACE = Pace(400.0, "as given", devices=8, cores=16, download_mb_s=100.0, samples_m_s=10.0, job_min=6.0)
+
+
+def test_stage1_hours_follow_from_the_step_time():
+    config = load_any([PAPER])
+    result = estimate(config, PACE)
+    stage = {cost.name: cost for cost in result.stages}["stage 1"]
+    assert stage.jobs == job_counts(config)["train_stage1"]
+    assert stage.wall_hours == pytest.approx(stage.jobs * config.loop.steps * 0.4 / 3600)
+    assert stage.device_hours == pytest.approx(8 * stage.wall_hours)
+
+
+def test_without_a_step_time_training_is_unknown_not_free():
+    pace = Pace(None, "", 8, 16, 100.0, 10.0, 6.0)
+    result = estimate(load_any([PAPER]), pace)
+    stages = {cost.name: cost for cost in result.stages}
+    assert stages["stage 1"].device_hours is None and stages["few-shot"].wall_hours is None
+    assert stages["download"].wall_hours == pytest.approx(179.6e9 / 1e8 / 3600, rel=0.01)
+    text = render(result)
+    assert "Step time unknown" in text and re.search(r"total .* \? +\? ", text)
+
+
+def test_windows_and_bytes_of_the_paper():
+    config = load_any([PAPER])
+    mimic = dataset_cost(config, "mimic_ecg", Path("/nonexistent"))
+    assert mimic.windows == pytest.approx(800_035, rel=1e-4) and not mimic.measured
+    assert mimic.shard_bytes == mimic.windows * 12 * 5000 * 2
+    assert mimic.download_bytes == pytest.approx(90.4 * GIB)
+
+
+@pytest.mark.parametrize(
+    "name, channels, rate_hz, hours",
+    [
+        ("chbmit", 23, 256, 983),
+        ("eegmmidb", 64, 160, 48.7),
+        ("ptbxl", 12, 500, 60.6),
+        ("mimic_ecg", 12, 500, 2222),
+    ],
+)
+def test_published_sizes_agree_with_arithmetic(name, channels, rate_hz, hours):
+    assert CORPORA[name].size_gib == pytest.approx(channels * rate_hz * hours * 3600 * 2 / GIB, rel=0.1)
+
+
+def test_selection_and_own_numbers_replace_the_published_ones(tmp_path):
+    config = load_any([PAPER])
+    few = config.preprocess["mimic_ecg"].model_copy(update={"records": 200_000})
+    fallback = config.model_copy(update={"preprocess": {**config.preprocess, "mimic_ecg": few}})
+    assert dataset_cost(fallback, "mimic_ecg", tmp_path).windows == pytest.approx(200_000, rel=1e-3)
+    for path, content in {
+        "data/paper/download/ptbxl.json": {"bytes": 12345},
+        "data/paper/shards/ptbxl/meta.json": {"n_windows": 400},
+        "results/paper/checkpoints/stage1/cldtrans/seed-42/training.json": {"step_ms": 321.5},
+    }.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(json.dumps(content))
+    cost = dataset_cost(config, "ptbxl", tmp_path)
+    assert (cost.download_bytes, cost.windows, cost.shard_bytes) == (12345, 400, 400 * 12 * 5000 * 2)
+    assert cost.measured and measured_step_ms(config, tmp_path) == 321.5
+    assert measured_step_ms(config, tmp_path / "elsewhere") is None
+
+
+def test_command_prints_a_table_and_writes_json_without_torch(tmp_path):
+    script = (
+        "import sys; from cldtrans.cli import main; code = main(sys.argv[1:]); "
+        "assert 'torch' not in sys.modules and 'scipy' not in sys.modules; raise SystemExit(code)"
+    )
+    arguments = ["estimate", "--config", str(DEMO), "--step-ms", "100", "--json", str(tmp_path / "cost.json")]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True
+    )
+    assert "stage 1" in done.stdout and "Step time 100 ms" in done.stdout
+    written = json.loads((tmp_path / "cost.json").read_text())
+    assert written["run"] == "demo" and len(written["stages"]) == 9
+
+
+def test_calibration_is_kept_and_used_while_its_settings_hold(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = ["estimate", "--config", str(TINY)]
+    assert main(command) == 0 and "--calibrate` measures it" in capsys.readouterr().out
+    assert main([*command, "--calibrate"]) == 0
+    assert "calibrated on one" in capsys.readouterr().out
+    config = load_any([TINY])
+    record = json.loads((tmp_path / "results/tiny/calibration.json").read_text())
+    assert set(record["corpora"]) == {"eegmmidb", "mimic_ecg", "worlds-eeg", "worlds-ecg"}
+    paces = [record["corpora"][name] for name in sorted(record["corpora"])]
+    assert record["window_ms"] == pytest.approx(
+        sum(w * p for w, p in zip((3, 3, 1, 1), paces, strict=True)) / 8
+    )
+    step_ms, origin = calibrated_step_ms(config, devices=2)
+    assert step_ms == pytest.approx(record["window_ms"] * config.loop.batch_size / 2, abs=0.1)
+    assert "2 are taken to be 2 times as fast" in origin
+    assert main(command) == 0 and "calibrated on one" in capsys.readouterr().out
+    wider = config.model_copy(update={"model": config.model.model_copy(update={"width": 16})})
+    assert calibrated_step_ms(wider, devices=1) is None
+
+
+def test_a_missing_config_is_one_clear_line(capsys):
+    assert main(["estimate", "--config", "nowhere.yaml"]) == 2
+    assert capsys.readouterr().err == "cldtrans estimate: nowhere.yaml: No such file or directory\n"
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize("path", [TINY, DEMO], ids=["tiny", "demo"])
+def test_job_counts_are_those_of_the_workflow(path):
+    command = [sys.executable, "-m", "snakemake", "-n", "--forceall", "--nolock", "--configfile", str(path)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    planned = {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE)}
+    expected = {rule: n for rule, n in job_counts(load_any([path])).items() if n}
+    reports = expected.pop("tables and figures")
+    assert {rule: n for rule, n in planned.items() if rule in expected} == expected
+    rest = {rule: n for rule, n in planned.items() if rule not in {*expected, "all", "total"}}
+    assert sum(rest.values()) == reports, rest

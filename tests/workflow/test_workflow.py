@@ -1,0 +1,217 @@
+"""The workflow as a whole, in a copy of the project: the plan, reruns, and a run that is killed."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from toys.paths import PROJECT
+
+PARTS = ("Snakefile", "rules", "workflow", "cldtrans", "config", "profiles", "envs", "constraints.txt")
+FIRST = "results/tiny/fewshot/ptbxl/cldtrans/budget-1.0/seed-42.json"
+
+
+def copy_project(folder: Path) -> Path:
+    for part in PARTS:
+        source = PROJECT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, folder / part)
+    return folder
+
+
+def environment() -> dict[str, str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("CLDTRANS_")}
+    return clean | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def snakemake(folder: Path, *options: str, config: str | None = "config/tiny.yaml") -> str:
+    """Run Snakemake in a copy; all that it printed."""
+    chosen = ["--configfile", config] if config else []
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *options, *chosen],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output[-6000:]
+    return output
+
+
+def launcher(folder: Path, **options) -> subprocess.Popen:
+    command = [sys.executable, "workflow/launch.py", "config/tiny.yaml", "--cores", "2", "--no-report"]
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+
+
+def finish(process: subprocess.Popen) -> str:
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output[-6000:]
+    return output
+
+
+def job_counts(output: str) -> dict[str, int]:
+    """Rule -> number of jobs, from Snakemake's table."""
+    table = output.split("Job stats:", 1)[1]
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
+
+def tables(folder: Path) -> dict[str, str]:
+    """Every table but the one of wall-clock and memory."""
+    found = sorted((folder / "results/tiny/tables").glob("*.csv"))
+    return {path.name: path.read_text() for path in found if path.stem != "cost"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which the tiny config has run."""
+    folder = copy_project(tmp_path_factory.mktemp("finished"))
+    started = time.monotonic()
+    finish(launcher(folder))
+    print(f"tiny DAG: {time.monotonic() - started:.0f} s")
+    return folder
+
+
+@pytest.mark.workflow
+def test_the_papers_plan_is_complete_before_anything_is_downloaded(tmp_path: Path) -> None:
+    folder = copy_project(tmp_path)
+    plan = job_counts(snakemake(folder, "-n", "--quiet=rules", config=None))
+    assert plan["total"] <= 8000
+    assert plan["preprocess_batch"] >= 200
+    records = folder / "data/raw/mimic-iv-ecg/1.0/record_list.csv"
+    records.parent.mkdir(parents=True)
+    with records.open("w") as file:
+        file.write("subject_id,study_id,file_name,ecg_time,path\n")
+        file.writelines(
+            f"{10000000 + i // 5},{40000000 + i},{40000000 + i},2180-07-23 08:44:00,"
+            f"files/p1000/p{10000000 + i // 5}/s{40000000 + i}/{40000000 + i}\n"
+            for i in range(800_000)
+        )
+    assert job_counts(snakemake(folder, "-n", "--quiet=rules", config=None)) == plan
+
+
+@pytest.mark.workflow
+def test_the_cost_of_a_real_run_is_printed_before_its_first_job(tmp_path: Path) -> None:
+    folder = copy_project(tmp_path)
+    goal, cores = "data/tiny/mirror/MINIATURE.json", "--cores=1"
+    assert "device-hours" not in snakemake(folder, cores, goal), "a miniature takes minutes"
+    (folder / "real.yaml").write_text("source: {miniature: null}\n")
+    goal = "data/tiny/download/ptbxl.json"
+    output = snakemake(folder, cores, goal, "--configfile", "config/tiny.yaml", "real.yaml", config=None)
+    assert output.index("device-hours") < output.index("Step time unknown") < output.index("rule download_")
+
+
+@pytest.mark.workflow
+@pytest.mark.slow
+def test_a_finished_run_has_nothing_to_do(finished: Path) -> None:
+    assert "Nothing to be done" in snakemake(finished, "-n", FIRST)
+    assert "Nothing to be done" in snakemake(finished, "-n", "all")
+
+
+@pytest.mark.workflow
+@pytest.mark.slow
+def test_one_cell_reruns_alone_and_gives_the_same_numbers(finished: Path) -> None:
+    path = finished / FIRST
+    before, tables_before = json.loads(path.read_text()), tables(finished)
+    path.unlink()
+    assert job_counts(snakemake(finished, "-n", "--quiet=rules", FIRST)) == {
+        "score_fewshot": 1,
+        "total": 1,
+    }
+    snakemake(finished, "--cores", "2", FIRST)
+    after = json.loads(path.read_text())
+    assert after["metrics"] == before["metrics"]
+    assert after["ci95"] == before["ci95"]
+    snakemake(finished, "--cores", "2", "all")
+    assert tables(finished) == tables_before
+
+
+@pytest.mark.workflow
+@pytest.mark.slow
+def test_a_changed_setting_reruns_what_depends_on_it_alone(finished: Path) -> None:
+    assert "Nothing to be done" in snakemake(finished, "-n", "all", "--config", "source={endpoint: here}")
+    output = snakemake(finished, "-n", "--quiet=rules", "all", "--config", "planted={trials: 5}")
+    counts = job_counts(output)
+    assert counts["score_focal_lead"] >= 1
+    assert not {"train_stage1", "preprocess_batch", "score_fewshot"} & set(counts)
+
+
+@pytest.mark.workflow
+@pytest.mark.slow
+def test_a_killed_run_ends_with_the_same_tables(finished: Path, tmp_path: Path) -> None:
+    folder = copy_project(tmp_path)
+    patience = random.Random(0).uniform(15, 30)
+    process = launcher(folder, start_new_session=True)
+    time.sleep(patience)
+    victims = [p for p in psutil.Process(process.pid).children() if "snakemake" in " ".join(p.cmdline())]
+    for victim in [psutil.Process(process.pid), *victims]:  # its jobs live on, the lock stays
+        os.kill(victim.pid, signal.SIGKILL)
+    process.wait()
+    orphans = [p for p in psutil.process_iter() if _belongs(p, folder)]
+    output = finish(launcher(folder))
+    if orphans:
+        assert "left by a run that was killed" in output
+        assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in orphans)
+    assert tables(folder) == tables(finished)
+
+
+def _belongs(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return process.environ().get("CLDTRANS_RUN") == f"{folder}:tiny"
+    except (psutil.Error, OSError):
+        return False
+
+
+@pytest.mark.workflow
+@pytest.mark.slow
+def test_a_second_launch_beside_a_live_one_is_refused(finished: Path) -> None:
+    (finished / FIRST).unlink(missing_ok=True)
+    first = launcher(finished)
+    time.sleep(2)
+    second = launcher(finished)
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode != 0
+    assert "already under way" in output
+    finish(first)
+
+
+@pytest.mark.workflow
+def test_a_misspelt_key_stops_the_workflow_with_what_was_meant(tmp_path: Path) -> None:
+    overlay = tmp_path / "odd.yaml"
+    overlay.write_text("run: odd\nmodel: {codebok_size: 64}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--configfile", str(overlay)],
+        cwd=PROJECT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode != 0
+    assert "unknown key 'model.codebok_size'; did you mean 'codebook_size'?" in done.stdout + done.stderr
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize("profile", ["slurm", "slurm-mi300x"])
+def test_the_slurm_profiles_plan_the_paper(profile: str) -> None:
+    output = snakemake(PROJECT, "-n", "--quiet=rules", "--profile", f"profiles/{profile}", "all", config=None)
+    assert job_counts(output)["train_stage1"] >= 5
