@@ -1,16 +1,17 @@
 # The experiment, from PhysioNet's bytes to the paper: a table of contents.
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.27")
 
 
 configfile: "config/config.yaml"
-configfile: "config/datasets/chbmit.yaml"
-configfile: "config/datasets/eegmmidb.yaml"
-configfile: "config/datasets/mimic_ecg.yaml"
-configfile: "config/datasets/ptbxl.yaml"
-configfile: "config/datasets/siena.yaml"
-configfile: "config/datasets/sleepedf.yaml"
+
+
+for settings_of_dataset in sorted(Path(workflow.basedir, "config", "datasets").glob("*.yaml")):
+
+    configfile: str(settings_of_dataset)
 
 
 include: "rules/common.smk"
@@ -54,11 +55,11 @@ rule all:
     """Everything that the config plans."""
     default_target: True
     input:
-        stage2_checkpoints(),
-        results_of(),
-        tables(),
-        figure_files(),
-        paper_files(),
+        PLAN.checkpoints(2),
+        PLAN.results(),
+        PLAN.tables(),
+        PLAN.figures(),
+        PLAN.paper(),
 
 
 include: "rules/download.smk"

@@ -366,11 +366,36 @@ def variant(config: Config, name: str) -> tuple[ModelConfig, Stage1Config]:
     if name not in config.variants:
         raise ConfigError(f"unknown variant {name!r}{suggestion(name, config.variants)}")
     overlay = config.variants[name]
-    settings = config.model_dump(mode="json")
-    settings["model"] = deep_merge(settings["model"], overlay.model)
-    settings["stage1"] = deep_merge(settings["stage1"], overlay.stage1)
-    changed = parse(settings, origin=f"variant {name}")
-    return changed.model, changed.stage1
+    model = deep_merge(config.model.model_dump(mode="json"), overlay.model)
+    stage1 = deep_merge(config.stage1.model_dump(mode="json"), overlay.stage1)
+    try:
+        changed = ModelConfig.model_validate(model), Stage1Config.model_validate(stage1)
+    except ValidationError as error:
+        what = {"ModelConfig": "model", "Stage1Config": "stage1"}[error.title]
+        problems = "; ".join(_explain(item | {"loc": (what, *item["loc"])}) for item in error.errors())
+        raise ConfigError(f"variant {name}: {problems}") from None
+    for dataset in changed[1].datasets:
+        if dataset not in config.datasets:
+            hint = suggestion(dataset, config.datasets)
+            raise ConfigError(f"variant {name}: stage1.datasets: unknown name {dataset!r}{hint}")
+    return changed
+
+
+def content_settings(config: Config, dataset: str) -> dict[str, Any]:
+    """Settings that shape a dataset's shards: all but the number of jobs, which leaves no trace in them."""
+    return config.preprocess[dataset].model_dump(mode="json", exclude={"batches"})
+
+
+def pretraining_settings(config: Config, name: str) -> dict[str, Any]:
+    """Settings that shape a variant's pretrained model, the shards that it sees included."""
+    model, stage1 = variant(config, name)
+    return {
+        "model": model.model_dump(mode="json"),
+        "stage1": stage1.model_dump(mode="json"),
+        "loop": config.loop.model_dump(mode="json"),
+        "fft": config.fft,
+        "preprocess": {dataset: content_settings(config, dataset) for dataset in stage1.datasets},
+    }
 
 
 def fingerprint(*parts: Any) -> str:

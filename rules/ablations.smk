@@ -1,4 +1,4 @@
 rule ablations:
     """Scores of the model with one of its parts taken out: overlays in the config, through the same rules."""
     input:
-        results_of("ablations"),
+        PLAN.results("ablations"),

@@ -4,8 +4,6 @@ rule score_fewshot_baseline:
         config=CONFIG,
         index="data/{run}/shards/{dataset}/index.parquet",
         split="data/{run}/splits/{dataset}/seed-{seed}.csv",
-        source=source("evaluation/fewshot.py", "scoring/metrics.py", "scoring/intervals.py"),
-        method=method_source,
     output:
         "results/{run}/fewshot/{dataset}/{method}/budget-{budget}/seed-{seed}.json",
     log:
@@ -20,7 +18,8 @@ rule score_fewshot_baseline:
         mem_mb=attempt_scaled(8000),
         runtime=attempt_scaled(480),
     params:
-        settings=method_settings,
+        code=code("fewshot", "fewshot"),
+        settings=cell_settings("fewshot"),
     shell:
         "python -m cldtrans fewshot --config {input.config} --dataset {wildcards.dataset}"
         " --method {wildcards.method} --budget {wildcards.budget} --seed {wildcards.seed}"
@@ -31,4 +30,4 @@ rule score_fewshot_baseline:
 rule baselines:
     """Scores of every method that is not ours."""
     input:
-        results_of("baselines"),
+        PLAN.results("baselines"),

@@ -1,9 +1,8 @@
-# Settings, and the functions that name files; no rules.
+# Settings, the plan, and the functions of wildcards that rules share; no rules.
 import os
 import re
 import subprocess
 import sys
-from itertools import product
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -11,7 +10,10 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from cldtrans import config as settings_module
+from cldtrans.data import get_dataset
 from cldtrans.errors import ConfigError
+from cldtrans.methods.cells import Cell
+from cldtrans.planning.plan import SCORE_FIGURES, TABLES, Plan
 
 # Jobs run the interpreter that runs Snakemake, also when it was started as .venv/bin/snakemake; an activated
 # conda environment comes before it on the path.
@@ -23,6 +25,7 @@ except ConfigError as error:
     raise WorkflowError(str(error))
 
 RUN = SETTINGS.run
+PLAN = Plan(SETTINGS, Path(workflow.basedir, "workflow", "scripts"))
 # The resolved settings, which every job reads. Written here and not by a rule: a job depends on its own settings
 # alone, through its params, and Snakemake passes over missing outputs behind an input that is both ancient and new.
 CONFIG = ancient(settings_module.write_resolved(SETTINGS, f"results/{RUN}/config.json"))
@@ -39,39 +42,49 @@ def one_of(names):
     return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
-def source(*modules):
-    """Library files as inputs, so that an edit reruns what depends on it (and nothing else)."""
-    return [f"{workflow.basedir}/cldtrans/{module}" for module in modules]
+def method_of(wildcards):
+    """The method or variant of a job, None where it has none."""
+    return wildcards.get("method", wildcards.get("variant"))
 
 
-def section(*names):
-    """Settings of some sections as a rerun trigger: a job runs again when one of its own settings changes."""
-    return settings_module.fingerprint(*(getattr(SETTINGS, name) for name in names))
+def code(command, experiment=None):
+    """Hash of the code that `cldtrans <command>` executes, as a parameter: a job runs again when it changes."""
+
+    def digest(wildcards):
+        dataset, asked = wildcards.get("dataset"), wildcards.get("experiment", experiment)
+        return PLAN.code_sha256(command, dataset, method_of(wildcards), asked)
+
+    return digest
+
+
+def script_code(name):
+    """Hash of the code that a script executes."""
+
+    def digest(wildcards):
+        return PLAN.script_sha256(name.format(figure=wildcards.get("figure")))
+
+    return digest
+
+
+def cell_settings(experiment=None):
+    """Hash of the settings that a cell reads."""
+
+    def digest(wildcards):
+        asked, budget = wildcards.get("experiment", experiment), wildcards.get("budget", "0")
+        cell = Cell(asked, wildcards.dataset, method_of(wildcards), budget, int(wildcards.seed))
+        return PLAN.cell_sha256(cell)
+
+    return digest
 
 
 def dataset_settings(wildcards):
-    """Fingerprint of a dataset's settings less the number of jobs, which leaves no trace in the content."""
-    settings = SETTINGS.preprocess[wildcards.dataset].model_dump(mode="json", exclude={"batches"})
-    return settings_module.fingerprint(settings)
+    """Hash of the settings that shape a dataset's shards."""
+    return PLAN.content_sha256(wildcards.dataset)
 
 
 def variant_settings(wildcards):
-    """Fingerprint of what a variant's pretraining depends on."""
-    return settings_module.fingerprint(*settings_module.variant(SETTINGS, wildcards.variant), SETTINGS.loop)
-
-
-def method_settings(wildcards):
-    """Fingerprint of a method's settings; a variant's lie in its checkpoint."""
-    method = SETTINGS.methods.get(wildcards.method)
-    return settings_module.fingerprint(method) if method else None
-
-
-def world_settings(wildcards):
-    """Fingerprint of a simulated world and of the method that meets it."""
-    worlds = SETTINGS.identifiability
-    return settings_module.fingerprint(
-        worlds.worlds[wildcards.dataset], worlds.tau_max_s, SETTINGS.methods[wildcards.method]
-    )
+    """Hash of the settings that shape a pretrained model."""
+    return PLAN.pretraining_sha256(wildcards.variant)
 
 
 def print_estimate():
@@ -88,105 +101,35 @@ def miniature(wildcards):
 
 def batch_files(wildcards):
     """One file a preprocessing job."""
-    return [
-        f"data/{wildcards.run}/shards/{wildcards.dataset}/parts/batch-{batch}.json"
-        for batch in range(SETTINGS.preprocess[wildcards.dataset].batches)
-    ]
+    return PLAN.batches(wildcards.dataset)
 
 
 def stage1_indices(wildcards):
     """Shard indices of the corpora that a variant is pretrained on."""
     _, stage1 = settings_module.variant(SETTINGS, wildcards.variant)
-    return [f"data/{wildcards.run}/shards/{dataset}/index.parquet" for dataset in stage1.datasets]
+    return [PLAN.shards(dataset) for dataset in stage1.datasets]
 
 
 def checkpoint_file(wildcards):
     """The pretrained model of a method that is a variant of ours; nothing for a baseline."""
     if wildcards.method not in SETTINGS.variants:
         return []
-    return f"results/{wildcards.run}/checkpoints/stage1/{wildcards.method}/seed-{wildcards.seed}/model.safetensors"
+    return PLAN.checkpoint(1, wildcards.method, wildcards.seed)
+
+
+def checkpoint_option(wildcards):
+    """The command-line option that names a variant's pretrained model; nothing for a baseline."""
+    files = checkpoint_file(wildcards)
+    return f"--checkpoint {Path(files).parent}" if files else ""
 
 
 def annotation_file(wildcards):
-    """The table of clinicians' focal leads, where the user supplies one."""
+    """The table of clinicians' focal leads, where the user supplies one and the dataset has no better truth."""
     path = SETTINGS.zeroshot.annotations
-    return path if path and wildcards.dataset == "chbmit" and not _inside_mirror(path) else []
-
-
-def _inside_mirror(path):
-    return bool(SETTINGS.source.miniature) and Path(path).is_relative_to(SETTINGS.source.url)
-
-
-def results_of(target=None):
-    """Result files that the plan asks for, of one target or of all."""
-    return sorted(
-        {
-            f"results/{RUN}/{block.experiment}/{dataset}/{method}/budget-{budget}/seed-{seed}.json"
-            for block in SETTINGS.experiments
-            if target in (None, block.target)
-            for dataset, method, budget, seed in product(
-                block.datasets, block.methods, block.budgets, block.seeds
-            )
-        }
-    )
-
-
-def stage1_checkpoints():
-    """Pretrained models that the plan needs."""
-    wanted = {
-        (method, seed)
-        for block in SETTINGS.experiments
-        for method, seed in product(block.methods, block.seeds)
-        if method in SETTINGS.variants
-    } | set(product(SETTINGS.stage2.variants, SETTINGS.stage2.seeds))
-    return sorted(
-        f"results/{RUN}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors"
-        for variant, seed in wanted
-    )
-
-
-def stage2_checkpoints():
-    """Models with task heads."""
-    return [
-        f"results/{RUN}/checkpoints/stage2/{variant}/seed-{seed}/model.safetensors"
-        for variant, seed in product(SETTINGS.stage2.variants, SETTINGS.stage2.seeds)
-    ]
-
-
-def indices():
-    """Shard indices of every dataset."""
-    return [f"data/{RUN}/shards/{dataset}/index.parquet" for dataset in SETTINGS.datasets]
-
-
-TABLES = (
-    "summary",
-    "fewshot",
-    "planted",
-    "zeroshot",
-    "identifiability",
-    "robustness",
-    "comparisons",
-    "datasets",
-    "cost",
-)
-FIGURES = ("fewshot", "planted", "identifiability", "robustness", "training", "lags", "motifs")
-
-
-def tables():
-    """Every table in every format."""
-    return [
-        f"results/{RUN}/tables/{name}.{ext}" for name, ext in product(TABLES, ("csv", "html", "md", "tex"))
-    ]
-
-
-def figure_files():
-    """Every figure in both formats."""
-    return [f"results/{RUN}/figures/{name}.{ext}" for name, ext in product(FIGURES, ("pdf", "png"))]
-
-
-def paper_files():
-    """The draft."""
-    return [f"results/{RUN}/paper/paper.{ext}" for ext in ("md", "tex")]
+    if not path or get_dataset(wildcards.dataset).focal_truth != "annotation":
+        return []
+    inside_mirror = SETTINGS.source.miniature and Path(path).is_relative_to(SETTINGS.source.url)
+    return [] if inside_mirror else path
 
 
 def attempt_scaled(amount):
@@ -196,17 +139,3 @@ def attempt_scaled(amount):
         return amount * 2 ** (attempt - 1)
 
     return scaled
-
-
-def checkpoint_option(wildcards):
-    """The command-line option that names a variant's pretrained model; nothing for a baseline."""
-    files = checkpoint_file(wildcards)
-    return f"--checkpoint {Path(files).parent}" if files else ""
-
-
-def method_source(wildcards):
-    """The module of ours that holds a baseline; a user's own module is not tracked."""
-    method = SETTINGS.methods[wildcards.method]
-    package = (method.classifier or method.readout or method.estimator).split(":")[0]
-    path = Path(workflow.basedir, *package.split(".")).with_suffix(".py")
-    return str(path) if path.is_file() else []

@@ -1,7 +1,5 @@
 rule write_miniature:
     """The embedded miniature of the PhysioNet bucket, with known truth."""
-    input:
-        source=source("commands/miniature.py"),
     output:
         "data/{run}/mirror/MINIATURE.json",
     log:
@@ -12,6 +10,7 @@ rule write_miniature:
         mem_mb=2000,
         runtime=20,
     params:
+        code=code("miniature"),
         scale=SETTINGS.source.miniature,
     shell:
         "python -m cldtrans miniature data/{wildcards.run}/mirror --scale {params.scale} > {log} 2>&1"
@@ -33,6 +32,7 @@ rule download_dataset:
         runtime=2880,
         transfer=1,
     params:
+        code=code("download"),
         settings=dataset_settings,
     shell:
         "python -m cldtrans download --config {input.config} --dataset {wildcards.dataset}"
@@ -42,4 +42,4 @@ rule download_dataset:
 rule download:
     """All raw recordings, verified."""
     input:
-        [f"data/{RUN}/download/{dataset}.json" for dataset in SETTINGS.datasets],
+        PLAN.stamps(),

@@ -1,14 +1,13 @@
 rule make_tables:
     """Every result file as tidy tables: mean over seeds with 95 % interval, chance, n, reasons."""
     input:
-        results=results_of(),
-        metas=[f"data/{RUN}/shards/{dataset}/meta.json" for dataset in SETTINGS.datasets],
-        quarantines=[f"data/{RUN}/shards/{dataset}/quarantine.csv" for dataset in SETTINGS.datasets],
-        stamps=[f"data/{RUN}/download/{dataset}.json" for dataset in SETTINGS.datasets],
-        histories=[str(Path(file).with_name("training.json")) for file in stage1_checkpoints()],
-        source=source("scoring/summary.py"),
+        results=PLAN.results(),
+        metas=PLAN.every_shards("meta.json"),
+        quarantines=PLAN.every_shards("quarantine.csv"),
+        stamps=PLAN.stamps(),
+        histories=PLAN.histories(),
     output:
-        csv=[f"results/{RUN}/tables/{name}.csv" for name in TABLES],
+        csv=PLAN.tables("csv"),
         html=[
             report(
                 f"results/{RUN}/tables/{name}.html",
@@ -18,7 +17,7 @@ rule make_tables:
             )
             for name in TABLES
         ],
-        text=[f"results/{RUN}/tables/{name}.{ext}" for name in TABLES for ext in ("md", "tex")],
+        text=PLAN.tables("md", "tex"),
     log:
         f"logs/{RUN}/make_tables.log",
     conda:
@@ -26,6 +25,9 @@ rule make_tables:
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        code=script_code("make_tables.py"),
+        titles=PLAN.titles(),
     script:
         "../workflow/scripts/make_tables.py"
 
@@ -45,12 +47,15 @@ rule plot_scores:
     log:
         "logs/{run}/plot_scores/{figure}.log",
     wildcard_constraints:
-        figure="fewshot|planted|identifiability|robustness",
+        figure=one_of(SCORE_FIGURES),
     conda:
         CONDA
     resources:
         mem_mb=2000,
         runtime=20,
+    params:
+        code=script_code("plot_{figure}.py"),
+        titles=PLAN.titles(),
     script:
         "../workflow/scripts/plot_{wildcards.figure}.py"
 
@@ -58,7 +63,7 @@ rule plot_scores:
 rule plot_training:
     """Loss terms, codebook perplexity and validation of every pretraining."""
     input:
-        histories=[str(Path(file).with_name("training.json")) for file in stage1_checkpoints()],
+        histories=PLAN.histories(),
     output:
         png=report(
             "results/{run}/figures/training.png",
@@ -74,6 +79,8 @@ rule plot_training:
     resources:
         mem_mb=2000,
         runtime=20,
+    params:
+        code=script_code("plot_training.py"),
     script:
         "../workflow/scripts/plot_training.py"
 
@@ -81,8 +88,8 @@ rule plot_training:
 rule plot_lags:
     """Lags, edges and motifs that the pretrained model reads in one window of each corpus."""
     input:
-        weights=stage1_checkpoints()[:1],
-        indices=indices(),
+        weights=PLAN.checkpoints(1)[:1],
+        indices=PLAN.every_shards(),
     output:
         png=report(
             "results/{run}/figures/lags.png",
@@ -98,6 +105,9 @@ rule plot_lags:
     resources:
         mem_mb=4000,
         runtime=20,
+    params:
+        code=script_code("plot_lags.py"),
+        titles=PLAN.titles(),
     script:
         "../workflow/scripts/plot_lags.py"
 
@@ -105,9 +115,8 @@ rule plot_lags:
 rule plot_motifs:
     """Use of the codebook, and the real waveforms that its common motifs stand for."""
     input:
-        weights=stage1_checkpoints()[:1],
-        indices=indices(),
-        source=source("evaluation/motif_atlas.py"),
+        weights=PLAN.checkpoints(1)[:1],
+        indices=PLAN.every_shards(),
     output:
         png=report(
             "results/{run}/figures/motifs.png",
@@ -123,6 +132,9 @@ rule plot_motifs:
     resources:
         mem_mb=4000,
         runtime=20,
+    params:
+        code=script_code("plot_motifs.py"),
+        titles=PLAN.titles(),
     script:
         "../workflow/scripts/plot_motifs.py"
 
@@ -130,4 +142,4 @@ rule plot_motifs:
 rule figures:
     """Every figure."""
     input:
-        figure_files(),
+        PLAN.figures(),

@@ -3,13 +3,12 @@ rule train_stage2:
     input:
         config=CONFIG,
         weights="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors",
-        indices=[f"data/{RUN}/shards/{dataset}/index.parquet" for dataset in SETTINGS.stage2.datasets],
+        indices=[PLAN.shards(dataset) for dataset in SETTINGS.stage2.datasets],
         features=[
             f"results/{RUN}/features/{dataset}/{{variant}}/seed-{{seed}}.npz"
             for dataset in SETTINGS.stage2.datasets
         ],
         splits=[f"data/{RUN}/splits/{dataset}/seed-{{seed}}.csv" for dataset in SETTINGS.stage2.datasets],
-        source=source("training/stage2.py", "models/heads.py"),
     output:
         weights="results/{run}/checkpoints/stage2/{variant}/seed-{seed}/model.safetensors",
         model="results/{run}/checkpoints/stage2/{variant}/seed-{seed}/config.json",
@@ -24,7 +23,8 @@ rule train_stage2:
         mem_mb=attempt_scaled(16000),
         runtime=attempt_scaled(480),
     params:
-        settings=section("stage2"),
+        code=code("train-stage2"),
+        settings=settings_module.fingerprint(SETTINGS.stage2.datasets),
     shell:
         "python -m cldtrans train-stage2 --config {input.config} --variant {wildcards.variant}"
         " --seed {wildcards.seed} --shards data/{wildcards.run}/shards --splits data/{wildcards.run}/splits"
@@ -40,7 +40,6 @@ rule extract_features:
         config=CONFIG,
         weights="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors",
         index="data/{run}/shards/{dataset}/index.parquet",
-        source=source("methods/features.py"),
     output:
         "results/{run}/features/{dataset}/{variant}/seed-{seed}.npz",
     log:
@@ -52,6 +51,8 @@ rule extract_features:
         gpu=0,
         mem_mb=attempt_scaled(8000),
         runtime=attempt_scaled(240),
+    params:
+        code=code("features"),
     shell:
         "python -m cldtrans features --config {input.config} --dataset {wildcards.dataset}"
         " --variant {wildcards.variant} --seed {wildcards.seed}"
@@ -68,12 +69,6 @@ rule score_fewshot:
         split="data/{run}/splits/{dataset}/seed-{seed}.csv",
         weights="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors",
         features="results/{run}/features/{dataset}/{variant}/seed-{seed}.npz",
-        source=source(
-            "evaluation/fewshot.py",
-            "methods/linear_probe.py",
-            "scoring/metrics.py",
-            "scoring/intervals.py",
-        ),
     output:
         "results/{run}/fewshot/{dataset}/{variant}/budget-{budget}/seed-{seed}.json",
     log:
@@ -86,7 +81,8 @@ rule score_fewshot:
         mem_mb=attempt_scaled(8000),
         runtime=attempt_scaled(240),
     params:
-        settings=section("stage2"),
+        code=code("fewshot", "fewshot"),
+        settings=cell_settings("fewshot"),
     shell:
         "python -m cldtrans fewshot --config {input.config} --dataset {wildcards.dataset}"
         " --method {wildcards.variant} --budget {wildcards.budget} --seed {wildcards.seed}"
@@ -98,10 +94,10 @@ rule score_fewshot:
 rule stage2:
     """Models with task heads."""
     input:
-        stage2_checkpoints(),
+        PLAN.checkpoints(2),
 
 
 rule fewshot:
     """Few-shot scores of our own model."""
     input:
-        results_of("fewshot"),
+        PLAN.results("fewshot"),

@@ -2,7 +2,6 @@ rule score_identifiability:
     """Recover the lags and edges of one simulated world."""
     input:
         config=CONFIG,
-        source=source("evaluation/identifiability.py", "lag/fit/ldsem.py", "lag/simulate.py", "lag/bounds.py"),
     output:
         "results/{run}/identifiability/{dataset}/{method}/budget-0/seed-{seed}.json",
     log:
@@ -14,7 +13,8 @@ rule score_identifiability:
         mem_mb=attempt_scaled(4000),
         runtime=attempt_scaled(30),
     params:
-        settings=world_settings,
+        code=code("identifiability", "identifiability"),
+        settings=cell_settings("identifiability"),
     shell:
         "python -m cldtrans identifiability --config {input.config} --world {wildcards.dataset}"
         " --method {wildcards.method} --seed {wildcards.seed} --threads {threads}"
@@ -24,4 +24,4 @@ rule score_identifiability:
 rule identifiability:
     """Recovery of known lags, against the Cramér–Rao bound."""
     input:
-        results_of("identifiability"),
+        PLAN.results("identifiability"),

@@ -1,10 +1,9 @@
 rule write_paper:
     """Draft of the paper with this run's numbers; no number in it is typed by hand."""
     input:
-        tables=[f"results/{RUN}/tables/{name}.csv" for name in TABLES],
-        figures=figure_files(),
+        tables=PLAN.tables("csv"),
+        figures=PLAN.figures(),
         config=CONFIG,
-        template=f"{workflow.basedir}/workflow/report/paper.md.jinja",
     output:
         md="results/{run}/paper/paper.md",
         tex="results/{run}/paper/paper.tex",
@@ -15,6 +14,9 @@ rule write_paper:
     resources:
         mem_mb=2000,
         runtime=20,
+    params:
+        code=script_code("write_paper.py"),
+        templates=PLAN.templates_sha256(),
     script:
         "../workflow/scripts/write_paper.py"
 
@@ -22,7 +24,7 @@ rule write_paper:
 rule paper:
     """The draft."""
     input:
-        paper_files(),
+        PLAN.paper(),
 
 
 rule smoke:

@@ -3,7 +3,6 @@ rule preprocess_batch:
     input:
         config=CONFIG,
         stamp="data/{run}/download/{dataset}.json",
-        source=source("data/preprocess.py", "data/zero_phase.py", "data/formats/edf.py", "data/formats/wfdb_reader.py"),
     output:
         "data/{run}/shards/{dataset}/parts/batch-{batch}.json",
     log:
@@ -14,6 +13,7 @@ rule preprocess_batch:
         mem_mb=attempt_scaled(4000),
         runtime=attempt_scaled(240),
     params:
+        code=code("preprocess"),
         settings=dataset_settings,
     shell:
         "python -m cldtrans preprocess --config {input.config} --dataset {wildcards.dataset}"
@@ -37,6 +37,8 @@ rule index_shards:
     resources:
         mem_mb=attempt_scaled(8000),
         runtime=attempt_scaled(60),
+    params:
+        code=code("index"),
     shell:
         "python -m cldtrans index --config {input.config} --dataset {wildcards.dataset}"
         " --output-dir data/{wildcards.run}/shards/{wildcards.dataset} > {log} 2>&1"
@@ -47,7 +49,6 @@ rule split_dataset:
     input:
         config=CONFIG,
         index="data/{run}/shards/{dataset}/index.parquet",
-        source=source("data/splits.py"),
     output:
         "data/{run}/splits/{dataset}/seed-{seed}.csv",
     log:
@@ -57,6 +58,8 @@ rule split_dataset:
     resources:
         mem_mb=4000,
         runtime=20,
+    params:
+        code=code("split"),
     shell:
         "python -m cldtrans split --config {input.config} --dataset {wildcards.dataset} --seed {wildcards.seed}"
         " --shards data/{wildcards.run}/shards/{wildcards.dataset} --output {output} > {log} 2>&1"
@@ -65,4 +68,4 @@ rule split_dataset:
 rule preprocess:
     """Shards of every dataset."""
     input:
-        indices(),
+        PLAN.every_shards(),

@@ -3,14 +3,6 @@ rule train_stage1:
     input:
         config=CONFIG,
         indices=stage1_indices,
-        source=source(
-            "models/motifs.py",
-            "models/lag_inference/network.py",
-            "models/graph_ode.py",
-            "models/cldtrans.py",
-            "lag/operator.py",
-            "training/stage1.py",
-        ),
     output:
         weights="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors",
         model="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/config.json",
@@ -26,6 +18,7 @@ rule train_stage1:
         mem_mb=attempt_scaled(16000),
         runtime=attempt_scaled(1440),
     params:
+        code=code("train-stage1"),
         settings=variant_settings,
         threads_each=lambda wildcards, threads, resources: max(1, threads // resources.procs),
     shell:
@@ -40,4 +33,4 @@ rule train_stage1:
 rule stage1:
     """Every pretrained model that the plan needs."""
     input:
-        stage1_checkpoints(),
+        PLAN.checkpoints(1),

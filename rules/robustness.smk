@@ -6,7 +6,6 @@ rule score_robustness:
         split="data/{run}/splits/{dataset}/seed-{seed}.csv",
         weights="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors",
         features="results/{run}/features/{dataset}/{variant}/seed-{seed}.npz",
-        source=source("evaluation/robustness.py", "methods/linear_probe.py", "scoring/metrics.py"),
     output:
         "results/{run}/robustness/{dataset}/{variant}/budget-{budget}/seed-{seed}.json",
     log:
@@ -19,7 +18,8 @@ rule score_robustness:
         mem_mb=attempt_scaled(8000),
         runtime=attempt_scaled(240),
     params:
-        settings=section("robustness", "stage2"),
+        code=code("robustness", "robustness"),
+        settings=cell_settings("robustness"),
     shell:
         "python -m cldtrans robustness --config {input.config} --dataset {wildcards.dataset}"
         " --method {wildcards.variant} --budget {wildcards.budget} --seed {wildcards.seed}"
@@ -31,4 +31,4 @@ rule score_robustness:
 rule robustness:
     """Scores on degraded recordings."""
     input:
-        results_of("robustness"),
+        PLAN.results("robustness"),

@@ -5,7 +5,6 @@ rule score_focal_lead:
         index="data/{run}/shards/{dataset}/index.parquet",
         weights=checkpoint_file,
         annotations=annotation_file,
-        source=source("evaluation/focal_lead.py", "evaluation/planted.py", "scoring/leads.py"),
     output:
         "results/{run}/{experiment}/{dataset}/{method}/budget-0/seed-{seed}.json",
     log:
@@ -20,8 +19,8 @@ rule score_focal_lead:
         mem_mb=attempt_scaled(8000),
         runtime=attempt_scaled(240),
     params:
-        settings=section("zeroshot", "planted"),
-        method=method_settings,
+        code=code("focal-lead"),
+        settings=cell_settings(),
         checkpoint=checkpoint_option,
     shell:
         "python -m cldtrans focal-lead --config {input.config} --experiment {wildcards.experiment}"
@@ -33,4 +32,4 @@ rule score_focal_lead:
 rule zeroshot:
     """Focal-lead localization by our own model."""
     input:
-        results_of("zeroshot"),
+        PLAN.results("zeroshot"),

@@ -60,10 +60,31 @@ class Task:
         return "int8" if self.kind == "multilabel" else "int16"
 
 
+@dataclass(frozen=True)
+class Published:
+    """Size of a whole corpus as published, for estimates before anything is downloaded.
+
+    Attributes
+    ----------
+    hours : of signal that becomes windows.
+    size_gib : of the files that the pipeline uses.
+    rate_hz : as recorded.
+    source : where the numbers come from.
+    """
+
+    recordings: int
+    subjects: int
+    hours: float
+    size_gib: float
+    rate_hz: float
+    source: str
+
+
 class Dataset(ABC):
     """One corpus. Reading never downloads, and nothing is known about the corpus that is not in its files."""
 
     name: ClassVar[str]  # module name
+    title: ClassVar[str]  # as tables and figures call it
     slug: ClassVar[str]  # PhysioNet's name
     version: ClassVar[str]
     doi: ClassVar[str]
@@ -73,6 +94,10 @@ class Dataset(ABC):
     task: ClassVar[Task | None] = None
     extra_columns: ClassVar[tuple[str, ...]] = ()  # columns of recordings() that the index repeats
     has_events: ClassVar[bool] = False  # whether `events` may answer anything
+    # What is known of where its seizures begin: a table of channels that the user supplies, or lobe and side.
+    focal_truth: ClassVar[Literal["annotation", "region"]] = "annotation"
+    training_folds: ClassVar[Collection[int] | None] = None  # official folds that pretraining may see; None: all
+    published: ClassVar[Published | None] = None
 
     def folder(self, root: Path) -> Path:
         """Where the dataset's files lie."""

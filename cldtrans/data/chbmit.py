@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cldtrans.data.base import Dataset, Signal, Task, recording_table
+from cldtrans.data.base import Dataset, Published, Signal, Task, recording_table
 from cldtrans.errors import listing
 from cldtrans.data.montages.montage import DOUBLE_BANANA, apply_recipe, bipolar_recipe
 from cldtrans.errors import DataError
@@ -41,6 +41,7 @@ class ChbMit(Dataset):
     """Seizures of children, bipolar."""
 
     name = "chbmit"
+    title = "CHB-MIT"
     slug = "chbmit"
     version = "1.0.0"
     doi = "10.13026/C2K01R"
@@ -50,6 +51,9 @@ class ChbMit(Dataset):
     task = SEIZURE
     extra_columns = ("case",)
     has_events = True
+    published = Published(
+        686, 23, 983.0, 42.6, 256.0, "landing page; 23 channels x 256 Hz x 16 bit x 983 h is 39 GiB"
+    )
 
     def recordings(self, root: Path) -> pd.DataFrame:
         """One row an EDF file, with its case."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cldtrans.data.base import Dataset, Signal, recording_table
+from cldtrans.data.base import Dataset, Published, Signal, recording_table
 from cldtrans.errors import listing
 from cldtrans.data.montages.montage import electrode
 from cldtrans.errors import DataError
@@ -34,12 +34,16 @@ class Eegmmidb(Dataset):
     """Motor movement and imagery, 64 electrodes."""
 
     name = "eegmmidb"
+    title = "EEGMMIDB"
     slug = "eegmmidb"
     version = "1.0.0"
     doi = "10.13026/C28G6P"
     licence = "ODC-By 1.0"
     modality = "eeg"
     channels = tuple(_ELECTRODES.split())
+    published = Published(
+        1526, 109, 48.7, 3.4, 160.0, "landing page; 109 x 27 min x 64 channels x 160 Hz x 16 bit"
+    )
 
     def recordings(self, root: Path) -> pd.DataFrame:
         """One row a run."""

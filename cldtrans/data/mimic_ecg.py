@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cldtrans.data.base import Dataset, Signal, read_table, recording_table
+from cldtrans.data.base import Dataset, Published, Signal, read_table, recording_table
 from cldtrans.data.montages.ecg_leads import LEADS, read_twelve_leads, record_of_file
 
 if TYPE_CHECKING:
@@ -23,12 +23,16 @@ class MimicEcg(Dataset):
     """Twelve-lead ECGs without labels."""
 
     name = "mimic_ecg"
+    title = "MIMIC-IV-ECG"
     slug = "mimic-iv-ecg"
     version = "1.0"
     doi = "10.13026/4nqg-sb35"
     licence = "ODbL 1.0"
     modality = "ecg"
     channels = LEADS
+    published = Published(
+        800035, 161352, 2222.3, 90.4, 500.0, "landing page; 800 035 x 12 x 5000 x 16 bit is 89 GiB"
+    )
 
     def recordings(self, root: Path) -> pd.DataFrame:
         """One row an ECG, from `record_list.csv`: about two seconds for all of them."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cldtrans.data.base import Dataset, Signal, Task, read_table, recording_table
+from cldtrans.data.base import Dataset, Published, Signal, Task, read_table, recording_table
 from cldtrans.data.montages.ecg_leads import LEADS, read_twelve_leads, record_of_file
 from cldtrans.errors import DataError
 
@@ -31,6 +31,7 @@ class PtbXl(Dataset):
     """Twelve-lead ECGs with diagnostic superclasses."""
 
     name = "ptbxl"
+    title = "PTB-XL"
     slug = "ptb-xl"
     version = "1.0.3"
     doi = "10.13026/kfzx-aw45"
@@ -38,6 +39,10 @@ class PtbXl(Dataset):
     modality = "ecg"
     channels = LEADS
     task = Task("superclass", "multilabel", SUPERCLASSES)
+    training_folds = range(1, 9)  # of the official ones; 9 validates, 10 tests
+    published = Published(
+        21799, 18869, 60.6, 2.5, 500.0, "21 799 x 12 leads x 5000 samples x 16 bit (500 Hz files alone)"
+    )
 
     def recordings(self, root: Path) -> pd.DataFrame:
         """One row an ECG, with its label columns."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cldtrans.data.base import Dataset, Signal, read_table, recording_table
+from cldtrans.data.base import Dataset, Published, Signal, read_table, recording_table
 from cldtrans.data.chbmit import SEIZURE, read_double_banana, seizure_labels
 from cldtrans.data.montages.montage import DOUBLE_BANANA
 from cldtrans.errors import DataError
@@ -44,6 +44,7 @@ class Siena(Dataset):
     """Seizures of adults with lobe and side."""
 
     name = "siena"
+    title = "Siena"
     slug = "siena-scalp-eeg"
     version = "1.0.0"
     doi = "10.13026/5d4a-j060"
@@ -53,6 +54,8 @@ class Siena(Dataset):
     task = SEIZURE
     extra_columns = ("lobe", "side")
     has_events = True
+    focal_truth = "region"
+    published = Published(41, 14, 128.0, 20.3, 512.0, "landing page")
 
     def recordings(self, root: Path) -> pd.DataFrame:
         """One row an EDF file, with the patient's lobe and side ("" where the table does not have him)."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cldtrans.data.base import Dataset, Signal, Task, recording_table
+from cldtrans.data.base import Dataset, Published, Signal, Task, recording_table
 from cldtrans.errors import listing
 from cldtrans.errors import DataError
 
@@ -44,6 +44,7 @@ class SleepEdf(Dataset):
     """Whole nights with sleep stages."""
 
     name = "sleepedf"
+    title = "Sleep-EDF"
     slug = "sleep-edfx"
     version = "1.0.0"
     doi = "10.13026/C2X676"
@@ -51,6 +52,9 @@ class SleepEdf(Dataset):
     modality = "eeg"
     channels = ("EEG Fpz-Cz", "EEG Pz-Oz", "EOG horizontal")
     task = Task("sleep_stage", "multiclass", STAGES)
+    published = Published(
+        197, 100, 1980.0, 8.1, 100.0, "landing page; hours after the cut of wake at both ends"
+    )
 
     def recordings(self, root: Path) -> pd.DataFrame:
         """One row a night; `path` or `hypnogram` is empty where that half is missing."""

@@ -1,29 +1,19 @@
-"""One cell of the plan: which result file it is, and the one way to write it."""
+"""The one way to write the result of a cell."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from cldtrans.config import Config, fingerprint
 from cldtrans.data.shards import ShardSet
 from cldtrans.files import sha256_file
+from cldtrans.methods.cells import Cell, cell_settings
 from cldtrans.provenance import write_result
 from cldtrans.scoring.metrics import Scores
 
 NO_WINDOWS = {"train": 0, "val": 0, "test": 0, "subjects": {"train": 0, "val": 0, "test": 0}}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Place in the plan: ``<experiment>/<dataset>/<method>/budget-<budget>/seed-<seed>.json``."""
-
-    experiment: str
-    dataset: str
-    method: str
-    budget: str
-    seed: int
 
 
 def write_cell(
@@ -57,7 +47,7 @@ def write_cell(
         ci95=scores.ci95,
         reasons=scores.reasons,
         n=n,
-        config_sha256=fingerprint(config),
+        config_sha256=fingerprint(cell_settings(config, cell)),
         data_fingerprint=None if windows is None else windows.fingerprint,
         checkpoint_sha256=None if checkpoint is None else sha256_file(checkpoint / "model.safetensors"),
         parameters=getattr(scored, "parameters", None),

@@ -17,8 +17,9 @@ from cldtrans.data.base import Task
 from cldtrans.data.shards import ShardSet
 from cldtrans.data.splits import budget_rows, load_split, split_rows
 from cldtrans.errors import DataError
-from cldtrans.evaluation.cell import NO_WINDOWS, Cell, write_cell
+from cldtrans.evaluation.cell import NO_WINDOWS, write_cell
 from cldtrans.machine import limit_threads
+from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import FINE_TUNED, PROBED, build, configured
 from cldtrans.methods.windows import Classifier, LabelledWindows, counts
 from cldtrans.scoring import alarms

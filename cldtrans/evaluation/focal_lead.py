@@ -21,13 +21,15 @@ from tqdm import tqdm
 
 from cldtrans.baselines.line_length import LineLength
 from cldtrans.config import Config
+from cldtrans.data import get_dataset
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
 from cldtrans.evaluation import planted
 from cldtrans.evaluation.annotations import read_annotations
-from cldtrans.evaluation.cell import Cell, write_cell
+from cldtrans.evaluation.cell import write_cell
 from cldtrans.files import atomic_path
 from cldtrans.machine import limit_threads
+from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import READOUTS, build, configured
 from cldtrans.scoring.intervals import mean_over_subjects, of_subject_means
 from cldtrans.scoring.leads import TOPS, aggregate, chance_hit, hit, winner
@@ -39,8 +41,8 @@ Readouts = Callable[[np.ndarray, np.ndarray, float], dict[str, np.ndarray]]  # "
 _TOP_NAMES = tuple(f"top{k}" for k in TOPS)
 _NAMES = {
     "planted": _TOP_NAMES,
-    "siena": ("lobe_accuracy", "side_accuracy"),
-    "chbmit": (*_TOP_NAMES, "consistency_top1", "agreement_line_length"),
+    "region": ("lobe_accuracy", "side_accuracy"),
+    "annotation": (*_TOP_NAMES, "consistency_top1", "agreement_line_length"),
 }
 _BATCH = 64
 
@@ -74,7 +76,8 @@ def run_focal_lead(
 ) -> dict[str, Any]:
     """Score one cell and write its result file; `details`: also a csv with one row a seizure or discharge."""
     windows = ShardSet(shards)
-    names = _NAMES["planted" if experiment == "planted" else dataset if dataset in _NAMES else "chbmit"]
+    truth = get_dataset(dataset).focal_truth
+    names = _NAMES["planted" if experiment == "planted" else truth]
     scores, cases, model = Scores(), [], None
     if windows.reason is not None:
         scores.undefined(names, f"{dataset}: {windows.reason}")
@@ -86,7 +89,7 @@ def run_focal_lead(
             scores = grade_planted(cases)
         else:
             cases = seizure_cases(windows, readouts)
-            scores = grade_seizures(config, dataset, windows.channels, cases, names)
+            scores = grade_seizures(config, truth, windows.channels, cases, names)
     if details is not None:
         _write_details(details, cases, windows.channels)
     n = {
@@ -215,14 +218,14 @@ def grade_planted(cases: list[Case]) -> Scores:
 
 
 def grade_seizures(
-    config: Config, dataset: str, channels: tuple[str, ...], cases: list[Case], names: tuple[str, ...]
+    config: Config, truth: str, channels: tuple[str, ...], cases: list[Case], names: tuple[str, ...]
 ) -> Scores:
-    """Siena: lobe and side. Others: against the annotation, and consistency."""
+    """By what is known of their focus: lobe and side, or against the annotation, and consistency."""
     scores = Scores()
     if not cases:
         scores.undefined(names, "no seizure in the recordings present")
         return scores
-    if dataset == "siena":
+    if truth == "region":
         _add_region(scores, cases, "lobe", [lobe_of(name) for name in channels])
         _add_region(scores, cases, "side", [side_of(name) for name in channels])
         return scores

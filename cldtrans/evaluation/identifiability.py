@@ -17,10 +17,11 @@ import numpy as np
 
 from cldtrans.config import Config
 from cldtrans.errors import ConfigError, suggestion
-from cldtrans.evaluation.cell import Cell, write_cell
+from cldtrans.evaluation.cell import write_cell
 from cldtrans.machine import limit_threads
+from cldtrans.methods.cells import Cell
 from cldtrans.methods.estimators import LagEstimate, NoEstimate
-from cldtrans.methods.factories import build, configured
+from cldtrans.methods.factories import build, spec_of
 from cldtrans.scoring.metrics import Scores
 
 _EDGES = ("edge_precision", "edge_recall", "edge_f1")
@@ -36,12 +37,8 @@ def run_identifiability(
     worlds = config.identifiability.worlds
     if world not in worlds:
         raise ConfigError(f"unknown world {world!r}{suggestion(world, worlds)}")
-    found = configured(config, method, "estimator")
-    if found is None:
-        raise ConfigError(
-            f"{method!r} is a variant of the model: it estimates lags of windows, not of a system"
-        )
-    spec, settings = found
+    spec = spec_of(config, method, "estimator")
+    settings = config.methods[method]
     arguments = dict(worlds[world])
     tau_max_s = float(arguments.pop("tau_max_s", config.identifiability.tau_max_s))
     try:

@@ -19,9 +19,10 @@ import numpy as np
 from cldtrans.config import Config, RobustnessConfig
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
-from cldtrans.evaluation.cell import NO_WINDOWS, Cell, write_cell
+from cldtrans.evaluation.cell import NO_WINDOWS, write_cell
 from cldtrans.evaluation.fewshot import labelled_parts, make_classifier, score, task_of, unfit
 from cldtrans.machine import limit_threads
+from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import configured
 from cldtrans.methods.windows import LabelledWindows, counts
 from cldtrans.scoring.metrics import Scores, main_names

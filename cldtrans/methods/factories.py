@@ -9,6 +9,14 @@ from cldtrans.config import Config, MethodConfig
 from cldtrans.errors import ConfigError, suggestion
 
 Role = Literal["classifier", "readout", "estimator"]
+ROLES: dict[str, Role] = {
+    "fewshot": "classifier",
+    "robustness": "classifier",
+    "zeroshot": "readout",
+    "planted": "readout",
+    "identifiability": "estimator",
+}
+"""What an experiment asks of a method."""
 
 # Our own model, by what is asked of it. The fine-tuned one trains, so it lives above this package.
 PROBED = "cldtrans.methods.ours:ProbedFeatures"
@@ -28,6 +36,20 @@ def build(spec: str, *args: Any, **settings: Any) -> Any:
     if not hasattr(module, name):
         raise ConfigError(f"method {spec!r}: {module_name} has no {name!r}{suggestion(name, dir(module))}")
     return getattr(module, name)(*args, **settings)
+
+
+def spec_of(config: Config, name: str, role: Role) -> str:
+    """The factory that does the work, of a configured method or of a variant of our own model."""
+    found = configured(config, name, role)
+    if found is not None:
+        return found[0]
+    if role == "estimator":
+        raise ConfigError(
+            f"{name!r} is a variant of the model: it estimates lags of windows, not of a system"
+        )
+    if role == "readout":
+        return READOUTS
+    return FINE_TUNED if config.stage2.finetune_steps > 0 else PROBED
 
 
 def configured(config: Config, name: str, role: Role) -> tuple[str, MethodConfig] | None:

@@ -1,7 +1,7 @@
 """What a config will cost before it runs: jobs, bytes, device-hours and days. Needs no torch and no data.
 
 Counts of jobs and windows follow from the config. Where the run has already downloaded or indexed a dataset,
-its own numbers replace those of `CORPORA`. Hours follow from one measured number, the time of a stage-1 step
+its own numbers replace the published ones. Hours follow from one measured number, the time of a stage-1 step
 (of a finished pretraining, or of a few steps by `cldtrans.planning.calibrate`):
 a window is taken to cost the same in every training stage, and a third of that where it only passes forward.
 Everything else is an assumption, and printed as one.
@@ -12,41 +12,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 from cldtrans.config import Config, fingerprint
 from cldtrans.data import get_dataset
+from cldtrans.planning.plan import Plan
 
 GIB = 1 << 30
 FORWARD_SHARE = 1 / 3  # of the time of forward and backward pass together
 CALIBRATE = "cldtrans estimate --config FILE --calibrate"
-REPORT_JOBS = 9  # one for all tables, one a figure, one for the paper
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Size of a whole dataset as published."""
-
-    recordings: int
-    subjects: int
-    hours: float  # of signal that becomes windows
-    size_gib: float  # of the files that the pipeline uses
-    source: str
-
-
-# Sizes are those of PhysioNet's landing pages ("total uncompressed size", in GiB), or follow from the counts.
-CORPORA = {
-    "chbmit": Corpus(686, 23, 983.0, 42.6, "landing page; 23 channels x 256 Hz x 16 bit x 983 h is 39 GiB"),
-    "eegmmidb": Corpus(1526, 109, 48.7, 3.4, "landing page; 109 x 27 min x 64 channels x 160 Hz x 16 bit"),
-    "sleepedf": Corpus(197, 100, 1980.0, 8.1, "landing page; hours after the cut of wake at both ends"),
-    "ptbxl": Corpus(
-        21799, 18869, 60.6, 2.5, "21 799 x 12 leads x 5000 samples x 16 bit (500 Hz files alone)"
-    ),
-    "mimic_ecg": Corpus(800035, 161352, 2222.3, 90.4, "landing page; 800 035 x 12 x 5000 x 16 bit is 89 GiB"),
-    "siena": Corpus(41, 14, 128.0, 20.3, "landing page"),
-}
+REPORT = ("make_tables", "plot_scores", "plot_training", "plot_lags", "plot_motifs", "write_paper")
 
 
 @dataclass(frozen=True)
@@ -119,14 +95,14 @@ def estimate(config: Config, pace: Pace, root: Path = Path()) -> Estimate:
 def dataset_cost(config: Config, name: str, root: Path) -> DatasetCost:
     """From the run's own files where they exist, else from the published size and the config's selection."""
     settings = config.preprocess[name]
-    corpus = CORPORA.get(name) if config.source.miniature is None else None
+    published = get_dataset(name).published if config.source.miniature is None else None
     stamp = _read(root / f"data/{config.run}/download/{name}.json")
     meta = _read(root / f"data/{config.run}/shards/{name}/meta.json")
     size = hours = 0.0
-    if corpus is not None:
-        limits = ((settings.records, corpus.recordings), (settings.subjects, corpus.subjects))
+    if published is not None:
+        limits = ((settings.records, published.recordings), (settings.subjects, published.subjects))
         share = min([1.0, *(limit / total for limit, total in limits if limit is not None)])
-        size, hours = corpus.size_gib * GIB * share, corpus.hours * share
+        size, hours = published.size_gib * GIB * share, published.hours * share
     windows = meta["n_windows"] if meta else int(hours * 3600 / settings.stride_s)
     samples = len(get_dataset(name).channels) * round(settings.window_s * settings.rate_hz)
     return DatasetCost(
@@ -135,47 +111,13 @@ def dataset_cost(config: Config, name: str, root: Path) -> DatasetCost:
         windows,
         windows * samples * (2 if settings.dtype == "float16" else 4),
         measured=meta is not None,
-        known=corpus is not None or meta is not None,
+        known=published is not None or meta is not None,
     )
-
-
-def job_counts(config: Config) -> dict[str, int]:
-    """Jobs of the whole plan, by rule."""
-    cells = {
-        (block.experiment, dataset, method, budget, seed)
-        for block in config.experiments
-        for dataset, method, budget, seed in product(
-            block.datasets, block.methods, block.budgets, block.seeds
-        )
-    }
-    ours = {cell for cell in cells if cell[2] in config.variants}
-    heads = set(product(config.stage2.variants, config.stage2.seeds))
-    pretrained = {(method, seed) for _, _, method, _, seed in ours} | heads
-    scored = [cell for cell in cells if cell[0] in ("fewshot", "robustness")]
-    on_heads = {(dataset, *head) for dataset, head in product(config.stage2.datasets, heads)}
-    features = {(d, m, s) for e, d, m, _, s in ours if e in ("fewshot", "robustness")} | on_heads
-    splits = {(d, s) for _, d, _, _, s in scored} | {(d, s) for d, _, s in on_heads}
-    return {
-        "write_miniature": int(config.source.miniature is not None),
-        "download_dataset": len(config.datasets),
-        "preprocess_batch": sum(config.preprocess[name].batches for name in config.datasets),
-        "index_shards": len(config.datasets),
-        "split_dataset": len(splits),
-        "train_stage1": len(pretrained),
-        "extract_features": len(features),
-        "train_stage2": len(heads),
-        "score_fewshot": _count(ours, "fewshot"),
-        "score_fewshot_baseline": _count(cells - ours, "fewshot"),
-        "score_focal_lead": _count(cells, "zeroshot", "planted"),
-        "score_identifiability": _count(cells, "identifiability"),
-        "score_robustness": _count(cells, "robustness"),
-        "tables and figures": REPORT_JOBS,
-    }
 
 
 def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list[StageCost]:
     """The stages in the order in which they run."""
-    jobs = job_counts(config)
+    jobs = Plan(config).jobs()
     size = {cost.name: cost for cost in datasets}
     window_h = None if pace.step_ms is None else pace.step_ms * pace.devices / config.loop.batch_size / 3.6e6
     heads = jobs["train_stage2"] * config.stage2.finetune_steps * config.loop.batch_size
@@ -223,7 +165,7 @@ def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list
             ["score_fewshot_baseline", "score_focal_lead", "score_robustness"],
         ),
         others("identifiability", ["score_identifiability"]),
-        others("miniature, tables, figures", ["write_miniature", "tables and figures"]),
+        others("miniature, tables, figures", ["write_miniature", *REPORT]),
     ]
 
 
@@ -289,10 +231,6 @@ def render(result: Estimate) -> str:
     else:
         note = f"Step time {pace.step_ms:g} ms on {pace.devices} device(s): {pace.origin}."
     return f"Run {result.run!r}\n\n{_table(rows)}\n\n{_table(stages)}\n\n{note}\n"
-
-
-def _count(cells: Iterable[tuple[Any, ...]], *experiments: str) -> int:
-    return sum(cell[0] in experiments for cell in cells)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

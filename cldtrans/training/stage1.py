@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cldtrans.config import Config, LoopConfig, ModelConfig, Stage1Config, fingerprint, variant
+from cldtrans.data import get_dataset
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
 from cldtrans.files import atomic_path, write_json
@@ -28,7 +29,6 @@ from cldtrans.training.loop import TrainingResult, run_training
 from cldtrans.training.worlds import WorldCorpus
 
 HELD_OUT = 0.1  # share of subjects whose windows only validate
-PTBXL_TRAINING_FOLDS = range(1, 9)  # 9 and 10 are for labels
 VALIDATION_WORLDS = 32
 LIKELIHOOD_SHARE = 4  # training takes the likelihood of one window in so many
 SMOOTHNESS_SHARE = 16  # and looks at the later half, by itself, of one in so many
@@ -194,8 +194,9 @@ def pretraining_rows(name: str, windows: ShardSet, seed: int) -> tuple[np.ndarra
     """Rows of a dataset that pretraining uses, and which of them only validate, bool: held-out subjects'."""
     index = windows.index
     use = (index["kind"] == "grid").to_numpy()
-    if name == "ptbxl":
-        use = use & index["fold"].isin(list(PTBXL_TRAINING_FOLDS)).to_numpy()
+    folds = get_dataset(name).training_folds
+    if folds is not None:
+        use = use & index["fold"].isin(list(folds)).to_numpy()
     rows = np.flatnonzero(use)
     return rows, _held_out(index["subject"].to_numpy()[rows].astype(str), seed)
 

@@ -193,7 +193,7 @@ def test_siena_grade_against_the_majority():
     left, right = np.eye(18)[CHANNELS.index("T7-P7")], np.eye(18)[CHANNELS.index("F8-T8")]
     cases = [Case(f"p{k}", "r", 1, {"": left}, lobe="temporal", side="left") for k in range(3)]
     cases += [Case("p3", "r", k, {"": right}, lobe="frontal", side="left") for k in (1, 2)]
-    scores = grade_seizures(paper_config(), "siena", CHANNELS, cases, ())
+    scores = grade_seizures(paper_config(), "region", CHANNELS, cases, ())
     assert scores.metrics == {"lobe_accuracy": 0.75, "side_accuracy": 0.75}
     assert scores.chance == {"lobe_accuracy": 0.75, "side_accuracy": 1.0}
 
@@ -202,7 +202,7 @@ def test_consistency_is_judged_by_that_between_patients():
     """A readout that always names one channel is consistent, and so is its chance level."""
     rng = np.random.default_rng(0)
     same = [Case(f"p{k // 3}", "r", k, {"": np.eye(18)[0], "line_length": rng.random(18)}) for k in range(9)]
-    scores = grade_seizures(paper_config(), "chbmit", CHANNELS, same, ())
+    scores = grade_seizures(paper_config(), "annotation", CHANNELS, same, ())
     assert scores.metrics["consistency_top1"] == scores.chance["consistency_top1"] == 1.0
     assert scores.reasons["top1"] == "no annotation supplied"
     assert scores.metrics["top1"] is None
@@ -210,7 +210,7 @@ def test_consistency_is_judged_by_that_between_patients():
         Case(f"p{k // 3}", "r", k, {"": np.eye(18)[k // 3], "line_length": np.eye(18)[k // 3]})
         for k in range(9)
     ]
-    scores = grade_seizures(paper_config(), "chbmit", CHANNELS, own, ())
+    scores = grade_seizures(paper_config(), "annotation", CHANNELS, own, ())
     assert scores.metrics["consistency_top1"] == scores.metrics["agreement_line_length"] == 1.0
     assert scores.chance["consistency_top1"] == scores.chance["agreement_line_length"] == 0.0
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from toys.paths import PROJECT
 from toys.shards import paper_config
 
 from cldtrans.baselines import rivals
-from cldtrans.baselines.rivals import PROJECT, PYTHON
+from cldtrans.baselines.rivals import PYTHON
 from cldtrans.config import MethodConfig
 from cldtrans.errors import ConfigError, DataError
 from cldtrans.evaluation.identifiability import run_identifiability, score_lags
@@ -127,9 +128,10 @@ def test_ldsem_reaches_the_bound(tmp_path):
     assert record["metrics"]["coverage95"] is not None
 
 
-def with_rival(tool, **settings):
+def with_rival(tool, package="cldtrans.baselines.rivals", **settings):
     config = tiny_config()
-    method = MethodConfig(estimator="cldtrans.baselines.rivals:Rival", settings={"tool": tool, **settings})
+    settings = {"script": f"{package}.{tool}", **settings}
+    method = MethodConfig(estimator="cldtrans.baselines.rivals:Rival", settings=settings)
     return config.model_copy(update={"methods": {**config.methods, tool: method}})
 
 
@@ -154,16 +156,25 @@ def test_a_rival_that_is_absent_or_slow_says_so(tmp_path, monkeypatch):
     assert absent["metrics"]["edge_f1"] is None
     assert "make setup-rivals" in absent["reasons"]["edge_f1"]
     monkeypatch.setattr(rivals, "PYTHON", Path(sys.executable))
-    monkeypatch.setattr(rivals, "SCRIPTS", tmp_path)
-    (tmp_path / "slow.py").write_text("import time; time.sleep(60)")
-    (tmp_path / "broken.py").write_text("raise ValueError('no such thing')")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "bad_rivals").mkdir()
+    (tmp_path / "bad_rivals/slow.py").write_text("import time; time.sleep(60)")
+    (tmp_path / "bad_rivals/broken.py").write_text("raise ValueError('no such thing')")
     slow = run_identifiability(
-        with_rival("slow", timeout_s=0.5), world="small", method="slow", seed=7, output=tmp_path / "b.json"
+        with_rival("slow", "bad_rivals", timeout_s=0.5),
+        world="small",
+        method="slow",
+        seed=7,
+        output=tmp_path / "b.json",
     )
     assert slow["reasons"]["tau_mae_samples"] == "timed out after 0.5 s"
     with pytest.raises(DataError, match="broken failed with code 1: ValueError: no such thing"):
         run_identifiability(
-            with_rival("broken"), world="small", method="broken", seed=7, output=tmp_path / "c.json"
+            with_rival("broken", "bad_rivals"),
+            world="small",
+            method="broken",
+            seed=7,
+            output=tmp_path / "c.json",
         )
 
 

@@ -1,327 +1,139 @@
-"""`fit_ldsem` against simulated systems and the Cramér-Rao bound, its contract, its refusals."""
+"""Costs of a config against arithmetic by hand, and its job counts against the workflow's own plan."""
 
-import numpy as np
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
-import torch
-from toys.paths import MIRROR
+from toys.paths import PROJECT
 
-from cldtrans.errors import DataError
-from cldtrans.lag import fit_ldsem, lag_bounds, simulate_ldsem
-from cldtrans.lag.fit.result import LagFit
-from cldtrans.lag.simulate import Sample
+from cldtrans.cli import main
+from cldtrans.config import load_any
+from cldtrans.data import get_dataset
+from cldtrans.planning.cost import (
+    GIB,
+    Pace,
+    calibrated_step_ms,
+    dataset_cost,
+    estimate,
+    measured_step_ms,
+    render,
+)
+from cldtrans.planning.plan import Plan
 
-RATE = 160.0
-LONG, SHORT = 41 / RATE, 2 / RATE
-
-
-def f1(fit: LagFit, world: Sample) -> float:
-    hits = (fit.support & world.support).sum()
-    return 2 * hits / max(1, fit.support.sum() + world.support.sum())
-
-
-def error_over_bound(fit: LagFit, world: Sample) -> float:
-    bound = lag_bounds(
-        world.x,
-        world.weight,
-        np.nan_to_num(world.tau),
-        RATE,
-        world.self_dynamics,
-        world.innovation,
-        np.where(world.scale > 0, world.scale, 1.0),
-        world.degrees_of_freedom,
-    )
-    found = fit.support & world.support
-    return float(np.sqrt((((fit.tau - world.tau) / bound)[found] ** 2).mean()))
+PAPER, DEMO, TINY = (PROJECT / f"config/{name}.yaml" for name in ("config", "demo", "tiny"))
+PACE = Pace(400.0, "as given", devices=8, cores=16, download_mb_s=100.0, samples_m_s=10.0, job_min=6.0)
 
 
-@pytest.mark.parametrize("periodic", [False, True])
-@pytest.mark.parametrize("dynamics", [None, "ar2"])
-def test_lags_are_found_at_the_bound(periodic, dynamics):
-    world = simulate_ldsem(8, 60.0, RATE, self_dynamics=dynamics, periodic=periodic, seed=11)
-    fit = fit_ldsem(world.x, RATE, LONG, periodic=periodic)
-    assert f1(fit, world) == 1.0
-    assert error_over_bound(fit, world) < 1.6  # 16 edges: one standard deviation above 1 is 0.18
-    np.testing.assert_allclose(fit.sigma, world.scale, rtol=0.05)
-    assert fit.warnings == []
+def test_stage1_hours_follow_from_the_step_time():
+    config = load_any([PAPER])
+    result = estimate(config, PACE)
+    stage = {cost.name: cost for cost in result.stages}["stage 1"]
+    assert stage.jobs == Plan(config).jobs()["train_stage1"]
+    assert stage.wall_hours == pytest.approx(stage.jobs * config.loop.steps * 0.4 / 3600)
+    assert stage.device_hours == pytest.approx(8 * stage.wall_hours)
 
 
-def test_lags_below_one_sample_in_cycles_need_the_jacobian():
-    world = simulate_ldsem(5, 120.0, RATE, lag_range_s=(0.05 / RATE, 1 / RATE), seed=12)
-    fit = fit_ldsem(world.x, RATE, SHORT)
-    assert f1(fit, world) == 1.0
-    assert error_over_bound(fit, world) < 1.7
-    without = fit_ldsem(world.x, RATE, SHORT, jacobian=False)
-    assert f1(without, world) < 1.0 or error_over_bound(without, world) > 3.0
+def test_without_a_step_time_training_is_unknown_not_free():
+    pace = Pace(None, "", 8, 16, 100.0, 10.0, 6.0)
+    result = estimate(load_any([PAPER]), pace)
+    stages = {cost.name: cost for cost in result.stages}
+    assert stages["stage 1"].device_hours is None and stages["few-shot"].wall_hours is None
+    assert stages["download"].wall_hours == pytest.approx(179.6e9 / 1e8 / 3600, rel=0.01)
+    text = render(result)
+    assert "Step time unknown" in text and re.search(r"total .* \? +\? ", text)
 
 
-def test_student_innovations_and_their_degrees_of_freedom():
-    world = simulate_ldsem(6, 60.0, RATE, innovation="student", degrees_of_freedom=4.0, seed=13)
-    fit = fit_ldsem(world.x, RATE, LONG, "student")
-    assert f1(fit, world) == 1.0
-    assert error_over_bound(fit, world) < 1.7
-    assert np.median(fit.degrees_of_freedom) == pytest.approx(4.0, abs=0.8)
-
-
-def test_contract_of_the_result():
-    world = simulate_ldsem(4, 30.0, RATE, seed=14)
-    fit = fit_ldsem(torch.tensor(world.x, dtype=torch.float32), RATE, LONG)
-    for name in ("tau", "tau_stderr", "weight", "weight_stderr", "support", "p_value"):
-        assert np.asarray(getattr(fit, name)).shape == (4, 4), name
-    assert fit.support.dtype == bool
-    assert np.isnan(fit.tau[~fit.support]).all()
-    assert np.isfinite(fit.tau[fit.support]).all()
-    assert (fit.weight[~fit.support] == 0).all()
-    assert (fit.p_value[fit.support] < 0.01).all()
-    assert np.isfinite(fit.log_likelihood)
-    table = fit.summary(["a", "b", "c", "d"])
-    assert len(table) == fit.support.sum()
-    first = table.iloc[0]
-    target, source = "abcd".index(first["target"]), "abcd".index(first["source"])
-    assert first["tau_ms"] == pytest.approx(1e3 * fit.tau[target, source])
-    assert first["tau_low_ms"] < first["tau_ms"] < first["tau_high_ms"]
-
-
-def test_units_scale_and_channels_permute():
-    """Weights follow the input's units, lags do not; the order of the channels does not matter."""
-    world = simulate_ldsem(5, 40.0, RATE, self_dynamics="ar2", seed=15)
-    fit = fit_ldsem(world.x, RATE, LONG)
-    gain = np.array([1e-6, 1e3, 1.0, 20.0, 0.3])
-    order = np.array([3, 0, 4, 1, 2])
-    changed = fit_ldsem((world.x * gain[:, None])[:, order], RATE, LONG)
-    assert (changed.support == fit.support[np.ix_(order, order)]).all()
-    np.testing.assert_allclose(changed.tau, fit.tau[np.ix_(order, order)], rtol=1e-3, atol=1e-6)
-    unit = gain[:, None] / gain
-    np.testing.assert_allclose(changed.weight, (fit.weight * unit)[np.ix_(order, order)], rtol=1e-2)
-    np.testing.assert_allclose(changed.sigma, (fit.sigma * gain)[order], rtol=1e-3)
-    n_scored = fit.n_scored
-    assert changed.log_likelihood == pytest.approx(
-        fit.log_likelihood - n_scored * np.log(gain).sum(), abs=0.5
-    )
-
-
-@pytest.mark.parametrize("periodic", [False, True])
-@pytest.mark.parametrize("innovation", ["laplace", "gaussian"])
-def test_worlds_without_edges_give_none(periodic, innovation):
-    for seed in range(3):
-        world = simulate_ldsem(
-            6,
-            20.0,
-            RATE,
-            edges_per_node=0,
-            self_dynamics="ar2",
-            innovation=innovation,
-            periodic=periodic,
-            seed=seed,
-        )
-        assert not fit_ldsem(world.x, RATE, LONG, innovation, periodic=periodic).support.any()
-
-
-@pytest.mark.slow
-def test_intervals_cover():
-    """Pooled over worlds, 95 % intervals hold the truth 90 to 98 % of the time, for lags and weights."""
-    tau_z, weight_z = [], []
-    for seed in range(20):
-        world = simulate_ldsem(6, 40.0, RATE, self_dynamics="ar2", periodic=bool(seed % 2), seed=100 + seed)
-        fit = fit_ldsem(world.x, RATE, LONG, periodic=bool(seed % 2))
-        found = fit.support & world.support
-        tau_z += list(((fit.tau - world.tau) / fit.tau_stderr)[found])
-        weight_z += list(((fit.weight - world.weight) / fit.weight_stderr)[found])
-    for z in (tau_z, weight_z):
-        assert len(z) > 200
-        assert 0.90 < np.mean(np.abs(z) < 1.96) < 0.985
-
-
-def test_dependent_and_constant_channels_are_left_out_by_name():
-    world = simulate_ldsem(5, 40.0, RATE, dependent_channels=1, seed=16)
-    x = np.concatenate([world.x, np.full_like(world.x[:, :1], 7.0)], 1)
-    fit = fit_ldsem(x, RATE, LONG)
-    assert fit.left_out == [5, 6]
-    assert any("channel 5 is a linear combination" in line for line in fit.warnings)
-    assert any("channels 6 are constant" in line for line in fit.warnings)
-    assert (fit.support[:5, :5] == world.support[:5, :5]).all()
-    assert not fit.support[5:].any()
-    assert np.isnan(fit.sigma[5:]).all()
-
-
-@pytest.mark.parametrize("drift", [0.5, 100.0])
-def test_drift_and_scales_are_no_obstacle(drift):
-    world = simulate_ldsem(
-        5, 60.0, RATE, self_dynamics="ar2", drift=drift, channel_scale_range=(1e-6, 1e3), seed=17
-    )
-    fit = fit_ldsem(world.x, RATE, LONG)
-    assert f1(fit, world) == 1.0
-    assert error_over_bound(fit, world) < 1.5
-    assert any("drift" in line for line in fit.warnings)
-
-
-def test_a_slow_rhythm_taken_for_drift_makes_no_edges():
-    # A loop of lagged edges makes channels 0 and 7 as slow as drift. Taken out of these two alone, it stayed
-    # in what the others owe to them: twelve false edges.
-    world = simulate_ldsem(8, 240.0, RATE, lag_range_s=(1 / RATE, LONG), self_dynamics="ar2", seed=741)
-    fit = fit_ldsem(world.x, RATE, 41 / RATE)
-    assert any("drift" in line for line in fit.warnings)
-    assert f1(fit, world) == 1.0
-    assert error_over_bound(fit, world) < 1.5
-
-
-def test_poles_of_radius_098():
-    world = simulate_ldsem(5, 60.0, RATE, self_dynamics="ar2", pole_radius=0.98, seed=18)
-    fit = fit_ldsem(world.x, RATE, LONG)
-    assert f1(fit, world) > 0.8
-    assert np.isfinite(fit.tau_stderr[fit.support]).all()
-    assert not (fit.support & ~world.support).any()
-
-
-def test_long_own_past_is_found_by_itself():
-    rng = np.random.default_rng(19)
-    own = np.zeros((4, 12))
-    own[:, 11] = 0.6  # one coefficient at a lag that the first eight do not reach
-    own[:, 0] = rng.uniform(0.05, 0.15, 4)
-    own[:, 7] = 0.15
-    world = simulate_ldsem(4, 60.0, RATE, edges_per_node=1, self_dynamics=own, seed=19)
-    fit = fit_ldsem(world.x, RATE, LONG)
-    assert fit.self_dynamics.shape[1] >= 12
-    assert f1(fit, world) == 1.0
-
-
-def test_one_long_window_is_as_good_as_many():
-    world = simulate_ldsem(5, 80.0, RATE, window_s=80.0, self_dynamics="ar2", seed=20)
-    assert world.x.shape[0] == 1
-    fit = fit_ldsem(world.x, RATE, LONG)
-    assert f1(fit, world) == 1.0
-    assert error_over_bound(fit, world) < 1.8
-
-
-def test_false_discovery_rate_is_more_lenient():
-    world = simulate_ldsem(8, 20.0, RATE, self_dynamics="ar2", seed=21)
-    strict = fit_ldsem(world.x, RATE, LONG)
-    lenient = fit_ldsem(world.x, RATE, LONG, error_rate="discovery", alpha=0.05)
-    assert lenient.support.sum() >= strict.support.sum()
-    assert (lenient.p_value[lenient.support] < 0.05).all()
-    assert f1(lenient, world) > 0.85
-
-
-def test_tanh_coupling():
-    world = simulate_ldsem(4, 120.0, RATE, coupling="tanh", lag_range_s=(3 / RATE, 30 / RATE), seed=22)
-    fit = fit_ldsem(world.x, RATE, LONG, nonlinearity="tanh")
-    assert (fit.support == world.support).all()
-    np.testing.assert_allclose(fit.tau[fit.support], world.tau[fit.support], atol=0.1 / RATE)
-    np.testing.assert_allclose(fit.weight[fit.support], world.weight[fit.support], atol=0.05)
-
-
-def test_band_limited_whittle_likelihood():
-    """Half of the band is thrown away: the lags are still found, and less precisely."""
-    world = simulate_ldsem(4, 120.0, RATE, innovation="gaussian", seed=23)
-    whole = fit_ldsem(world.x, RATE, LONG, "gaussian")
-    half = fit_ldsem(world.x, RATE, LONG, "gaussian", band_hz=(2.0, 40.0))
-    assert (half.support == world.support).all()
-    error = np.abs(half.tau - world.tau)[world.support]
-    assert (error < 5 * half.tau_stderr[world.support]).all()
-    assert (half.tau_stderr[world.support] > 1.5 * whole.tau_stderr[world.support]).all()
-
-
-def test_gaussian_innovations_are_noticed():
-    world = simulate_ldsem(4, 60.0, RATE, innovation="gaussian", seed=24)
-    fit = fit_ldsem(world.x, RATE, LONG)
-    assert any("look Gaussian" in line for line in fit.warnings)
-    assert np.abs(fit.kurtosis).max() < 0.3
-
-
-def test_lag_at_the_boundary_is_noticed():
-    world = simulate_ldsem(
-        2, 60.0, RATE, edges_per_node=0.5, lag_range_s=(10 / RATE, 10 / RATE), self_dynamics="ar2", seed=25
-    )
-    fit = fit_ldsem(world.x, RATE, 9.8 / RATE)
-    assert any("tau_max" in line for line in fit.warnings)
-
-
-BAD = [
-    ({"innovation": "cauchy"}, "known: laplace, student, gaussian"),
-    ({"tau_max": 0.0}, "must be positive"),
-    ({"tau_max": 2.0}, "too short"),
-    ({"alpha": 2.0}, "between 0 and 1"),
-    ({"band_hz": (1.0, 40.0)}, "use innovation='gaussian'"),
-    ({"band_hz": (1.0, 400.0), "innovation": "gaussian"}, "0 <= low < high <= 80"),
-    ({"nonlinearity": "tanh", "tau_max": 0.01}, "lags under two samples"),
-    ({"nonlinearity": "relu"}, "known: identity, tanh"),
-]
-
-
-@pytest.mark.parametrize(("settings", "message"), BAD)
-def test_bad_settings_are_refused_in_one_line(settings, message):
-    x = np.random.default_rng(0).standard_normal((4, 3, 320))
-    with pytest.raises(DataError, match=message) as error:
-        fit_ldsem(x, RATE, **({"tau_max": 0.1} | settings))
-    assert "\n" not in str(error.value)
+def test_windows_and_bytes_of_the_paper():
+    config = load_any([PAPER])
+    mimic = dataset_cost(config, "mimic_ecg", Path("/nonexistent"))
+    assert mimic.windows == pytest.approx(800_035, rel=1e-4) and not mimic.measured
+    assert mimic.shard_bytes == mimic.windows * 12 * 5000 * 2
+    assert mimic.download_bytes == pytest.approx(90.4 * GIB)
 
 
 @pytest.mark.parametrize(
-    ("x", "message"),
+    "name, channels, rate_hz, hours",
     [
-        (np.zeros((3, 100)), r"expected \[windows, channels, samples\]"),
-        (np.full((2, 3, 400), np.nan), "NaN or infinity in channels"),
-        (np.zeros((2, 3, 400)), "no channel varies"),
-        (np.ones((2, 3, 400), complex), "expected real numbers"),
-        (np.random.default_rng(0).standard_normal((1, 2, 120)), "too short|are needed"),
+        ("chbmit", 23, 256, 983),
+        ("eegmmidb", 64, 160, 48.7),
+        ("ptbxl", 12, 500, 60.6),
+        ("mimic_ecg", 12, 500, 2222),
     ],
 )
-def test_bad_input_is_refused(x, message):
-    with pytest.raises(DataError, match=message):
-        fit_ldsem(x, RATE, 0.1)
+def test_published_sizes_agree_with_arithmetic(name, channels, rate_hz, hours):
+    published = get_dataset(name).published
+    assert published.rate_hz == rate_hz and published.hours == pytest.approx(hours, rel=1e-3)
+    assert published.size_gib == pytest.approx(channels * rate_hz * hours * 3600 * 2 / GIB, rel=0.1)
 
 
-@pytest.mark.data
-@pytest.mark.parametrize("lag", [0.37, 3.62])
-def test_real_eeg_delayed_against_itself(lag):
-    """A band-limited recording, resampled to its band, delayed by a known amount, with noise at 20 dB."""
-    recording = MIRROR / "eegmmidb" / "1.0.0" / "S001" / "S001R01.edf"
-    if not recording.exists():
-        pytest.skip(f"{recording} is not there: no local mirror of the recordings")
-    import mne
-    from scipy import signal
-
-    raw = mne.io.read_raw_edf(recording, preload=True, verbose="ERROR").get_data(picks=[10])[0] * 1e6
-    filtered = signal.sosfiltfilt(signal.butter(4, (0.5, 40), "bandpass", fs=160, output="sos"), raw)
-    source = signal.resample_poly(filtered, 9, 16)  # 90 Hz: the band fills nearly 90 % of the spectrum
-    frequency = np.fft.rfftfreq(len(source))
-    moved = np.fft.irfft(np.fft.rfft(source) * np.exp(-2j * np.pi * frequency * lag), len(source))
-    moved += 0.1 * source.std() * np.random.default_rng(0).standard_normal(len(source))
-    both = np.stack([source, moved])[:, : len(source) // 900 * 900]
-    fit = fit_ldsem(both.reshape(2, -1, 900).swapaxes(0, 1), 90.0, 12 / 90.0)
-    assert fit.support[1, 0]
-    assert fit.tau[1, 0] * 90.0 == pytest.approx(lag, abs=0.02)
+def test_selection_and_own_numbers_replace_the_published_ones(tmp_path):
+    config = load_any([PAPER])
+    few = config.preprocess["mimic_ecg"].model_copy(update={"records": 200_000})
+    fallback = config.model_copy(update={"preprocess": {**config.preprocess, "mimic_ecg": few}})
+    assert dataset_cost(fallback, "mimic_ecg", tmp_path).windows == pytest.approx(200_000, rel=1e-3)
+    for path, content in {
+        "data/paper/download/ptbxl.json": {"bytes": 12345},
+        "data/paper/shards/ptbxl/meta.json": {"n_windows": 400},
+        "results/paper/checkpoints/stage1/cldtrans/seed-42/training.json": {"step_ms": 321.5},
+    }.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(json.dumps(content))
+    cost = dataset_cost(config, "ptbxl", tmp_path)
+    assert (cost.download_bytes, cost.windows, cost.shard_bytes) == (12345, 400, 400 * 12 * 5000 * 2)
+    assert cost.measured and measured_step_ms(config, tmp_path) == 321.5
+    assert measured_step_ms(config, tmp_path / "elsewhere") is None
 
 
-def mixed_own_past(rng: np.random.Generator, n_channels: int) -> np.ndarray:
-    """Poles of orders 1 to 6 a channel, radius up to 0.9, 3-28 Hz; coefficients [C, 6]."""
-    own = np.zeros((n_channels, 6))
-    for channel in range(n_channels):
-        order = rng.integers(1, 7)
-        poles: list[complex] = []
-        for _ in range(order // 2):
-            radius, angle = rng.uniform(0.6, 0.9), 2 * np.pi * rng.uniform(3, 28) / RATE
-            poles += [radius * np.exp(1j * angle), radius * np.exp(-1j * angle)]
-        if order % 2:
-            poles.append(rng.uniform(-0.8, 0.8))
-        own[channel, :order] = -np.poly(poles).real[1:]
-    return own
-
-
-def test_a_strong_slow_source_does_not_ring():
-    """Channels many times larger than their innovations, in windows cut from a record.
-
-    With zeros beyond a window's end the jump there rang through scored samples: a lag was five samples off,
-    and two false edges described the ringing.
-    """
-    world = simulate_ldsem(
-        8,
-        60.0,
-        RATE,
-        self_dynamics=mixed_own_past(np.random.default_rng(3003), 8),
-        weight_range=(0.12, 0.6),
-        channel_scale_range=(1e-3, 1e3),
-        seed=3003,
+def test_command_prints_a_table_and_writes_json_without_torch(tmp_path):
+    script = (
+        "import sys; from cldtrans.cli import main; code = main(sys.argv[1:]); "
+        "assert 'torch' not in sys.modules and 'scipy' not in sys.modules; raise SystemExit(code)"
     )
-    fit = fit_ldsem(world.x, RATE, LONG)
-    assert f1(fit, world) == 1.0
-    assert error_over_bound(fit, world) < 1.5
+    arguments = ["estimate", "--config", str(DEMO), "--step-ms", "100", "--json", str(tmp_path / "cost.json")]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True
+    )
+    assert "stage 1" in done.stdout and "Step time 100 ms" in done.stdout
+    written = json.loads((tmp_path / "cost.json").read_text())
+    assert written["run"] == "demo" and len(written["stages"]) == 9
+
+
+def test_calibration_is_kept_and_used_while_its_settings_hold(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = ["estimate", "--config", str(TINY)]
+    assert main(command) == 0 and "--calibrate` measures it" in capsys.readouterr().out
+    assert main([*command, "--calibrate"]) == 0
+    assert "calibrated on one" in capsys.readouterr().out
+    config = load_any([TINY])
+    record = json.loads((tmp_path / "results/tiny/calibration.json").read_text())
+    assert set(record["corpora"]) == {"eegmmidb", "mimic_ecg", "worlds-eeg", "worlds-ecg"}
+    paces = [record["corpora"][name] for name in sorted(record["corpora"])]
+    assert record["window_ms"] == pytest.approx(
+        sum(w * p for w, p in zip((3, 3, 1, 1), paces, strict=True)) / 8
+    )
+    step_ms, origin = calibrated_step_ms(config, devices=2)
+    assert step_ms == pytest.approx(record["window_ms"] * config.loop.batch_size / 2, abs=0.1)
+    assert "2 are taken to be 2 times as fast" in origin
+    assert main(command) == 0 and "calibrated on one" in capsys.readouterr().out
+    wider = config.model_copy(update={"model": config.model.model_copy(update={"width": 16})})
+    assert calibrated_step_ms(wider, devices=1) is None
+
+
+def test_a_missing_config_is_one_clear_line(capsys):
+    assert main(["estimate", "--config", "nowhere.yaml"]) == 2
+    assert capsys.readouterr().err == "cldtrans estimate: nowhere.yaml: No such file or directory\n"
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize("path", [TINY, DEMO], ids=["tiny", "demo"])
+def test_job_counts_are_those_of_the_workflow(path):
+    command = [sys.executable, "-m", "snakemake", "-n", "--forceall", "--nolock", "--configfile", str(path)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    planned = {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE)}
+    del planned["all"], planned["total"]
+    assert planned == {rule: n for rule, n in Plan(load_any([path])).jobs().items() if n}

@@ -9,13 +9,23 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
 import pytest
 from toys.paths import PROJECT
 
+from cldtrans.cli import COMMANDS
+from cldtrans.config import load_any
+from cldtrans.methods.factories import ROLES
+from cldtrans.planning.code import Roots
+from cldtrans.planning.plan import Plan
+
 PARTS = ("Snakefile", "rules", "workflow", "cldtrans", "config", "profiles", "envs", "constraints.txt")
+SCRIPTS = {path.stem for path in (PROJECT / "workflow" / "scripts").glob("*.py")}
+WATCH = PROJECT / "tests" / "toys" / "watch"
 FIRST = "results/tiny/fewshot/ptbxl/cldtrans/budget-1.0/seed-42.json"
 
 
@@ -50,12 +60,14 @@ def snakemake(folder: Path, *options: str, config: str | None = "config/tiny.yam
     return output
 
 
-def launcher(folder: Path, **options) -> subprocess.Popen:
+def launcher(folder: Path, watch: Path | None = None, **options) -> subprocess.Popen:
+    """Start the tiny config; `watch`: a folder for what each process loads and reads."""
     command = [sys.executable, "workflow/launch.py", "config/tiny.yaml", "--cores", "2", "--no-report"]
+    watching = {"PYTHONPATH": str(WATCH), "CLDTRANS_WATCH": str(watch)} if watch else {}
     return subprocess.Popen(
         command,
         cwd=folder,
-        env=environment(),
+        env=environment() | watching,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -86,7 +98,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project in which the tiny config has run."""
     folder = copy_project(tmp_path_factory.mktemp("finished"))
     started = time.monotonic()
-    finish(launcher(folder))
+    (folder / "watched").mkdir()
+    finish(launcher(folder, folder / "watched"))
     print(f"tiny DAG: {time.monotonic() - started:.0f} s")
     return folder
 
@@ -153,6 +166,141 @@ def test_a_changed_setting_reruns_what_depends_on_it_alone(finished: Path) -> No
     counts = job_counts(output)
     assert counts["score_focal_lead"] >= 1
     assert not {"train_stage1", "preprocess_batch", "score_fewshot"} & set(counts)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def planned(folder: Path) -> dict[str, int]:
+    output = snakemake(folder, "all", "-n", "--quiet=rules")
+    return {} if "Nothing to be done" in output else job_counts(output)
+
+
+@pytest.mark.workflow
+@pytest.mark.slow
+def test_a_code_edit_reruns_what_executes_it_and_a_comment_nothing(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished, tmp_path / "copy", symlinks=True)
+    package = folder / "cldtrans"
+    for file in sorted(package.rglob("*.py")):
+        file.write_text(f"# a remark\n{file.read_text()}\n# another\n")
+    edit(package / "training/objective.py", '"""', '"""In other words: ')
+    edit(package / "data/__init__.py", "DATASETS = {", 'DATASETS = {\n    "new": "new_package:New",')
+    assert planned(folder) == {}
+
+    edit(package / "training/objective.py", "from __future__ import annotations", "ADDED = 1")
+    after = planned(folder)  # the loss of stage 1: what it trains, and what rests on that
+    assert {"train_stage1", "extract_features", "score_fewshot"} <= set(after)
+    assert not {"preprocess_batch", "index_shards", "score_identifiability", "score_fewshot_baseline"} & set(
+        after
+    )
+    shutil.copy2(finished / "cldtrans/training/objective.py", package / "training/objective.py")
+    assert planned(folder) == {}
+
+    edit(package / "baselines/feature_linear.py", "from __future__ import annotations", "ADDED = 1")
+    assert {rule for rule in planned(folder) if rule.startswith("score")} == {"score_fewshot_baseline"}
+
+
+@dataclass
+class Watched:
+    """What one job of the finished run loaded and read."""
+
+    command: str  # of the command line, or a script's file
+    options: dict[str, str]
+    modules: set[str]  # of the project
+    fields: set[str]  # "ModelConfig.width"
+
+    def roots(self, plan: Plan) -> Roots:
+        """As the job's rule states them."""
+        if self.command.endswith(".py"):
+            return plan.script_roots(self.command)
+        method = self.options.get("method", self.options.get("variant"))
+        experiment = self.options.get("experiment", self.command if self.command in ROLES else None)
+        return plan.roots(self.command, self.options.get("dataset"), method, experiment)
+
+
+def watched(folder: Path) -> list[Watched]:
+    """Every job of the finished run."""
+    found = []
+    for path in sorted((folder / "watched").iterdir()):
+        record = json.loads(path.read_text())
+        program, *words = record["argv"] or [""]
+        modules = {name for name in record["modules"] if name.split(".")[0] == "cldtrans" or name in SCRIPTS}
+        if program.endswith("cldtrans/__main__.py"):
+            command, itself = words[0], "cldtrans.__main__"
+        elif ".snakemake/scripts/" in program:
+            command = program.rpartition("/")[2].split(".", 1)[1]
+            itself = Path(command).stem
+        else:
+            continue
+        options = {key[2:]: value for key, value in pairwise(words) if key.startswith("--")}
+        found.append(Watched(command, options, modules | {itself}, set(record["fields"])))
+    return found
+
+
+# Modules that a job may import and that none of the tiny plan has cause to.
+NOT_LOADED = {
+    "cldtrans.data.folds": "division of subjects, for datasets without folds of their own",
+}
+
+
+@pytest.mark.workflow
+@pytest.mark.slow
+def test_every_module_that_a_job_loads_is_in_the_closure_of_its_rule(finished: Path) -> None:
+    plan = Plan(load_any([PROJECT / "config/tiny.yaml"]), PROJECT / "workflow/scripts")
+    closures: dict[str, set[str]] = {}
+    loaded: dict[str, set[str]] = {}
+    for job in watched(finished):
+        closure = plan.closure(job.roots(plan))
+        assert job.modules <= closure, job.command
+        closures.setdefault(job.command, set()).update(closure)
+        loaded.setdefault(job.command, set()).update(job.modules)
+    assert {name for name in COMMANDS if name not in ("doctor", "lags", "estimate", "robustness")} <= set(
+        closures
+    )
+    assert set(closures) >= {f"{name}.py" for name in SCRIPTS - {"plot_style"}}
+    for command, closure in closures.items():
+        idle = closure - loaded[command]
+        assert idle <= NOT_LOADED.keys(), command
+        assert len(idle) <= len(closure) / 10, command
+
+
+# Settings that shape no number: where files lie, what else is planned, how the work is shared.
+NO_CONTENT = {
+    *(f"Config.{name}" for name in ("run", "raw", "threads", "source", "datasets", "experiments")),
+    "SourceConfig",
+    "DatasetConfig.batches",
+}
+# Settings that each command may read, because the hashes of the cells that rest on it contain them (name of a
+# section: all of its fields). What a checkpoint says of itself is not the config's.
+PREPARATION = {"Config.preprocess", "DatasetConfig"}
+PRETRAINING = {"Config.model", "Config.stage1", "Config.loop", "Config.fft", "Stage1Config", "LoopConfig"}
+METHOD = {"Config.methods", "Config.variants", "MethodConfig", "ModelConfig"}
+HASHED = {
+    "download": PREPARATION,
+    "preprocess": PREPARATION,
+    "index": PREPARATION,
+    "split": set(),
+    "train-stage1": {*PRETRAINING, "Config.variants", "ModelConfig"},
+    "train-stage2": {"Config.stage2", "Stage2Config.datasets", "ModelConfig"},
+    "features": {"ModelConfig"},
+    "fewshot": {*METHOD, "Config.stage2", "Stage2Config.finetune_steps"},
+    "focal-lead": {*METHOD, "Config.planted", "Config.zeroshot", "PlantedConfig", "ZeroshotConfig"},
+    "identifiability": {*METHOD, "Config.identifiability", "IdentifiabilityConfig"},
+}
+
+
+@pytest.mark.workflow
+@pytest.mark.slow
+def test_every_setting_that_a_job_reads_is_in_the_hash_of_its_cell(finished: Path) -> None:
+    jobs = [job for job in watched(finished) if job.command in HASHED]
+    assert {job.command for job in jobs} == set(HASHED)
+    assert any("LoopConfig.steps" in job.fields for job in jobs)
+    for job in jobs:
+        allowed = HASHED[job.command] | NO_CONTENT
+        assert not {name for name in job.fields if not {name, name.split(".")[0]} & allowed}, job.command
 
 
 @pytest.mark.workflow

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from plot_style import log_to, name
+from plot_style import begin, name
 
-from cldtrans.data import get_dataset
 from cldtrans.files import atomic_path
 from cldtrans.scoring.metrics import PRIMARY
 from cldtrans.scoring.summary import against_best_baseline, over_seeds, read_results, tidy
@@ -38,15 +37,20 @@ COST = [
 ]
 
 
-def primary_metrics(experiment: str, dataset: str) -> tuple[str, ...]:
+def task_kinds(metas: list[str]) -> dict[str, str]:
+    """Kind of task by dataset, of those that have one."""
+    contents = [json.loads(Path(meta).read_text()) for meta in metas]
+    return {content["dataset"]: content["task"]["kind"] for content in contents if content["task"]}
+
+
+def primary_metrics(experiment: str, dataset: str, kinds: dict[str, str]) -> tuple[str, ...]:
     """The metrics by which an experiment is judged."""
     if experiment in HEADLINES:
         return HEADLINES[experiment]
-    task = get_dataset(dataset).task
-    return (PRIMARY[task.kind],) if task else ()
+    return (PRIMARY[kinds[dataset]],) if dataset in kinds else ()
 
 
-def score_table(cells: pd.DataFrame) -> pd.DataFrame:
+def score_table(cells: pd.DataFrame, kinds: dict[str, str]) -> pd.DataFrame:
     """Cells over seeds with one interval: over seeds (t) from three on, else over held-out subjects."""
     many = cells["n_seeds"] >= 3
     table = cells.assign(
@@ -55,7 +59,7 @@ def score_table(cells: pd.DataFrame) -> pd.DataFrame:
         interval=many.map({True: "seeds", False: "subjects"}).where(cells["mean"].notna()),
     )
     primary = [
-        metric in primary_metrics(experiment, dataset)
+        metric in primary_metrics(experiment, dataset, kinds)
         for experiment, dataset, metric in zip(
             table["experiment"], table["dataset"], table["metric"], strict=True
         )
@@ -185,11 +189,17 @@ def write_table(table: pd.DataFrame, folder: Path, stem: str) -> None:
 
 
 def make_tables(
-    records: list[dict], datasets: pd.DataFrame, notes: pd.DataFrame, baselines: list[str], folder: Path
+    records: list[dict],
+    datasets: pd.DataFrame,
+    kinds: dict[str, str],
+    notes: pd.DataFrame,
+    baselines: list[str],
+    folder: Path,
 ) -> None:
     """Write every table of a run."""
     frame = tidy(records)
-    scores = score_table(over_seeds(frame[frame["metric"] != "fit_s"]))  # a time, not a score: see the costs
+    cells = over_seeds(frame[frame["metric"] != "fit_s"])  # a time, not a score: see the costs
+    scores = score_table(cells, kinds)
     for experiment in ("fewshot", "planted", "zeroshot", "identifiability", "robustness"):
         write_table(scores[scores["experiment"] == experiment], folder, experiment)
     write_table(scores[scores["primary"]], folder, "summary")
@@ -201,10 +211,11 @@ def make_tables(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    begin(snakemake)
     make_tables(
         read_results(snakemake.input.results),
         dataset_table(snakemake.input.stamps, snakemake.input.metas, snakemake.input.quarantines),
+        task_kinds(snakemake.input.metas),
         training_notes(snakemake.input.histories),
         sorted(snakemake.config["methods"]),
         Path(snakemake.output.csv[0]).parent,

@@ -1,7 +1,7 @@
 """Few-shot scores against the share of labels, one panel a dataset."""
 
 import pandas as pd
-from plot_style import CHANCE, colours, log_to, name, new_figure, save, say
+from plot_style import CHANCE, begin, colours, name, new_figure, save, say
 
 
 def plot_fewshot(table: pd.DataFrame, *paths: str) -> None:
@@ -57,5 +57,5 @@ def plot_fewshot(table: pd.DataFrame, *paths: str) -> None:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    begin(snakemake)
     plot_fewshot(pd.read_csv(snakemake.input.table, dtype={"budget": str}), *snakemake.output)

@@ -1,7 +1,7 @@
 """Recovery of known lags and edges in simulated worlds."""
 
 import pandas as pd
-from plot_style import CHANCE, colours, log_to, name, new_figure, save, say
+from plot_style import CHANCE, begin, colours, name, new_figure, save, say
 
 PANELS = {
     "error_over_bound": "lag error / Cramér–Rao bound",
@@ -54,5 +54,5 @@ def plot_identifiability(table: pd.DataFrame, *paths: str) -> None:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    begin(snakemake)
     plot_identifiability(pd.read_csv(snakemake.input.table, dtype={"budget": str}), *snakemake.output)

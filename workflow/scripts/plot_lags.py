@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch
-from plot_style import log_to, name, new_figure, plt, save, say
+from plot_style import begin, name, new_figure, plt, save, say
 
 from cldtrans.data.shards import ShardSet
 
@@ -103,7 +103,7 @@ def plot_lags(checkpoint: Path, folders: list[Path], *paths: str) -> None:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    begin(snakemake)
     plot_lags(
         Path(snakemake.input.weights[0]).parent,
         [Path(index).parent for index in snakemake.input.indices],

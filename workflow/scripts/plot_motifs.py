@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
-from plot_style import log_to, name, new_figure, plt, save, say
+from plot_style import begin, name, new_figure, plt, save, say
 from sklearn.manifold import TSNE
 
 from cldtrans.data.shards import ShardSet
@@ -123,7 +123,7 @@ def plot_motifs(checkpoint: Path, folders: list[Path], *paths: str) -> None:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    begin(snakemake)
     plot_motifs(
         Path(snakemake.input.weights[0]).parent,
         [Path(index).parent for index in snakemake.input.indices],

@@ -1,7 +1,7 @@
 """Focal-lead localization of planted discharges."""
 
 import pandas as pd
-from plot_style import CHANCE, colours, log_to, name, new_figure, save, say
+from plot_style import CHANCE, begin, colours, name, new_figure, save, say
 
 
 def plot_planted(table: pd.DataFrame, *paths: str) -> None:
@@ -64,5 +64,5 @@ def plot_planted(table: pd.DataFrame, *paths: str) -> None:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    begin(snakemake)
     plot_planted(pd.read_csv(snakemake.input.table, dtype={"budget": str}), *snakemake.output)

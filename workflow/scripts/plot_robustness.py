@@ -1,7 +1,7 @@
 """Scores of one fitted model on degraded recordings."""
 
 import pandas as pd
-from plot_style import CHANCE, colours, log_to, name, new_figure, save, say
+from plot_style import CHANCE, begin, colours, name, new_figure, save, say
 
 
 def in_words(condition: str) -> str:
@@ -65,5 +65,5 @@ def plot_robustness(table: pd.DataFrame, *paths: str) -> None:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    begin(snakemake)
     plot_robustness(pd.read_csv(snakemake.input.table, dtype={"budget": str}), *snakemake.output)

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -22,12 +23,6 @@ NAMES = {
     "ldsem_student": "LD-SEM, Student-t",
     "ldsem_gaussian": "LD-SEM, Gaussian",
     "ldsem_no_jacobian": "LD-SEM, no Jacobian",
-    "chbmit": "CHB-MIT",
-    "ptbxl": "PTB-XL",
-    "sleepedf": "Sleep-EDF",
-    "siena": "Siena",
-    "eegmmidb": "EEGMMIDB",
-    "mimic_ecg": "MIMIC-IV-ECG",
     "macro_auroc": "macro AUROC",
     "macro_f1": "macro F1",
     "auroc": "AUROC",
@@ -84,9 +79,10 @@ def say(axes: Axes, message: str) -> None:
     axes.text(0.5, 0.5, message, ha="center", va="center", wrap=True, color="0.35", transform=axes.transAxes)
 
 
-def log_to(path: str) -> None:
-    """Send what a script prints, tracebacks included, to its log."""
-    sys.stdout = sys.stderr = Path(path).open("w", buffering=1)  # noqa: SIM115
+def begin(job: Any) -> None:
+    """Send what a script prints, tracebacks included, to its log; learn what its datasets are called."""
+    sys.stdout = sys.stderr = Path(job.log[0]).open("w", buffering=1)  # noqa: SIM115
+    NAMES.update(job.params.get("titles", {}))
 
 
 def save(figure: Figure, *paths: str) -> None:

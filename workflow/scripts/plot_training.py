@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from plot_style import colours, log_to, name, new_figure, save, say
+from plot_style import begin, colours, name, new_figure, save, say
 
 
 def read_histories(paths: list[str]) -> pd.DataFrame:
@@ -53,5 +53,5 @@ def plot_training(histories: pd.DataFrame, *paths: str) -> None:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    begin(snakemake)
     plot_training(read_histories(list(snakemake.input.histories)), *snakemake.output)

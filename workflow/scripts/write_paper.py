@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jinja2
 import pandas as pd
-from plot_style import log_to
+from plot_style import begin
 
 from cldtrans.files import atomic_path
 
@@ -63,12 +63,12 @@ def write_paper(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    begin(snakemake)
     write_paper(
         Path(snakemake.input.tables[0]).parent,
         snakemake.output.md,
         snakemake.output.tex,
         snakemake.config["run"],
         bool(snakemake.config["source"]["miniature"]),
-        Path(snakemake.input.template).parent,
+        Path(snakemake.scriptdir).parent / "report",
     )

@@ -1,11 +1,12 @@
 """Estimators that cannot live in this environment, each in a process of its own.
 
 `make setup-rivals` puts them into `.venv-rivals`: lingam pins an older scipy, tigramite is GPL-3 and is never
-imported here. The scripts `workflow/rivals/<tool>.py` read windows and write edges and lags.
+imported here. The other modules of this package are scripts that read windows and write edges and lags.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import tempfile
@@ -16,9 +17,7 @@ import numpy as np
 from cldtrans.errors import ConfigError, DataError
 from cldtrans.methods.estimators import LagEstimate, NoEstimate
 
-PROJECT = Path(__file__).parents[2]
-PYTHON = Path(".venv-rivals/bin/python")
-SCRIPTS = PROJECT / "workflow" / "rivals"
+PYTHON = Path(".venv-rivals/bin/python")  # from the folder of the workflow
 
 
 class Rival:
@@ -26,19 +25,23 @@ class Rival:
 
     Parameters
     ----------
-    tool
-        "varlingam" or "pcmci_plus".
+    script
+        Name of the module that the other environment runs.
     alpha
         Family-wise error rate over all pairs, where the method tests.
     timeout_s
         Wall-clock time after which there is no estimate.
     """
 
-    def __init__(self, tool: str, alpha: float = 0.01, timeout_s: float = 600.0) -> None:
-        known = sorted(path.stem for path in SCRIPTS.glob("*.py"))
-        if tool not in known:
-            raise ConfigError(f"no rival {tool!r}; known: {', '.join(known)}")
-        self.tool, self.alpha, self.timeout_s = tool, alpha, timeout_s
+    def __init__(self, script: str, alpha: float = 0.01, timeout_s: float = 600.0) -> None:
+        try:
+            found = importlib.util.find_spec(script)
+        except ModuleNotFoundError:
+            found = None
+        if found is None or found.origin is None:
+            raise ConfigError(f"no rival {script!r}; known: the modules of {__name__}")
+        self.tool, self.script = script.rpartition(".")[2], found.origin
+        self.alpha, self.timeout_s = alpha, timeout_s
 
     def __call__(self, x: np.ndarray, rate_hz: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
         """Edges and lags of consecutive windows x [N, C, T] of one system; NoEstimate says why there is none.
@@ -48,14 +51,13 @@ class Rival:
         DataError
             Where the tool fails; its last line is quoted.
         """
-        python = PROJECT / PYTHON
-        if not python.exists():
+        if not PYTHON.exists():
             raise NoEstimate(f"{self.tool} is not installed: run make setup-rivals")
         order = max(1, int(np.ceil(tau_max_s * rate_hz)))
         with tempfile.TemporaryDirectory() as folder:
             windows, estimate = Path(folder, "windows.npz"), Path(folder, "estimate.npz")
             np.savez(windows, x=x, order=order, alpha=self.alpha)
-            command = [str(python), str(SCRIPTS / f"{self.tool}.py"), str(windows), str(estimate)]
+            command = [str(PYTHON), self.script, str(windows), str(estimate)]
             threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
             try:
                 done = subprocess.run(

@@ -1,0 +1,72 @@
+"""One cell of the plan: who is scored on what, and the settings that this reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cldtrans.config import Config, content_settings, pretraining_settings
+from cldtrans.data import get_dataset
+from cldtrans.methods.factories import ROLES, configured
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """Place of one result file in the plan.
+
+    Attributes
+    ----------
+    dataset : a registered dataset; for identifiability a world's name.
+    method : a method of the config, or a variant of our model.
+    budget : fraction of the labels, as written; "0": none.
+    """
+
+    experiment: str
+    dataset: str
+    method: str
+    budget: str
+    seed: int
+
+    def path(self, run: str) -> str:
+        """Its file, from the folder of the workflow."""
+        return (
+            f"results/{run}/{self.experiment}/{self.dataset}/{self.method}/budget-{self.budget}"
+            f"/seed-{self.seed}.json"
+        )
+
+
+def cell_settings(config: Config, cell: Cell) -> dict[str, Any]:
+    """Every setting that the cell, or a job that it rests on, reads; its own place in the plan is none.
+
+    Equal cells of two plans have equal settings, whatever else the plans hold, wherever their data come from
+    and however many jobs share the work.
+    """
+    if cell.experiment == "identifiability":
+        return _method(config, cell) | _world(config, cell.dataset)
+    settings = {"dataset": content_settings(config, cell.dataset)} | _method(config, cell)
+    if cell.experiment == "planted":
+        settings["planted"] = config.planted.model_dump(mode="json")
+    elif cell.experiment == "zeroshot" and get_dataset(cell.dataset).focal_truth == "annotation":
+        settings["annotations"] = config.zeroshot.annotations
+    elif cell.experiment == "robustness":
+        settings["robustness"] = config.robustness.model_dump(mode="json")
+    return settings
+
+
+def _method(config: Config, cell: Cell) -> dict[str, Any]:
+    role = ROLES[cell.experiment]
+    found = configured(config, cell.method, role)
+    if found is not None:
+        factory, method = found
+        return {"factory": factory, "settings": method.settings}
+    settings = pretraining_settings(config, cell.method)
+    if role == "classifier":
+        stage2 = config.stage2.model_dump(
+            mode="json", include={"finetune_steps", "finetune_batch", "finetune_learning_rate"}
+        )
+        settings["finetune"] = stage2 if config.stage2.finetune_steps else {"finetune_steps": 0}
+    return settings
+
+
+def _world(config: Config, name: str) -> dict[str, Any]:
+    return {"world": {"tau_max_s": config.identifiability.tau_max_s, **config.identifiability.worlds[name]}}

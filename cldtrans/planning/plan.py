@@ -1,0 +1,246 @@
+"""What a config asks for: cells, models, tables, figures, and the code and settings that each job rests on.
+
+The workflow asks for the files that stand here, and the estimate counts them: one plan, computed once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache, cached_property
+from itertools import product
+from pathlib import Path
+
+from cldtrans.config import Config, content_settings, fingerprint, pretraining_settings, variant
+from cldtrans.data import get_dataset
+from cldtrans.files import sha256_file
+from cldtrans.methods.cells import Cell, cell_settings
+from cldtrans.methods.factories import ROLES, spec_of
+from cldtrans.planning.code import Code, Roots
+
+TABLES = (
+    "summary",
+    "fewshot",
+    "planted",
+    "zeroshot",
+    "identifiability",
+    "robustness",
+    "comparisons",
+    "datasets",
+    "cost",
+)
+SCORE_FIGURES = ("fewshot", "planted", "identifiability", "robustness")  # drawn from tables alone
+FIGURES = (*SCORE_FIGURES, "training", "lags", "motifs")
+
+# The rule that makes a cell: by experiment, and whether the method is a variant of our model.
+RULES = {
+    ("fewshot", True): "score_fewshot",
+    ("fewshot", False): "score_fewshot_baseline",
+    ("zeroshot", True): "score_focal_lead",
+    ("zeroshot", False): "score_focal_lead",
+    ("planted", True): "score_focal_lead",
+    ("planted", False): "score_focal_lead",
+    ("identifiability", False): "score_identifiability",
+    ("robustness", True): "score_robustness",
+    ("robustness", False): "score_robustness",
+}
+# The command that makes a cell, by experiment.
+COMMANDS = {
+    "fewshot": "fewshot",
+    "zeroshot": "focal-lead",
+    "planted": "focal-lead",
+    "identifiability": "identifiability",
+    "robustness": "robustness",
+}
+# Commands that execute a dataset's reader, and those that only ask for its files, folds or channels.
+READS_DATASET = {"preprocess"}
+ASKS_DATASET = {"download", "index", "split", "focal-lead"}
+
+
+class Plan:
+    """The files of one run, named from the folder of the workflow.
+
+    Parameters
+    ----------
+    config
+        Settings of the run.
+    scripts
+        Folder of the scripts that turn results into tables and figures.
+    """
+
+    def __init__(self, config: Config, scripts: Path = Path("workflow/scripts")) -> None:
+        self.config, self.run, self.scripts = config, config.run, scripts
+        self._code = Code([scripts])
+        self._digest = cache(self._digest_of)
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """Every cell once, whatever blocks ask for it."""
+        return sorted({cell for target in self._by_target.values() for cell in target})
+
+    def results(self, target: str | None = None) -> list[str]:
+        """Result files of one target or of all."""
+        cells = self.cells if target is None else sorted(self._by_target.get(target, ()))
+        return [cell.path(self.run) for cell in cells]
+
+    @cached_property
+    def pretrained(self) -> list[tuple[str, int]]:
+        """(variant, seed) of every pretrained model that the cells and the task heads need."""
+        wanted = {(cell.method, cell.seed) for cell in self.cells if cell.method in self.config.variants}
+        return sorted(wanted | set(self.heads))
+
+    @cached_property
+    def heads(self) -> list[tuple[str, int]]:
+        """(variant, seed) of every model with task heads."""
+        return list(product(self.config.stage2.variants, self.config.stage2.seeds))
+
+    def checkpoint(self, stage: int, variant_name: str, seed: int | str) -> str:
+        """Weights of one model."""
+        return f"results/{self.run}/checkpoints/stage{stage}/{variant_name}/seed-{seed}/model.safetensors"
+
+    def checkpoints(self, stage: int) -> list[str]:
+        """Weights of every pretrained model (stage 1), or of every one with task heads (stage 2)."""
+        return [self.checkpoint(stage, *model) for model in (self.pretrained if stage == 1 else self.heads)]
+
+    def histories(self) -> list[str]:
+        """What every pretraining wrote of itself."""
+        return [str(Path(file).with_name("training.json")) for file in self.checkpoints(1)]
+
+    def stamp(self, dataset: str) -> str:
+        """What the download of a dataset wrote of itself."""
+        return f"data/{self.run}/download/{dataset}.json"
+
+    def stamps(self) -> list[str]:
+        """Of every dataset."""
+        return [self.stamp(name) for name in self.config.datasets]
+
+    def shards(self, dataset: str, file: str = "index.parquet") -> str:
+        """A file of a dataset's shards."""
+        return f"data/{self.run}/shards/{dataset}/{file}"
+
+    def every_shards(self, file: str = "index.parquet") -> list[str]:
+        """That file of every dataset."""
+        return [self.shards(name, file) for name in self.config.datasets]
+
+    def batches(self, dataset: str) -> list[str]:
+        """One file a preprocessing job."""
+        number = self.config.preprocess[dataset].batches
+        return [self.shards(dataset, f"parts/batch-{batch}.json") for batch in range(number)]
+
+    def tables(self, *formats: str, names: tuple[str, ...] = TABLES) -> list[str]:
+        """Every table in these formats, by default in all."""
+        kinds = formats or ("csv", "html", "md", "tex")
+        return [f"results/{self.run}/tables/{name}.{kind}" for name, kind in product(names, kinds)]
+
+    def figures(self) -> list[str]:
+        """Every figure in both formats."""
+        return [
+            f"results/{self.run}/figures/{name}.{kind}" for name, kind in product(FIGURES, ("pdf", "png"))
+        ]
+
+    def paper(self) -> list[str]:
+        """The draft."""
+        return [f"results/{self.run}/paper/paper.{kind}" for kind in ("md", "tex")]
+
+    def jobs(self) -> dict[str, int]:
+        """Jobs of the whole plan, by rule."""
+        config, ours = self.config, set(self.config.variants)
+        scored = Counter(RULES[cell.experiment, cell.method in ours] for cell in self.cells)
+        on_heads = {(name, *head) for name, head in product(config.stage2.datasets, self.heads)}
+        probed = [cell for cell in self.cells if ROLES[cell.experiment] == "classifier"]
+        features = {(cell.dataset, cell.method, cell.seed) for cell in probed if cell.method in ours}
+        splits = {(cell.dataset, cell.seed) for cell in probed} | {(name, seed) for name, _, seed in on_heads}
+        return {
+            "write_miniature": int(config.source.miniature is not None),
+            "download_dataset": len(config.datasets),
+            "preprocess_batch": sum(config.preprocess[name].batches for name in config.datasets),
+            "index_shards": len(config.datasets),
+            "split_dataset": len(splits),
+            "train_stage1": len(self.pretrained),
+            "extract_features": len(features | on_heads),
+            "train_stage2": len(self.heads),
+            **{rule: scored[rule] for rule in dict.fromkeys(RULES.values())},
+            "make_tables": 1,
+            "plot_scores": len(SCORE_FIGURES),
+            **{f"plot_{name}": 1 for name in FIGURES if name not in SCORE_FIGURES},
+            "write_paper": 1,
+        }
+
+    # What a job rests on, as parameters of its rule: it runs again when one of these changes.
+
+    def content_sha256(self, dataset: str) -> str:
+        """Settings that shape a dataset's shards."""
+        return fingerprint(content_settings(self.config, dataset))
+
+    def pretraining_sha256(self, variant_name: str) -> str:
+        """Settings that shape a pretrained model."""
+        return fingerprint(pretraining_settings(self.config, variant_name))
+
+    def cell_sha256(self, cell: Cell) -> str:
+        """Settings that a cell reads: `config_sha256` of its result file."""
+        return fingerprint(cell_settings(self.config, cell))
+
+    def code_sha256(
+        self,
+        command: str,
+        dataset: str | None = None,
+        method: str | None = None,
+        experiment: str | None = None,
+    ) -> str:
+        """Code that ``cldtrans <command>`` executes for a dataset, or for a method in an experiment."""
+        return self._digest(self.roots(command, dataset, method, experiment))
+
+    def roots(
+        self,
+        command: str,
+        dataset: str | None = None,
+        method: str | None = None,
+        experiment: str | None = None,
+    ) -> Roots:
+        """Modules that such a job imports by name; all others follow from theirs."""
+        executed, asked = self._code.command(command), []
+        if command == "train-stage1" and method is not None:
+            asked = [
+                root for name in variant(self.config, method)[1].datasets for root in self._code.dataset(name)
+            ]
+        elif command in READS_DATASET and dataset is not None:
+            executed += self._code.dataset(dataset)
+        elif command in ASKS_DATASET and dataset is not None:
+            asked = self._code.dataset(dataset)
+        if method is not None and experiment is not None:
+            executed += self._code.factory(spec_of(self.config, method, ROLES[experiment]))
+            if method in self.config.methods:  # a setting may name a module, too
+                named = self.config.methods[method].settings.values()
+                executed += [name for name in named if self._code.is_module(name)]
+        return Roots(tuple(executed), tuple(asked))
+
+    def script_sha256(self, name: str) -> str:
+        """Code that a script executes."""
+        return self._digest(self.script_roots(name))
+
+    def script_roots(self, name: str) -> Roots:
+        """The script."""
+        return Roots((Path(name).stem,))
+
+    def closure(self, roots: Roots) -> set[str]:
+        """First-party modules that a job may import."""
+        return self._code.closure(roots)
+
+    def titles(self) -> dict[str, str]:
+        """Datasets as tables and figures call them."""
+        return {name: get_dataset(name).title for name in self.config.datasets}
+
+    def templates_sha256(self) -> str:
+        """Templates of the draft."""
+        files = sorted((self.scripts.parent / "report").glob("*.jinja"))
+        return fingerprint({path.name: sha256_file(path) for path in files})
+
+    @cached_property
+    def _by_target(self) -> dict[str, set[Cell]]:
+        found: dict[str, set[Cell]] = {}
+        for block in self.config.experiments:
+            axes = product(block.datasets, block.methods, block.budgets, block.seeds)
+            found.setdefault(block.target, set()).update(Cell(block.experiment, *axis) for axis in axes)
+        return found
+
+    def _digest_of(self, roots: Roots) -> str:
+        return self._code.digest(roots)
