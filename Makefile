@@ -17,11 +17,11 @@ help: ## this list
 
 setup: .venv/ready ## create .venv with everything pinned
 
-.venv/ready: pyproject.toml constraints.txt
+.venv/ready: pyproject.toml setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	# The CPU build of torch first and alone: other installers' resolvers would pick a GPU build.
 	$(BIN)/python -m pip install --quiet $(if $(ROCM_WHEEL_INDEX),--index-url $(ROCM_WHEEL_INDEX) torch,"$$(grep ^torch== constraints.txt)")
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,workflow]"
 	touch $@
 
 setup-rivals: .venv-rivals/ready ## VARLiNGAM and PCMCI+ (GPL-3) in an environment of their own
@@ -32,19 +32,19 @@ setup-rivals: .venv-rivals/ready ## VARLiNGAM and PCMCI+ (GPL-3) in an environme
 	touch $@
 
 demo: setup ## the whole pipeline on the embedded miniature, about 5 minutes on 2 cores
-	$(BIN)/python workflow/launch.py config/demo.yaml --cores $(CORES)
+	$(BIN)/python -m cldtrans run --configfile config/demo.yaml --cores $(CORES)
 
 tiny: setup ## the same DAG in its smallest form, about a minute
-	$(BIN)/python workflow/launch.py config/tiny.yaml --cores $(CORES)
+	$(BIN)/python -m cldtrans run --configfile config/tiny.yaml --cores $(CORES)
 
 sample: setup ## real recordings from a local mirror: make sample MIRROR=path
 	@test -n "$(MIRROR)" || { echo "make sample needs MIRROR=<folder laid out like the bucket>" >&2; exit 2; }
 	@test -d "$(MIRROR)" || { echo "make sample: no folder $(MIRROR)" >&2; exit 2; }
-	$(BIN)/python workflow/launch.py config/sample.yaml --cores $(CORES)
+	$(BIN)/python -m cldtrans run --configfile config/sample.yaml --cores $(CORES)
 
 standard: setup ## the checkpoint on which model figures are judged, at most 45 minutes on 2 cores
 	# A process a core: threads of one would wait for each other hundreds of times a step, far longer beside other jobs.
-	$(BIN)/python workflow/launch.py config/standard.yaml --cores $(CORES) --set-resources train_stage1:procs=2
+	$(BIN)/python -m cldtrans run --configfile config/standard.yaml --cores $(CORES) --set-resources train_stage1:procs=2
 
 test: setup lint ## every test, slow and real-data ones included
 	$(BIN)/python -m pytest

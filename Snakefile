@@ -6,7 +6,7 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-configfile: "config/config.yaml"
+configfile: str(Path(workflow.basedir, "config", "config.yaml"))
 
 
 for settings_of_dataset in sorted(Path(workflow.basedir, "config", "datasets").glob("*.yaml")):

@@ -1,3 +1,27 @@
-"""Causal-Lagged Dynamic Transformer for biosignals."""
+"""Causal-Lagged Dynamic Transformer for biosignals.
 
-__version__ = "0.1.0"
+Names load on first use, so that importing the package costs nothing.
+"""
+
+from importlib import import_module, metadata
+from typing import Any
+
+_HOME = {
+    "CLDTrans": "models",
+    "fit_ldsem": "lag",
+    "lags_of_recording": "lag.recording",
+}
+
+__all__ = ["CLDTrans", "__version__", "fit_ldsem", "lags_of_recording"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return metadata.version("cldtrans")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -6,10 +6,11 @@ import argparse
 import importlib
 import sys
 
-from cldtrans import __version__
+import cldtrans
 from cldtrans.errors import CldtransError
 
 COMMANDS = {
+    "run": "the workflow, from raw recordings to the paper, in the current folder",
     "doctor": "check GPU, FFT, adjoint, disk and data source of this machine",
     "lags": "who leads whom in a recording, by how many milliseconds",
     "estimate": "jobs, hours, bytes and days that a config will cost",
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; 2 and a single line on standard error when the user has to act."""
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="cldtrans", description="Causal-lagged dynamics of biosignals.")
-    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--version", action="version", version=cldtrans.__version__)
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     chosen = next((word for word in argv if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
@@ -41,7 +42,11 @@ def main(argv: list[str] | None = None) -> int:
             module = importlib.import_module(f"cldtrans.commands.{name.replace('-', '_')}")
             module.add_args(subparser)
             subparser.set_defaults(run=module.run)
-    args = parser.parse_args(argv)
+    args, rest = parser.parse_known_args(argv)
+    if hasattr(args, "options"):
+        args.options = rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         args.run(args)
     except CldtransError as error:

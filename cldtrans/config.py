@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cldtrans.errors import ConfigError, suggestion
+from cldtrans.files import project_folder, write_json
 
 Budget = Literal["0", "0.01", "0.1", "1.0"]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -313,17 +314,22 @@ def load(path: str | Path) -> Config:
 
 def load_any(paths: list[Path]) -> Config:
     """One resolved JSON config, or YAML overlays on the paper's config and its datasets' settings."""
+    paths = [config_file(path) for path in paths]
     if len(paths) == 1 and paths[0].suffix == ".json":
         return load(paths[0])
-    folder = Path(__file__).resolve().parent.parent / "config"
+    folder = project_folder() / "config"
     base = [folder / "config.yaml", *sorted((folder / "datasets").glob("*.yaml"))]
     return resolve([*base, *(path for path in paths if path.resolve() not in base)])
 
 
+def config_file(name: str | Path) -> Path:
+    """The file of that path, or the shipped config of that name (`demo`)."""
+    shipped = project_folder() / "config" / f"{name}.yaml"
+    return shipped if not Path(name).exists() and shipped.is_file() else Path(name)
+
+
 def write_resolved(config: Config, path: str | Path) -> str:
     """Write what `load` reads, only when it differs: many processes may read the workflow at once."""
-    from cldtrans.files import write_json
-
     settings = config.model_dump(mode="json")
     try:
         same = json.loads(Path(path).read_text()) == settings

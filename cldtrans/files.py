@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.resources
 import json
 import os
 import shutil
@@ -41,6 +42,12 @@ def write_json(path: str | Path, content: Any) -> None:
     """Write JSON atomically; not-a-number is an error, because JSON has no such thing."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def project_folder() -> Path:
+    """Where Snakefile, rules, workflow, profiles and configs lie: in a wheel, or around the package."""
+    packaged = importlib.resources.files("cldtrans") / "_project"
+    return Path(str(packaged)) if packaged.is_dir() else Path(__file__).resolve().parents[1]
 
 
 def sha256_file(path: Path) -> str:

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from cldtrans.errors import DataError
-from cldtrans.files import write_json
+from cldtrans.files import project_folder, write_json
 
 SCHEMA_VERSION = 1
-PROJECT = Path(__file__).resolve().parent.parent
 _STARTED = time.monotonic()
 _PACKAGES = ("cldtrans", "torch", "numpy", "scipy", "pandas", "scikit-learn", "mne", "wfdb", "snakemake")
 
@@ -30,7 +29,7 @@ def git_state() -> tuple[str | None, bool | None]:
     def git(*words: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", "-C", str(PROJECT), *words], capture_output=True, text=True, timeout=10
+                ["git", "-C", str(project_folder()), *words], capture_output=True, text=True, timeout=10
             )
         except (OSError, subprocess.TimeoutExpired):
             return None
@@ -64,7 +63,7 @@ def process_wall_s() -> float:
 def _validator() -> Any:
     import jsonschema
 
-    schema = json.loads((PROJECT / "config" / "schemas" / "result.schema.json").read_text())
+    schema = json.loads((project_folder() / "config/schemas/result.schema.json").read_text())
     return jsonschema.Draft202012Validator(schema)
 
 

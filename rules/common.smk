@@ -18,6 +18,9 @@ from cldtrans.planning.plan import SCORE_FIGURES, TABLES, Plan
 # Jobs run the interpreter that runs Snakemake, also when it was started as .venv/bin/snakemake; an activated
 # conda environment comes before it on the path.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
+# One thread a numeric library: jobs run side by side instead, and results do not depend on the machine.
+for library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 try:
     SETTINGS = settings_module.parse(dict(config))

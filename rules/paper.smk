@@ -38,4 +38,4 @@ rule smoke:
     threads: SETTINGS.threads
     shell:
         "(python -m cldtrans doctor --config {input.config}"
-        " && python -m snakemake all --configfile config/smoke.yaml --cores {threads} --nolock) 2>&1 | tee {log}"
+        " && python -m cldtrans run --no-report --configfile smoke --cores {threads} --nolock) 2>&1 | tee {log}"

@@ -17,7 +17,6 @@ import ast
 import hashlib
 import importlib.util
 import sys
-import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +28,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 REGISTRIES = {"cldtrans.cli": "COMMANDS", "cldtrans.data": "DATASETS"}
 LAZY = "_HOME"  # of a package: name -> module below it, loaded on first use
 TEXTS = {"help", "description"}
-INSTALLED = tuple(
-    Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")
-)
+INSTALLED = {"site-packages", "dist-packages"}  # folders of packages that are neither ours nor the user's
 
 
 class Source:
@@ -136,9 +133,11 @@ class Code:
     """
 
     def __init__(self, folders: Iterable[Path] = ()) -> None:
-        self.folders = [PACKAGE.parent, *map(Path, folders)]
+        self.folders = list(map(Path, folders))
         self._sources: dict[str, Source | None] = {}
-        self._followed = {"cldtrans"}  # top-level packages that are ours or the user's, even if installed
+        self._followed: set[str] = (
+            set()
+        )  # top-level packages of the user's that are followed even if installed
         self._direct: dict[tuple[str, bool], tuple[str, ...]] = {}
 
     def command(self, name: str) -> list[str]:
@@ -215,12 +214,14 @@ class Code:
         package = self.source(module)
         assert package is not None
         home = package.registries.get(LAZY, {}).get(name)
-        return targets if home is None else [*targets, *_with_parents(f"{module}.{home}")]
+        return targets if home is None else [*targets, *self._targets(f"{module}.{home}", name)]
 
     def _locate(self, name: str) -> Path | None:
         top, *rest = name.split(".")
         if top in sys.stdlib_module_names:
             return None
+        if name == PACKAGE.name:
+            return _file(PACKAGE)
         if rest:
             parent = self.source(name.rpartition(".")[0])
             if parent is None or parent.path.name != "__init__.py":
@@ -237,8 +238,7 @@ class Code:
         if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
             return None
         path = Path(spec.origin).resolve()
-        installed = any(path.is_relative_to(folder) for folder in INSTALLED)
-        return None if installed and top not in self._followed else path
+        return None if INSTALLED & set(path.parts) and top not in self._followed else path
 
 
 def _file(stem: Path) -> Path | None:

@@ -1,6 +1,4 @@
-"""Run one config from start to report, and clear up first after a run of it that was killed.
-
-    python workflow/launch.py config/demo.yaml [snakemake options]
+"""Run the packaged workflow in the current folder, and clear up first after a run of it that was killed.
 
 A killed Snakemake leaves jobs that go on writing, a lock, and incomplete files. Every process of a run
 carries the run's name in its environment, so the next start finds the orphans of its own dead run and ends
@@ -9,21 +7,75 @@ them, and removes the lock only when nobody is alive who could own it.
 
 from __future__ import annotations
 
-import argparse
+import importlib.util
 import os
 import shlex
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
-import yaml
 
-PROJECT = Path(__file__).resolve().parent.parent
+from cldtrans.config import config_file, load_any
+from cldtrans.errors import CldtransError, ConfigError
+from cldtrans.files import project_folder
+
 MARK = "CLDTRANS_RUN"
-LOCKS = PROJECT / ".snakemake" / "locks"
+LOCKS = Path(".snakemake", "locks")
+START = ["-m", "cldtrans", "run"]
+
+
+class RunError(CldtransError):
+    """A run that cannot start, or that failed."""
+
+
+def run_workflow(configfiles: Sequence[str], options: Sequence[str], report: bool = True) -> None:
+    """Clear up, run, report, show.
+
+    Parameters
+    ----------
+    configfiles
+        Overlays on the paper's config: files, or names of shipped configs (`demo`).
+    options
+        Further options and targets of Snakemake.
+    report
+        Whether to write the HTML report after a run of everything.
+
+    Raises
+    ------
+    ConfigError
+        A config that cannot be used, or no Snakemake.
+    RunError
+        Where Snakemake fails, or this run is already under way.
+    """
+    if importlib.util.find_spec("snakemake") is None:
+        raise ConfigError("a run needs Snakemake: pip install 'cldtrans[workflow]'")
+    chosen = [config_file(name) for name in configfiles]
+    run = load_any(chosen).run if chosen else "paper"
+    mark = f"{Path.cwd()}:{run}"
+    if os.environ.get(MARK) != mark:  # others see only the environment that a process started with
+        # The name of this command is "run" whatever stood before it, so that others know it for what it is.
+        words = sys.argv[sys.argv.index("run") + 1 :]
+        os.execve(sys.executable, [sys.executable, *START, *words], os.environ | {MARK: mark})
+    reclaim(run, mark)
+    started = time.monotonic()
+    common = [
+        "--snakefile",
+        str(project_folder() / "Snakefile"),
+        "--profile",
+        str(project_folder() / "profiles/local"),
+    ]
+    if chosen:
+        common += ["--configfile", *map(str, chosen)]
+    snakemake(*common, "--rerun-incomplete", *options)
+    if {"-n", "--dry-run", "--dryrun", "--lint"} & set(options):
+        return
+    if report:
+        snakemake("all", *common, "--report", f"results/{run}/report.html")
+    show_results(run, time.monotonic() - started)
 
 
 def run_processes(mark: str) -> list[psutil.Process]:
@@ -47,7 +99,7 @@ def owner_of(processes: list[psutil.Process]) -> psutil.Process | None:
             parent = process.parent()
         except psutil.NoSuchProcess:
             continue
-        if any(Path(word).name == Path(__file__).name for word in command) and parent and parent.pid != 1:
+        if command[1:4] == START and parent and parent.pid != 1:
             return process
     return None
 
@@ -68,7 +120,7 @@ def other_snakemakes(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            here = Path(process.cwd()) == PROJECT and "snakemake" in " ".join(process.cmdline()[:3])
+            here = Path(process.cwd()) == Path.cwd() and "snakemake" in " ".join(process.cmdline()[:3])
             if here and process.pid != os.getpid() and process.environ().get(MARK) != mark:
                 found.append(process)
         except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
@@ -78,7 +130,7 @@ def other_snakemakes(mark: str) -> list[psutil.Process]:
 
 def remove_partial_files(run: str) -> None:
     """Temporary files of killed writers; their final names were never created."""
-    for folder in (PROJECT / "data" / run, PROJECT / "results" / run):
+    for folder in (Path("data", run), Path("results", run)):
         for path in folder.rglob(".*.part*"):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
@@ -88,32 +140,33 @@ def reclaim(run: str, mark: str) -> None:
     left = run_processes(mark)
     owner = owner_of(left)
     if owner is not None:
-        sys.exit(f"launch: this run is already under way (process {owner.pid}); wait for it, or end it first")
+        raise RunError(f"this run is already under way (process {owner.pid}); wait for it, or end it first")
     if left:
-        print(f"launch: ending {len(left)} processes left by a run that was killed", flush=True)
+        print(f"run: ending {len(left)} processes left by a run that was killed", flush=True)
         end(left)
     remove_partial_files(run)
     if LOCKS.is_dir() and any(LOCKS.iterdir()):
         others = other_snakemakes(mark)
         if others:
-            print(f"launch: keeping the lock, which process {others[0].pid} may own", flush=True)
+            print(f"run: keeping the lock, which process {others[0].pid} may own", flush=True)
         else:
-            print("launch: removing the lock of a run that was killed", flush=True)
+            print("run: removing the lock of a run that was killed", flush=True)
             for lock in LOCKS.iterdir():
                 lock.unlink()
 
 
-def snakemake(*options: str) -> int:
-    """Run Snakemake with the interpreter of this script; its exit code."""
-    command = [sys.executable, "-m", "snakemake", *options]
-    print(f"launch: {shlex.join(['snakemake', *options])}", flush=True)
-    return subprocess.call(command, cwd=PROJECT)
+def snakemake(*options: str) -> None:
+    """Run Snakemake with the interpreter of this process."""
+    print(f"run: {shlex.join(['snakemake', *options])}", flush=True)
+    code = subprocess.call([sys.executable, "-m", "snakemake", *options])
+    if code:
+        raise RunError(f"Snakemake ended with code {code}; its messages stand above, the jobs' in logs/")
 
 
 def show_results(run: str, seconds: float) -> None:
     """Where everything lies, and the summary table."""
-    results = Path("results") / run
-    summary = PROJECT / results / "tables" / "summary.md"
+    results = Path("results", run)
+    summary = results / "tables" / "summary.md"
     print(f"\n{summary.read_text()}" if summary.is_file() else "")
     print(f"Finished in {seconds / 60:.1f} minutes.")
     for name, path in (
@@ -122,29 +175,5 @@ def show_results(run: str, seconds: float) -> None:
         ("Figures", results / "figures"),
         ("Paper draft", results / "paper"),
     ):
-        print(f"  {name + ':':13}{path}")
-
-
-def main() -> int:
-    """Clear up, run, report, show; Snakemake's exit code when it fails."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("configfile")
-    parser.add_argument("--no-report", action="store_true", help="skip the HTML report")
-    args, options = parser.parse_known_args()
-    run = yaml.safe_load((PROJECT / args.configfile).read_text())["run"]
-    mark = f"{PROJECT}:{run}"
-    if os.environ.get(MARK) != mark:  # others see only the environment that a process started with
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {MARK: mark})
-    reclaim(run, mark)
-    started = time.monotonic()
-    common = ["--configfile", args.configfile, "--profile", "profiles/local"]
-    code = snakemake("all", *common, "--rerun-incomplete", *options)
-    if code == 0 and not args.no_report:
-        code = snakemake("all", *common, "--report", f"results/{run}/report.html")
-    if code == 0:
-        show_results(run, time.monotonic() - started)
-    return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        if path.exists():
+            print(f"  {name + ':':13}{path}")
