@@ -305,20 +305,20 @@ class Config(Section):
     source: SourceConfig = Field(description="Where recordings come from.")
     datasets: list[str] = Field(min_length=1, description="Datasets that are downloaded and preprocessed.")
     preprocess: dict[str, DatasetConfig] = Field(
-        description="How each dataset becomes shards; one file a dataset, config/datasets/<name>.yaml."
+        description="How each dataset becomes shards; one file a dataset, `config/datasets/<name>.yaml`."
     )
     variants: dict[str, VariantConfig] = Field(
         description="Variants of our model by name; an ablation is one of them."
     )
     model: ModelConfig = Field(description="The network.")
     loop: LoopConfig = Field(description="The training loop.")
-    stage1: Stage1Config = Field(description="Pretraining without labels.")
+    stage1: Stage1Config = Field(description="Pretraining.")
     stage2: Stage2Config = Field(description="Task heads and fine-tuning.")
     methods: dict[str, MethodConfig] = Field(description="Methods beside ours by name.")
     zeroshot: ZeroshotConfig = Field(description="Focal leads of recorded seizures.")
     planted: PlantedConfig = Field(description="Focal leads of planted discharges.")
     identifiability: IdentifiabilityConfig = Field(description="Lag recovery on simulated worlds.")
-    robustness: RobustnessConfig = Field(description="Degradations of the test input.")
+    robustness: RobustnessConfig = Field(description="Degraded test input.")
     experiments: list[ExperimentBlock] = Field(min_length=1, description="The plan: blocks of result files.")
 
     @model_validator(mode="after")
