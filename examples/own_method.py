@@ -22,10 +22,8 @@ from cldtrans.methods.windows import LabelledWindows
 class Amplitudes:
     """Logistic regression on each channel's log amplitude in four parts of a window."""
 
-    parameters = None  # their number, where there is one to tell
-
     def __init__(self, task, channels, rate_hz, modality, seed, threads, strength: float) -> None:
-        self.model = LogisticRegression(C=strength)
+        self.model, self.parameters = LogisticRegression(C=strength), None  # or their number, to be told
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
         self.model.fit(self._describe(train), train.y)
@@ -41,16 +39,18 @@ class Amplitudes:
 def main(folder: Path) -> None:
     plan = config.load_any([]).model_dump(mode="json")  # the paper's
     plan["methods"]["amplitudes"] = {"classifier": "own_method:Amplitudes", "settings": {"strength": 0.3}}
+    plan["preprocess"]["chbmit"] |= {"shards": 1, "batches": 1}
     settings = config.parse(plan)
     write_miniature(folder / "mirror", "tiny")  # laid out like the bucket, and like downloaded files
     dataset, shards, split = get_dataset("chbmit"), folder / "shards", folder / "split.csv"
-    chosen = settings.preprocess["chbmit"].model_copy(update={"shards": 1, "batches": 1})
-    preprocess_batch(dataset, folder / "mirror", chosen, 0, shards, {"status": "ok"}, progress=False)
-    merge_parts(dataset, chosen, shards)
+    how = settings.preprocess["chbmit"]
+    preprocess_batch(dataset, folder / "mirror", how, 0, shards, {"status": "ok"}, progress=False)
+    merge_parts(dataset, how, shards)
     write_split(split, make_split(dataset, read_index(dataset, shards), seed=42))
-
-    cell = {"dataset": "chbmit", "method": "amplitudes", "budget": "1.0", "seed": 42, "shards": shards}
-    record = run_fewshot(settings, **cell, split=split, output=folder / "result.json")
+    record = run_fewshot(
+        settings, dataset="chbmit", method="amplitudes", budget="1.0", seed=42, shards=shards, split=split,
+        output=folder / "result.json",
+    )  # fmt: skip
     for metric, chance in record["chance"].items():
         print(f"{metric:22}{record['metrics'][metric]!s:22}chance {chance}")
 
