@@ -1,6 +1,6 @@
 # make demo: the whole pipeline on an embedded miniature of the datasets.   make test: every test.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-rivals demo test sample standard tiny lint clean
+.PHONY: help setup setup-rivals demo test sample standard tiny lint docs clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -21,7 +21,7 @@ setup: .venv/ready ## create .venv with everything pinned
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	# The CPU build of torch first and alone: other installers' resolvers would pick a GPU build.
 	$(BIN)/python -m pip install --quiet $(if $(ROCM_WHEEL_INDEX),--index-url $(ROCM_WHEEL_INDEX) torch,"$$(grep ^torch== constraints.txt)")
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,workflow]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs,workflow]"
 	touch $@
 
 setup-rivals: .venv-rivals/ready ## VARLiNGAM and PCMCI+ (GPL-3) in an environment of their own
@@ -56,6 +56,9 @@ lint: setup ## style, types, workflow
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile rules
 	for config in config/*.yaml; do $(BIN)/snakemake --configfile $$config --lint || exit 1; done
+
+docs: setup ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean: ## remove results and prepared data of the demo and test runs (never data/raw)
 	rm -rf results/demo results/tiny data/demo data/tiny logs/demo logs/tiny

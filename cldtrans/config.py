@@ -1,7 +1,7 @@
 """The experiment's settings: strict models, and messages that say what was probably meant.
 
-Values live in ``config/*.yaml`` alone; the models here hold types, bounds and meaning. What runs is chosen by
-lists (an overlay replaces a list but merges a mapping).
+Values live in ``config/*.yaml`` alone; the models here hold types, bounds and the one description of each.
+What runs is chosen by lists (an overlay replaces a list but merges a mapping).
 """
 
 from __future__ import annotations
@@ -33,27 +33,41 @@ class Section(BaseModel):
 class SourceConfig(Section):
     """Where recordings come from. Never part of a fingerprint: only the bytes are."""
 
-    url: str  # s3://bucket[/prefix] or a folder with the same keys
-    endpoint: str | None  # another S3 service's address; null: Amazon's
-    miniature: Literal["tiny", "demo", "standard"] | None  # write the embedded miniature there first
-    allow_absent: bool  # a dataset missing at the source is a line in the report instead of an error
+    url: str = Field(
+        description="s3://bucket[/prefix] or a folder with the same keys; CLDTRANS_MIRROR overrides it."
+    )
+    endpoint: str | None = Field(description="Address of another S3 service; null: Amazon's.")
+    miniature: Literal["tiny", "demo", "standard"] | None = Field(
+        description="Size of the embedded miniature to write at `url` first; null: none."
+    )
+    allow_absent: bool = Field(
+        description="Whether a dataset that the source lacks is a line in the report instead of an error."
+    )
 
 
 class DatasetConfig(Section):
     """How one corpus becomes shards (``config/datasets/<name>.yaml``)."""
 
-    window_s: PositiveFloat
-    stride_s: PositiveFloat
-    rate_hz: PositiveFloat
-    band_hz: tuple[float, float]
-    scale: Literal["recording", "window"]
-    dtype: Literal["float32", "float16"]
-    shards: PositiveInt  # files of windows: part of the content
-    batches: PositiveInt  # preprocessing jobs: never part of the content
-    onset_windows: int = Field(ge=0)  # extra windows a seizure, the first beginning at its onset
-    subjects: PositiveInt | None  # first N subjects only
-    records: PositiveInt | None  # first N recordings only
-    glob: list[str] | None  # keep recordings whose key matches one of these
+    window_s: PositiveFloat = Field(description="Length of a window, seconds.")
+    stride_s: PositiveFloat = Field(description="From one window's start to the next one's, seconds.")
+    rate_hz: PositiveFloat = Field(
+        description="Sampling rate of the windows, hertz; recordings of other rates are resampled."
+    )
+    band_hz: tuple[float, float] = Field(
+        description="Pass band of the zero-phase filter, hertz: rising, and below half of `rate_hz`."
+    )
+    scale: Literal["recording", "window"] = Field(
+        description="What each channel is standardised over: the whole recording, or each window."
+    )
+    dtype: Literal["float32", "float16"] = Field(description="Number format of the samples in the shards.")
+    shards: PositiveInt = Field(description="Files of windows, a multiple of `batches`: part of the content.")
+    batches: PositiveInt = Field(description="Preprocessing jobs: they leave no trace in the content.")
+    onset_windows: int = Field(ge=0, description="Extra windows a seizure, the first beginning at its onset.")
+    subjects: PositiveInt | None = Field(description="The first so many subjects only; null: all.")
+    records: PositiveInt | None = Field(description="The first so many recordings only; null: all.")
+    glob: list[str] | None = Field(
+        description="Patterns, one of which a recording's key has to match; null: all."
+    )
 
     @model_validator(mode="after")
     def _divides(self) -> DatasetConfig:
@@ -73,45 +87,67 @@ class DatasetConfig(Section):
 class ModelConfig(Section):
     """The network; an ablation is an overlay on this section."""
 
-    width: PositiveInt  # D of the latent motifs
-    codebook_size: PositiveInt  # K of each codebook
-    shared_codebook: bool  # one codebook for EEG and ECG, or one each
-    blocks: PositiveInt  # token-mixing blocks of the encoder
-    ode_width: PositiveInt  # of a channel's state in the graph ODE
-    pair_width: PositiveInt  # of the network that refines the lag features of a pair of channels
-    knots: PositiveInt  # times at which the adjacency changes
-    sources: PositiveInt  # largest number in the lag model of a channel, and kept in the adjacency
-    tau_max_s: dict[Literal["eeg", "ecg"], PositiveFloat]  # end of the lag grid
-    solver: Literal["rk4", "dopri5"]  # dopri5: one step size a batch, so ranks agree to `tolerance` alone
-    adjoint: bool  # memory independent of the number of solver steps, at ten times the time on a CPU
-    tolerance: PositiveFloat  # of dopri5, relative and absolute
-    quantize: bool  # false (no-vq): the decoder and the ODE see unquantised latents
-    lag: Literal["continuous", "integer", "none"]  # integer: whole samples; none: no lag inference, tau = 0
-    dynamics: Literal["ode", "none"]  # none (no-ode): a map of each token by itself
+    width: PositiveInt = Field(description="Width D of the latent motifs.")
+    codebook_size: PositiveInt = Field(description="Entries K of each codebook.")
+    shared_codebook: bool = Field(description="One codebook for EEG and ECG, or one each.")
+    blocks: PositiveInt = Field(description="Token-mixing blocks of the encoder.")
+    ode_width: PositiveInt = Field(description="Width of a channel's state in the graph ODE.")
+    pair_width: PositiveInt = Field(
+        description="Width of the network that refines the lag features of a pair of channels."
+    )
+    knots: PositiveInt = Field(description="Times in a window at which the adjacency changes.")
+    sources: PositiveInt = Field(
+        description="Largest number of sources in the lag model of a channel, and kept in the adjacency."
+    )
+    tau_max_s: dict[Literal["eeg", "ecg"], PositiveFloat] = Field(
+        description="End of the lag grid by modality, seconds."
+    )
+    solver: Literal["rk4", "dopri5"] = Field(
+        description="Of the ODE; dopri5 has one step size a batch, so ranks agree to `tolerance` alone."
+    )
+    adjoint: bool = Field(
+        description="Gradients in memory independent of the solver's steps, at ten times the time on a CPU."
+    )
+    tolerance: PositiveFloat = Field(description="Of dopri5, relative and absolute.")
+    quantize: bool = Field(
+        description="Whether decoder and ODE see codebook entries; false (no-vq): latents as they are."
+    )
+    lag: Literal["continuous", "integer", "none"] = Field(
+        description="Resolution of lags; integer: whole samples; none: no lag inference, tau = 0."
+    )
+    dynamics: Literal["ode", "none"] = Field(
+        description="What moves the states; none (no-ode): a map of each token by itself."
+    )
 
 
 class LoopConfig(Section):
     """The training loop; limited by steps, never by the clock."""
 
-    steps: PositiveInt
-    batch_size: PositiveInt  # windows a step over all ranks
-    micro_batch: PositiveInt  # windows in memory at once on one rank; the rest is accumulated
-    learning_rate: PositiveFloat  # peak, after warm-up; falls to zero as a cosine
-    warmup_steps: int = Field(ge=0)
-    weight_decay: float = Field(ge=0)  # of matrices only: biases, norms and scalars have none
-    clip_norm: PositiveFloat  # bound on the gradient's norm
-    ema_decay: float = Field(ge=0, lt=1)  # of averaged weights, which are then validated and kept; 0: none
-    precision: Literal["float32", "bf16"]  # bf16: autocast; FFT, likelihood and ODE stay float32
-    checkpoint_every: PositiveInt  # steps
-    validate_every: PositiveInt  # steps
-    patience: PositiveInt  # validations without a better one before an early stop
-    divergence_factor: float = Field(gt=1)  # a loss this many times its running median counts as divergence
-    compile: bool  # torch.compile the model
-    num_workers: int = Field(ge=0)  # threads that gather batches ahead
+    steps: PositiveInt = Field(description="Optimiser steps; training is never limited by the clock.")
+    batch_size: PositiveInt = Field(description="Windows a step over all ranks.")
+    micro_batch: PositiveInt = Field(
+        description="Windows in memory at once on one rank; the rest of a step is accumulated."
+    )
+    learning_rate: PositiveFloat = Field(description="Peak, after warm-up; falls to zero as a cosine.")
+    warmup_steps: int = Field(ge=0, description="Steps over which the learning rate rises.")
+    weight_decay: float = Field(ge=0, description="Of matrices only: biases, norms and scalars have none.")
+    clip_norm: PositiveFloat = Field(description="Bound on the gradient's norm.")
+    ema_decay: float = Field(
+        ge=0, lt=1, description="Decay of averaged weights, which are then validated and kept; 0: none."
+    )
+    precision: Literal["float32", "bf16"] = Field(
+        description="bf16: autocast; FFT, likelihood and ODE stay float32."
+    )
+    checkpoint_every: PositiveInt = Field(description="Steps from one rolling checkpoint to the next.")
+    validate_every: PositiveInt = Field(description="Steps from one validation to the next.")
+    patience: PositiveInt = Field(description="Validations without a better one before an early stop.")
+    divergence_factor: float = Field(
+        gt=1, description="A loss this many times its running median counts as divergence."
+    )
+    compile: bool = Field(description="Whether torch.compile compiles the model.")
+    num_workers: int = Field(ge=0, description="Threads that gather batches ahead.")
 
 
-# Terms of the stage-1 loss: reconstruction (2), codes, likelihood, score of its innovations, edges, lags,
-# state, its prediction of hidden tokens; edge, lag and lead compare with the truth of simulated worlds.
 Term = Literal[
     "waveform",
     "spectrum",
@@ -131,40 +167,61 @@ Term = Literal[
 class Stage1Config(Section):
     """Pretraining without labels."""
 
-    datasets: list[str] = Field(min_length=1)
-    validation_windows: PositiveInt  # at most so many, from held-out subjects of each corpus
-    max_channels: PositiveInt | None  # a random subset of channels a batch: cheaper, and it teaches transfer
-    crop_s: PositiveFloat | None  # a random stretch so long of each window, for speed; null: all of it
-    simulator_fraction: Fraction  # share of steps on simulated worlds with known lags; 0: real windows alone
-    mask_fraction: Fraction  # of tokens hidden from the dynamics, which have to fill them in
-    weights: dict[Term, NonNegativeFloat]  # of the loss's terms
+    datasets: list[str] = Field(min_length=1, description="Corpora whose windows it sees.")
+    validation_windows: PositiveInt = Field(
+        description="At most so many windows, from held-out subjects of each corpus."
+    )
+    max_channels: PositiveInt | None = Field(
+        description="Channels of a batch, a random subset: cheaper, and it teaches transfer; null: all."
+    )
+    crop_s: PositiveFloat | None = Field(
+        description="Seconds of each window, a random stretch, for speed; null: all of it."
+    )
+    simulator_fraction: Fraction = Field(
+        description="Share of steps on simulated worlds with known lags; 0: real windows alone."
+    )
+    mask_fraction: Fraction = Field(
+        description="Share of tokens hidden from the dynamics, which have to fill them in."
+    )
+    weights: dict[Term, NonNegativeFloat] = Field(
+        description="Weight of each term of the loss; docs/model.md says what each of them asks."
+    )
 
 
 class Stage2Config(Section):
     """Task heads and fine-tuning on a pretrained model."""
 
-    variants: list[str]  # which variants get a model with task heads, and for which seeds
-    seeds: list[int]
-    datasets: list[str] = Field(min_length=1)
-    finetune_steps: int = Field(ge=0)  # of the whole network after the linear probe; 0: the probe alone
-    finetune_batch: PositiveInt  # windows a step
-    finetune_learning_rate: PositiveFloat  # peak; warm-up, averaging and early stop as in `loop`
+    variants: list[str] = Field(description="Variants that get a model with task heads.")
+    seeds: list[int] = Field(description="Seeds of these models: one pretrained model each.")
+    datasets: list[str] = Field(min_length=1, description="Datasets that get a head each.")
+    finetune_steps: int = Field(
+        ge=0, description="Steps of the whole network after the linear probe; 0: the probe alone."
+    )
+    finetune_batch: PositiveInt = Field(description="Windows a step of fine-tuning.")
+    finetune_learning_rate: PositiveFloat = Field(
+        description="Peak; warm-up, averaging and early stop as in `loop`."
+    )
 
 
 class VariantConfig(Section):
     """What one model variant changes: overlays on `model` and `stage1`."""
 
-    model: dict[str, Any]
-    stage1: dict[str, Any]
+    model: dict[str, Any] = Field(description="Overlay on `model`.")
+    stage1: dict[str, Any] = Field(description="Overlay on `stage1`.")
 
 
 class MethodConfig(Section):
     """A method by its factories, as ``module:factory``; at least one of them."""
 
-    classifier: str | None = None
-    readout: str | None = None
-    estimator: str | None = None  # of lags and edges, for identifiability
-    settings: dict[str, Any] = Field(default_factory=dict)
+    classifier: str | None = Field(
+        default=None, description="Factory of a classifier of windows; null: the method has none."
+    )
+    readout: str | None = Field(default=None, description="Factory of a readout of focal leads; null: none.")
+    estimator: str | None = Field(
+        default=None,
+        description="Factory of an estimator of lags and edges, for identifiability; null: none.",
+    )
+    settings: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the factories.")
 
     @model_validator(mode="after")
     def _has_factory(self) -> MethodConfig:
@@ -182,64 +239,88 @@ class MethodConfig(Section):
 class ZeroshotConfig(Section):
     """Focal-lead localization on recorded seizures."""
 
-    annotations: str | None  # csv: case,file,seizure,channels,source,rater
+    annotations: str | None = Field(
+        description="Clinicians' focal leads, a csv: case,file,seizure,channels,source,rater; null: none."
+    )
 
 
 class PlantedConfig(Section):
     """Focal-lead localization of a discharge with known lead, added to real interictal EEG."""
 
-    snr_db: list[float] = Field(min_length=1)
-    trials: PositiveInt
+    snr_db: list[float] = Field(
+        min_length=1, description="Power of the discharge over that of the background, decibels."
+    )
+    trials: PositiveInt = Field(description="Discharges a seed, divided among subjects.")
 
 
 class IdentifiabilityConfig(Section):
     """Simulated worlds by name; which of them run is chosen in `experiments`."""
 
-    tau_max_s: PositiveFloat
-    worlds: dict[str, dict[str, Any]]
+    tau_max_s: PositiveFloat = Field(description="Largest lag that estimators search, seconds.")
+    worlds: dict[str, dict[str, Any]] = Field(
+        description="Arguments of `simulate_ldsem` by the world's name; lags in seconds."
+    )
 
 
 class RobustnessConfig(Section):
     """Degradations of the test input."""
 
-    noise_db: list[float]
-    dropped_channels: list[Fraction]  # of the valid ones
-    rate_fractions: list[Fraction]  # recorded at this fraction of the sampling rate
-    shifts_s: list[float]  # windows rotated in time by so much
+    noise_db: list[float] = Field(description="Signal over added noise, decibels.")
+    dropped_channels: list[Fraction] = Field(description="Share of the valid channels that is masked.")
+    rate_fractions: list[Fraction] = Field(description="Recorded at this fraction of the sampling rate.")
+    shifts_s: list[float] = Field(description="Windows rotated in time by so much, seconds.")
 
 
 class ExperimentBlock(Section):
     """A block of result files: every combination of its lists. `target` is the rule that asks for it."""
 
-    target: Literal["zeroshot", "fewshot", "identifiability", "ablations", "robustness", "baselines"]
-    experiment: Literal["fewshot", "zeroshot", "planted", "identifiability", "robustness"]
-    datasets: list[str] = Field(min_length=1)
-    methods: list[str] = Field(min_length=1)
-    budgets: list[Budget] = Field(min_length=1)
-    seeds: list[int] = Field(min_length=1)
+    target: Literal["zeroshot", "fewshot", "identifiability", "ablations", "robustness", "baselines"] = Field(
+        description="Rule that asks for the files."
+    )
+    experiment: Literal["fewshot", "zeroshot", "planted", "identifiability", "robustness"] = Field(
+        description="What is done; the first folder of the files' path."
+    )
+    datasets: list[str] = Field(
+        min_length=1, description="Names of datasets; of simulated worlds for identifiability."
+    )
+    methods: list[str] = Field(min_length=1, description="Names of methods or variants.")
+    budgets: list[Budget] = Field(min_length=1, description="Shares of the training labels; 0: none.")
+    seeds: list[int] = Field(min_length=1, description="Seeds of splits, training and sampling.")
 
 
 class Config(Section):
     """One run of the pipeline."""
 
-    run: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
-    raw: str  # folder of raw recordings
-    threads: PositiveInt  # of a training or evaluation job; part of a CPU result's bits
-    fft: Literal["device", "cpu"] = "device"  # cpu: a GPU's training sends its transforms to the CPU and back
-    source: SourceConfig
-    datasets: list[str] = Field(min_length=1)
-    preprocess: dict[str, DatasetConfig]
-    variants: dict[str, VariantConfig]
-    model: ModelConfig
-    loop: LoopConfig
-    stage1: Stage1Config
-    stage2: Stage2Config
-    methods: dict[str, MethodConfig]
-    zeroshot: ZeroshotConfig
-    planted: PlantedConfig
-    identifiability: IdentifiabilityConfig
-    robustness: RobustnessConfig
-    experiments: list[ExperimentBlock] = Field(min_length=1)
+    run: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_.-]*$",
+        description="Name of the run, and of its folders in `results`, `data` and `logs`.",
+    )
+    raw: str = Field(description="Folder of raw recordings, laid out like the bucket.")
+    threads: PositiveInt = Field(
+        description="CPU threads of a training or evaluation job; part of a CPU result's bits."
+    )
+    fft: Literal["device", "cpu"] = Field(
+        default="device",
+        description="cpu: transforms leave the GPU for the CPU, where `cldtrans doctor` finds its FFT wrong.",
+    )
+    source: SourceConfig = Field(description="Where recordings come from.")
+    datasets: list[str] = Field(min_length=1, description="Datasets that are downloaded and preprocessed.")
+    preprocess: dict[str, DatasetConfig] = Field(
+        description="How each dataset becomes shards; one file a dataset, `config/datasets/<name>.yaml`."
+    )
+    variants: dict[str, VariantConfig] = Field(
+        description="Variants of our model by name; an ablation is one of them."
+    )
+    model: ModelConfig = Field(description="The network.")
+    loop: LoopConfig = Field(description="The training loop.")
+    stage1: Stage1Config = Field(description="Pretraining.")
+    stage2: Stage2Config = Field(description="Task heads and fine-tuning.")
+    methods: dict[str, MethodConfig] = Field(description="Methods beside ours by name.")
+    zeroshot: ZeroshotConfig = Field(description="Focal leads of recorded seizures.")
+    planted: PlantedConfig = Field(description="Focal leads of planted discharges.")
+    identifiability: IdentifiabilityConfig = Field(description="Lag recovery on simulated worlds.")
+    robustness: RobustnessConfig = Field(description="Degraded test input.")
+    experiments: list[ExperimentBlock] = Field(min_length=1, description="The plan: blocks of result files.")
 
     @model_validator(mode="after")
     def _known_names(self) -> Config:
@@ -312,14 +393,14 @@ def load(path: str | Path) -> Config:
     return parse(settings, origin=str(path))
 
 
-def load_any(paths: list[Path]) -> Config:
+def load_any(paths: Sequence[str | Path]) -> Config:
     """One resolved JSON config, or YAML overlays on the paper's config and its datasets' settings."""
-    paths = [config_file(path) for path in paths]
-    if len(paths) == 1 and paths[0].suffix == ".json":
-        return load(paths[0])
+    chosen = [config_file(path) for path in paths]
+    if len(chosen) == 1 and chosen[0].suffix == ".json":
+        return load(chosen[0])
     folder = project_folder() / "config"
     base = [folder / "config.yaml", *sorted((folder / "datasets").glob("*.yaml"))]
-    return resolve([*base, *(path for path in paths if path.resolve() not in base)])
+    return resolve([*base, *(path for path in chosen if path.resolve() not in base)])
 
 
 def config_file(name: str | Path) -> Path:

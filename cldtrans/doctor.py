@@ -82,7 +82,7 @@ def torch_checks(device: list[Any]) -> Iterator[Check]:
     if tool is None:
         yield Check("gpu", "WARN", "none", "training runs on the CPU: enough for the demo, not for the paper")
     elif build == "CPU build":
-        advice = "install the torch wheel of this GPU (README, Clusters)"
+        advice = "install the torch wheel of this GPU (docs/scale.md)"
         yield Check("gpu", "FAIL", f"{tool} is here, but torch is a CPU build", advice)
     else:
         advice = f"look at `{tool}`, the driver, and CUDA_VISIBLE_DEVICES or ROCR_VISIBLE_DEVICES"

@@ -110,8 +110,8 @@ def test_a_run_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     command = [installed / "cldtrans", "run", "--no-report", "--configfile", "tiny", "--cores", "2"]
     output = call(*command, "-n", "--quiet", "rules", cwd=tmp_path)
     script = (
-        "from cldtrans.config import load_any; from cldtrans.planning.plan import Plan; from pathlib import Path; "
-        "plan = Plan(load_any([Path('tiny')])); "
+        "from cldtrans.config import load_any; from cldtrans.planning.plan import Plan; "
+        "plan = Plan(load_any(['tiny'])); "
         "print(*plan.closure(plan.roots('fewshot', 'ptbxl', 'inception_time', 'fewshot')))"
     )
     assert {name.split(".")[0] for name in python(installed, tmp_path, script).split()} == {"cldtrans"}

@@ -135,9 +135,7 @@ class Code:
     def __init__(self, folders: Iterable[Path] = ()) -> None:
         self.folders = list(map(Path, folders))
         self._sources: dict[str, Source | None] = {}
-        self._followed: set[str] = (
-            set()
-        )  # top-level packages of the user's that are followed even if installed
+        self._followed: set[str] = set()  # top-level packages that are followed even if installed
         self._direct: dict[tuple[str, bool], tuple[str, ...]] = {}
 
     def command(self, name: str) -> list[str]:
