@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from toys.paths import PROJECT
+from toys.workflow import copy_project, environment, snakemake
 
 from cldtrans.cli import COMMANDS
 from cldtrans.config import load_any
@@ -23,41 +24,9 @@ from cldtrans.methods.factories import ROLES
 from cldtrans.planning.code import Roots
 from cldtrans.planning.plan import Plan
 
-PARTS = ("Snakefile", "rules", "workflow", "cldtrans", "config", "profiles", "envs", "constraints.txt")
 SCRIPTS = {path.stem for path in (PROJECT / "workflow" / "scripts").glob("*.py")}
 WATCH = PROJECT / "tests" / "toys" / "watch"
 FIRST = "results/tiny/fewshot/ptbxl/cldtrans/budget-1.0/seed-42.json"
-
-
-def copy_project(folder: Path) -> Path:
-    for part in PARTS:
-        source = PROJECT / part
-        if source.is_dir():
-            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, folder / part)
-    return folder
-
-
-def environment() -> dict[str, str]:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("CLDTRANS_")}
-    return clean | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def snakemake(folder: Path, *options: str, config: str | None = "config/tiny.yaml") -> str:
-    """Run Snakemake in a copy; all that it printed."""
-    chosen = ["--configfile", config] if config else []
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", *options, *chosen],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    output = done.stdout + done.stderr
-    assert done.returncode == 0, output[-6000:]
-    return output
 
 
 def launcher(folder: Path, watch: Path | None = None, **options) -> subprocess.Popen:
