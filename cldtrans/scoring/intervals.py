@@ -22,7 +22,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import betaincinv, ndtr, ndtri, stdtrit
+from scipy import stats
+from scipy.special import ndtr, ndtri
 
 RESAMPLES = 2000
 FEWEST_FOR_BOOTSTRAP = 5
@@ -85,8 +86,9 @@ def over_subjects(
         if not np.isfinite(value[0]):
             found = None
         elif np.ptp(jackknife[name]) == 0 and value[0] in (low, high):
-            found = _all_alike(n_subjects, at_top=value[0] == high)
-            found = (low + (high - low) * found[0], low + (high - low) * found[1])
+            successes = n_subjects if value[0] == high else 0
+            exact = stats.binomtest(successes, n_subjects).proportion_ci(0.95, "exact")
+            found = (low + (high - low) * exact.low, low + (high - low) * exact.high)
         elif np.ptp(jackknife[name]) == 0:
             found = None
         elif drawn is None:
@@ -143,14 +145,8 @@ def _jackknife_t(
         return None
     n = len(jackknife)
     error = np.sqrt((n - 1) / n * ((jackknife - jackknife.mean()) ** 2).sum())
-    half = stdtrit(n - 1, 0.975) * error
+    half = stats.t.ppf(0.975, n - 1) * error
     return max(bounds[0], float(estimate - half)), min(bounds[1], float(estimate + half))
-
-
-def _all_alike(n_subjects: int, at_top: bool) -> tuple[float, float]:
-    """Clopper-Pearson interval of n successes, or none, in n trials."""
-    edge = float(betaincinv(n_subjects, 1, 0.025))
-    return (edge, 1.0) if at_top else (0.0, 1.0 - edge)
 
 
 def mean_over_subjects(values: np.ndarray, subjects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -185,5 +181,5 @@ def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float] |
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return None
-    half = stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / np.sqrt(len(values))
+    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
     return float(values.mean() - half), float(values.mean() + half)
