@@ -1,6 +1,6 @@
 """`lagged_mix` against the dense pairwise FFT operator, side by side in one run.
 
-    .venv/bin/python benchmarks/lagged_mix.py [--threads 2]
+    .venv/bin/python benchmarks/lagged_mix.py [--threads 2] [--write]
 
 Prints agreement of outputs and gradients, times of forward + backward (in turns, medians), and at the
 largest shape peak memory above the inputs, each side in its own process. For timing, the dense operator takes
@@ -17,7 +17,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import torch
+from report import add_write_option, publish
 from torch import Tensor
 from tqdm import tqdm
 
@@ -129,13 +131,25 @@ def _kilobytes(entry: str) -> int:
     return int(next(line for line in lines if line.startswith(entry)).split()[1])
 
 
+def _row(shape: tuple[int, ...], lags: str, ours: float, dense: float) -> dict[str, str]:
+    return {
+        "B, C, T, D": ", ".join(map(str, shape)),
+        "lags": lags,
+        "lagged_mix, ms": f"{ours * 1e3:.3f}",
+        "dense": f"{dense * 1e3:.3f}",
+        "ratio": f"{dense / ours:.1f}",
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="lagged_mix against the dense pairwise FFT operator")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    threads = parser.parse_args().threads
+    add_write_option(parser)
+    args = parser.parse_args()
+    threads = args.threads
     torch.set_num_threads(threads)
     missed = []
-    lines = [f"{'B, C, T, D':>20} {'lags':>10} {'lagged_mix ms':>14} {'dense ms':>12} {'faster':>8}"]
+    rows = []
     cases = [(shape, per_window) for shape in SHAPES for per_window in (False, True)]
     for shape, per_window in tqdm(cases, disable=None):
         for dtype, bar in AGREEMENT.items():
@@ -147,28 +161,28 @@ def main() -> int:
                 missed.append(f"{compared} {dtype}: relative error {error:.2g}, bar {bar:g}")
         ours, dense = time_both(shape, per_window, budget_s=4.0)
         lags = "[B,C,C]" if per_window else "[C,C]"
-        lines.append(f"{shape!s:>20} {lags:>10} {ours * 1e3:14.3f} {dense * 1e3:12.3f} {dense / ours:7.1f}x")
+        rows.append(_row(shape, lags, ours, dense))
         if dense < ours:
             missed.append(f"{shape} {lags}: slower than dense")
     ours, dense = time_both(LARGEST, False, budget_s=30.0)
-    lines.append(f"{LARGEST!s:>20} {'[C,C]':>10} {ours * 1e3:14.3f} {dense * 1e3:12.3f} {dense / ours:7.1f}x")
+    rows.append(_row(LARGEST, "[C,C]", ours, dense))
     if dense < SPEED_BAR * ours:
         missed.append(f"{LARGEST}: {dense / ours:.1f} x faster, bar {SPEED_BAR:g}")
     memory = {name: peak_memory(name, LARGEST, threads) for name in ("lagged_mix", "dense")}
     ratio = memory["dense"] / memory["lagged_mix"]
     if ratio < MEMORY_BAR:
         missed.append(f"{LARGEST}: {ratio:.1f} x less memory, bar {MEMORY_BAR:g}")
-    print("\n".join(lines))
-    print(
-        f"\npeak memory above the inputs at {LARGEST}: lagged_mix {memory['lagged_mix'] / 1e6:.0f} MB, "
-        f"dense {memory['dense'] / 1e6:.0f} MB, {ratio:.1f} x less"
-    )
-    print(
+    agreement = (
         "outputs and gradients agree to "
         + ", ".join(f"{bar:g} ({str(dtype).removeprefix('torch.')})" for dtype, bar in AGREEMENT.items())
         if not any("relative error" in line for line in missed)
         else "outputs or gradients differ"
     )
+    remark = (
+        f"Peak memory above the inputs at {LARGEST}: lagged_mix {memory['lagged_mix'] / 1e6:.0f} MB, "
+        f"dense {memory['dense'] / 1e6:.0f} MB, {ratio:.1f} x less; {agreement}."
+    )
+    publish("operator", pd.DataFrame(rows), args.write, remark)
     for line in missed:
         print("MISSED", line)
     return 1 if missed else 0

@@ -1,6 +1,6 @@
 """Shard loader against raw `np.load(mmap_mode="r")` slicing, side by side on the same random rows.
 
-    python benchmarks/loader.py [--batches 40] [--dtype float16]
+    python benchmarks/loader.py [--batches 40] [--dtype float16] [--write]
 
 Writes a temporary corpus, then times: slicing the memory maps window by window into one float32 array;
 `ShardSet.windows`; and the training loader (tensors, masks, epoch order) with its threads. The bar is 0.8 x
@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from report import add_write_option, publish
 
 from cldtrans.data.shards import ShardSet
 from cldtrans.training.loader import Batch, Loader, ShardCorpus
@@ -119,8 +120,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batches", type=int, default=80)
     parser.add_argument("--dtype", choices=("float16", "float32"), nargs="+", default=["float16", "float32"])
+    add_write_option(parser)
     args = parser.parse_args()
-    print(f"{'corpus':<24}{'way':<22}{'windows/s':>10}{'of raw':>8}{'a processor second':>20}{'of raw':>8}")
+    rows = []
     for dtype in args.dtype:
         for name, (channels, samples, rate_hz) in SHAPES.items():
             with tempfile.TemporaryDirectory() as folder:
@@ -128,9 +130,17 @@ def main() -> None:
                 rates = compare(corpus, Path(folder), args.batches)
             raw = rates["raw slicing"]
             for way, (clock, processor) in rates.items():
-                by_clock = f"{clock:>10,.0f}{clock / raw[0]:>8.2f}"
-                of_processor = f"{processor:>20,.0f}{processor / raw[1]:>8.2f}"
-                print(f"{name + ' ' + dtype:<24}{way:<22}{by_clock}{of_processor}")
+                rows.append(
+                    {
+                        "corpus": f"{name} {dtype}",
+                        "way": way,
+                        "windows/s": f"{clock:,.0f}",
+                        "of raw": f"{clock / raw[0]:.2f}",
+                        "a processor second": f"{processor:,.0f}",
+                        "of raw there": f"{processor / raw[1]:.2f}",
+                    }
+                )
+    publish("loader", pd.DataFrame(rows), args.write)
 
 
 if __name__ == "__main__":

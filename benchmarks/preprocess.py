@@ -1,6 +1,6 @@
 """Preprocessing against opening and slicing the file once per window, with mne and wfdb.
 
-    python benchmarks/preprocess.py [--files 4] [--ecgs 4000] [--probe 60]
+    python benchmarks/preprocess.py [--files 4] [--ecgs 4000] [--probe 60] [--write]
 
 Both sides make z-scored windows of 10 s: 18 channels at 160 Hz, 0.5-40 Hz, from EDF files of an hour with 23
 channels at 256 Hz; 12 leads at 500 Hz, 0.05-150 Hz, from WFDB records of 10 s. Ours is compared with
@@ -30,8 +30,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import mne
 import numpy as np
+import pandas as pd
 import scipy.signal
 import wfdb
+from report import add_write_option, publish
 
 from cldtrans.config import DatasetConfig
 from cldtrans.data import get_dataset
@@ -160,14 +162,15 @@ def compare(
     rivals: dict[str, Callable[[int], np.ndarray]],
     probe: int,
     folder: Path,
-) -> None:
-    """Print one block of the table."""
+) -> list[dict[str, str]]:
+    """Rows of the table."""
     shards = run(folder / "kept")
     costs = []
     for _ in range(3):
         costs.append(cost(lambda: run(folder / "again")))
         shutil.rmtree(folder / "again")  # or the system's memory fills with pages to be written
     ours_s = np.min(costs, axis=0) / len(shards)
+    table = []
     rows = np.linspace(1, len(shards) - 2, probe).astype(int)
     for name, rival in rivals.items():
         rival(1)
@@ -178,8 +181,19 @@ def compare(
             difference = f"{np.median(worst):.3f}"
         wall, cpu = rival_s / ours_s
         verdict = "" if name == "read only" else "yes" if wall >= BAR else "no"
-        cells = (what, name, f"{1 / rival_s[0]:.0f}", f"{1 / ours_s[0]:.0f}", f"{wall:.1f}", f"{cpu:.1f}")
-        print("| " + " | ".join((*cells, verdict, difference)) + " |")
+        table.append(
+            {
+                "input": what,
+                "against": name,
+                "its windows/s": f"{1 / rival_s[0]:.0f}",
+                "ours": f"{1 / ours_s[0]:.0f}",
+                "ratio": f"{wall:.1f}",
+                "of CPU": f"{cpu:.1f}",
+                f">= {BAR}": verdict,
+                "largest difference (deviations)": difference,
+            }
+        )
+    return table
 
 
 def main() -> None:
@@ -190,15 +204,12 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=4, help="number of EDF recordings of an hour")
     parser.add_argument("--ecgs", type=int, default=4000, help="number of WFDB records")
     parser.add_argument("--probe", type=int, default=60, help="windows that the slow side makes")
+    add_write_option(parser)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root, out = Path(folder) / "raw", Path(folder) / "out"
         edfs, ecgs = write_eegs(root, args.files), write_ecgs(root, args.ecgs)
-        print(
-            f"| input | against | its windows/s | ours | ratio | >= {BAR} | largest difference (deviations) |"
-        )
-        print("|---|---|---|---|---|---|---|")
-        compare(
+        rows = compare(
             f"EDF, {args.files} h, 23 channels",
             lambda folder: ours("chbmit", root, folder, 160, EEG),
             {
@@ -209,7 +220,7 @@ def main() -> None:
             args.probe,
             out / "eeg",
         )
-        compare(
+        rows += compare(
             f"WFDB, {args.ecgs} records of 10 s, 12 leads",
             lambda folder: ours("mimic_ecg", root, folder, 500, ECG),
             {
@@ -220,6 +231,7 @@ def main() -> None:
             args.probe,
             out / "ecg",
         )
+    publish("preprocess", pd.DataFrame(rows), args.write)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from report import add_write_option, publish
 from torch import Tensor, nn
 
 from cldtrans.config import load_any
@@ -194,15 +196,12 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="side by side, each with --batch windows")
     parser.add_argument("--precision", choices=("float32", "bf16"), default="float32")
     parser.add_argument("--compile", action="store_true")
+    add_write_option(parser)
     args = parser.parse_args()
     if args.measure:
         print(json.dumps(measure(args)))
         return
-    shape = f"{args.batch} x {args.channels} x {args.samples}, codebook {args.codes} x {args.width}"
-    print(f"{shape}, {args.precision}, {args.processes} processes of {args.threads} threads")
-    print(
-        f"{'way':<7}{'ms/step':>10}{'of CPU':>10}{'windows/s':>11}{'MB/window':>11}{'parameters':>12}  device"
-    )
+    rows = []
     found: dict[str, dict[str, Any]] = {}
     for way in args.ways:
         child = [sys.executable, __file__, *sys.argv[1:], "--measure", way]
@@ -214,12 +213,27 @@ def main() -> None:
         found[way] = r = max(results, key=lambda result: result["step_ms"])
         pace = 1e3 * args.batch * args.processes / r["step_ms"]
         memory = r["peak_bytes"] / args.batch / 1e6
-        times = f"{r['step_ms']:>10.1f}{r['processor_ms']:>10.1f}"
-        print(f"{way:<7}{times}{pace:>11.1f}{memory:>11.1f}{r['parameters']:>12,}  {r['device']}")
+        rows.append(
+            {
+                "way": way,
+                "ms a step": f"{r['step_ms']:.1f}",
+                "of CPU": f"{r['processor_ms']:.1f}",
+                "windows/s": f"{pace:.1f}",
+                "MB a window": f"{memory:.1f}",
+                "parameters": f"{r['parameters']:,}",
+                "device": r["device"],
+            }
+        )
+    remark = (
+        f"Windows a step, channels, samples: {args.batch} x {args.channels} x {args.samples}, codebook "
+        f"{args.codes} x {args.width}, {args.precision}, "
+        f"{args.processes} process(es) of {args.threads} thread(s)."
+    )
     if len(found) == 2:
         keys = ("step_ms", "processor_ms", "peak_bytes")
         clock, processor, memory = (found["dense"][key] / found["ours"][key] for key in keys)
-        print(f"dense / ours: time {clock:.1f}, processor time {processor:.1f}, memory {memory:.1f}")
+        remark += f" Dense / ours: time {clock:.1f}, processor time {processor:.1f}, memory {memory:.1f}."
+    publish("stage1-step", pd.DataFrame(rows), args.write, remark)
 
 
 if __name__ == "__main__":

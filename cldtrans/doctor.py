@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from tabulate import tabulate
 
 from cldtrans.config import Config
 
@@ -233,9 +234,8 @@ def source_checks(config: Config, url: str) -> Iterator[Check]:
 
 def render(checks: list[Check]) -> str:
     """Table for a terminal."""
-    name, found = (max(len(getattr(check, key)) for check in checks) for key in ("name", "found"))
-    lines = [f"{c.status:<4}  {c.name:<{name}}  {c.found:<{found}}  {c.advice}".rstrip() for c in checks]
-    return "\n".join(lines) + "\n"
+    rows = [(check.status, check.name, check.found, check.advice) for check in checks]
+    return tabulate(rows, tablefmt="plain", disable_numparse=True, preserve_whitespace=True) + "\n"
 
 
 def _guarded(name: str, run: Callable[[], Iterator[Check]]) -> list[Check]:

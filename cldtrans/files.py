@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, and what a file hashes to."""
+"""Files that are whole or absent: atomic writes, one writer at a time, and what a file hashes to."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import contextlib
 import hashlib
 import importlib.resources
 import json
+import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
+
+log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -36,6 +41,35 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, busy: Callable[[], None]) -> Iterator[None]:
+    """Hold `folder/lock` while the block runs, so that one process alone writes to the folder.
+
+    A killed run's job may live on. The kernel drops the lock when its owner dies, so it is never stale; on a
+    file system without locks a warning takes its place.
+
+    Parameters
+    ----------
+    folder
+        Must exist.
+    busy
+        Called where another process holds the lock: raises, or returns to wait for it.
+    """
+    lock = FileLock(folder / "lock", fallback_to_soft=False)  # a soft lock would outlive its owner
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            busy()
+            lock.acquire()
+    except OSError as error:
+        log.warning("%s: cannot be locked (%s); only one run may use it", folder, error)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.signal import find_peaks
 
 from cldtrans.methods.linear_probe import LinearProbe
 from cldtrans.methods.windows import LabelledWindows
@@ -122,16 +123,8 @@ def r_peaks(x: np.ndarray, rate_hz: float) -> np.ndarray:
     filtered /= _positive(filtered.std(axis=1))[:, None]
     bell = np.hanning(2 * max(1, round(0.06 * rate_hz)) + 1)  # a single top, unlike a box: beats line up
     energy = np.convolve((filtered**2).sum(axis=0), bell / bell.sum(), mode="same")
-    apart = round(0.25 * rate_hz)
     threshold = 0.3 * np.quantile(energy, 0.98)
-    candidates = np.flatnonzero(
-        (energy[1:-1] >= energy[:-2]) & (energy[1:-1] > energy[2:]) & (energy[1:-1] > threshold)
-    )
-    peaks: list[int] = []
-    for k in (candidates + 1)[np.argsort(-energy[candidates + 1], kind="stable")]:
-        if all(abs(k - other) >= apart for other in peaks):
-            peaks.append(int(k))
-    return np.sort(np.array(peaks, dtype=int))
+    return find_peaks(energy, height=threshold, distance=max(1, round(0.25 * rate_hz)))[0]
 
 
 def _positive(values: np.ndarray) -> np.ndarray:

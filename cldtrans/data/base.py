@@ -96,7 +96,9 @@ class Dataset(ABC):
     has_events: ClassVar[bool] = False  # whether `events` may answer anything
     # What is known of where its seizures begin: a table of channels that the user supplies, or lobe and side.
     focal_truth: ClassVar[Literal["annotation", "region"]] = "annotation"
-    training_folds: ClassVar[Collection[int] | None] = None  # official folds that pretraining may see; None: all
+    training_folds: ClassVar[Collection[int] | None] = (
+        None  # official folds that pretraining may see; None: all
+    )
     published: ClassVar[Published | None] = None
 
     def folder(self, root: Path) -> Path:

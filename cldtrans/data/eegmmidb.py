@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cldtrans.data.base import Dataset, Published, Signal, recording_table
-from cldtrans.errors import listing
 from cldtrans.data.montages.montage import electrode
-from cldtrans.errors import DataError
+from cldtrans.errors import DataError, listing
 
 if TYPE_CHECKING:
     import pandas as pd

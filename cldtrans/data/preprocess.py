@@ -18,12 +18,12 @@ import pandas as pd
 
 from cldtrans.config import DatasetConfig
 from cldtrans.data.base import Dataset, Signal, select_recordings
-from cldtrans.machine import keep_freed_memory
 from cldtrans.data.quality import Quality, assess, fill_gaps
 from cldtrans.data.shards import ShardWriter, index_columns, shard_name, write_parquet
 from cldtrans.data.zero_phase import band_pass
 from cldtrans.errors import DataError
 from cldtrans.files import atomic_path, write_json
+from cldtrans.machine import keep_freed_memory
 
 STACK_SAMPLES = 1 << 20  # recordings of one length (10-s ECGs) are filtered together up to this many
 BLOCK_SAMPLES = 1 << 20  # windows are scaled and written in blocks of about this many samples

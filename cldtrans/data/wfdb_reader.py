@@ -1,5 +1,13 @@
 """Public path of `cldtrans.data.formats.wfdb_reader`."""
 
-from cldtrans.data.formats.wfdb_reader import ELSEWHERE, FORMAT, GAIN, INVALID, MILLIVOLT, WfdbRecording, read_wfdb
+from cldtrans.data.formats.wfdb_reader import (
+    ELSEWHERE,
+    FORMAT,
+    GAIN,
+    INVALID,
+    MILLIVOLT,
+    WfdbRecording,
+    read_wfdb,
+)
 
-__all__ = ['ELSEWHERE', 'FORMAT', 'GAIN', 'INVALID', 'MILLIVOLT', 'WfdbRecording', 'read_wfdb']
+__all__ = ["ELSEWHERE", "FORMAT", "GAIN", "INVALID", "MILLIVOLT", "WfdbRecording", "read_wfdb"]

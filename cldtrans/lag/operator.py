@@ -22,6 +22,7 @@ from functools import lru_cache, wraps
 from typing import Any
 
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from cldtrans.lag import fourier
@@ -111,16 +112,9 @@ def lagged_mix(
 def fast_max_delay(n_samples: int, max_delay: float, sample_rate: float) -> float:
     """Smallest max_delay from the given one up (seconds) whose length n has no prime factor above 5."""
     pad = math.ceil(max_delay * sample_rate)
-    while not _is_smooth(n_samples + 2 * (pad + GUARD_SAMPLES)):
-        pad += 1
+    while (n := n_samples + 2 * (pad + GUARD_SAMPLES)) != next_fast_len(n, real=True):
+        pad += 1  # n has the parity of n_samples, which the next fast length need not have
     return max(max_delay, (pad - 0.5) / sample_rate)
-
-
-def _is_smooth(n: int) -> bool:
-    for prime in (2, 3, 5):
-        while n % prime == 0:
-            n //= prime
-    return n == 1
 
 
 def _transform_length(

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tabulate import SEPARATING_LINE, tabulate
+
 from cldtrans.config import Config, fingerprint
 from cldtrans.data import get_dataset
 from cldtrans.planning.plan import Plan
@@ -210,6 +212,7 @@ def render(result: Estimate) -> str:
     totals = [
         sum(getattr(c, key) for c in result.datasets) for key in ("download_bytes", "windows", "shard_bytes")
     ]
+    rows.append(SEPARATING_LINE)
     rows.append(["total", _bytes(totals[0]), f"{totals[1]:,}", _bytes(totals[2])])
     stages = [["stage", "jobs", "device-hours", "wall-clock", "how"]]
     for stage in result.stages:
@@ -224,13 +227,18 @@ def render(result: Estimate) -> str:
     device = _total(stage.device_hours for stage in result.stages)
     wall = _total(stage.wall_hours for stage in result.stages)
     jobs = sum(stage.jobs for stage in result.stages)
+    stages.append(SEPARATING_LINE)
     stages.append(["total", f"{jobs:,}", _number(device), _duration(wall), "stages one after the other"])
     pace = result.pace
     if pace.step_ms is None:
         note = f"Step time unknown: `{CALIBRATE}` measures it on this machine, or give --step-ms."
     else:
         note = f"Step time {pace.step_ms:g} ms on {pace.devices} device(s): {pace.origin}."
-    return f"Run {result.run!r}\n\n{_table(rows)}\n\n{_table(stages)}\n\n{note}\n"
+    tables = [
+        tabulate(table, headers="firstrow", colalign=align, disable_numparse=True)
+        for table, align in ((rows, ["left", *["right"] * 3]), (stages, ["left", *["right"] * 3, "left"]))
+    ]
+    return "\n\n".join([f"Run {result.run!r}", *tables, note]) + "\n"
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -262,18 +270,3 @@ def _duration(hours: float | None) -> str:
     if hours >= 48:
         return f"{hours / 24:.1f} days"
     return f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.0f} min"
-
-
-def _table(rows: list[list[str]]) -> str:
-    """Columns of a common width: the first and the last to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    last = len(widths) - 1
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i in (0, last) and (i == 0 or len(widths) > 4) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    rule = "-" * max(map(len, lines))
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])

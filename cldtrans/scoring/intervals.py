@@ -20,9 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
-from scipy.special import betaincinv, ndtr, ndtri, stdtrit
+from scipy import stats
 
 RESAMPLES = 2000
 FEWEST_FOR_BOOTSTRAP = 5
@@ -85,8 +86,9 @@ def over_subjects(
         if not np.isfinite(value[0]):
             found = None
         elif np.ptp(jackknife[name]) == 0 and value[0] in (low, high):
-            found = _all_alike(n_subjects, at_top=value[0] == high)
-            found = (low + (high - low) * found[0], low + (high - low) * found[1])
+            successes = n_subjects if value[0] == high else 0
+            exact = stats.binomtest(successes, n_subjects).proportion_ci(0.95, "exact")
+            found = (low + (high - low) * exact.low, low + (high - low) * exact.high)
         elif np.ptp(jackknife[name]) == 0:
             found = None
         elif drawn is None:
@@ -111,8 +113,9 @@ def bca(
 ) -> tuple[float, float] | None:
     """Bias-corrected, accelerated interval from resampled [R] and leave-one-out [S] values.
 
-    Efron 1987. None where more than half of the resamples, or all but one of the leave-one-out values, are
-    undefined (NaN).
+    Efron 1987, by scipy, which takes resampled values as they are and asks for the statistic of all subjects
+    and of all but one; weights, and resamples that leave a metric undefined, it does not know. None where
+    more than half of the resamples, or all but one of the leave-one-out values, are undefined (NaN).
     """
     undefined = ~np.isfinite(drawn)
     drawn, jackknife = drawn[~undefined], jackknife[np.isfinite(jackknife)]
@@ -121,19 +124,24 @@ def bca(
     if np.ptp(drawn) == 0:
         return float(drawn[0]), float(drawn[0])
     below = (np.mean(drawn < estimate) + np.mean(drawn <= estimate)) / 2
-    if below in (0.0, 1.0):  # a strongly biased statistic: BCa is undefined, the percentile interval is not
-        return _percentiles(drawn, np.array([(1 - level) / 2, (1 + level) / 2]))
-    bias = ndtri(below)
-    deviation = jackknife.mean() - jackknife
-    spread = (deviation**2).sum() ** 1.5
-    acceleration = (deviation**3).sum() / (6 * spread) if spread > 0 else 0.0
-    z = bias + ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
-    return _percentiles(drawn, ndtr(bias + z / (1 - acceleration * z)))
+    if below in (0.0, 1.0) or np.ptp(jackknife) == 0:  # BCa is undefined, the percentile interval is not
+        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
+    influence = jackknife - estimate
 
+    def of_absent(present: np.ndarray, axis: int) -> np.ndarray:
+        """The statistic less the estimate, where all subjects are present or all but one."""
+        return influence.sum() - present.sum(axis=axis)
 
-def _percentiles(drawn: np.ndarray, levels: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(drawn, levels)
-    return float(low), float(high)
+    found = stats.bootstrap(
+        (influence,),
+        of_absent,
+        n_resamples=0,
+        confidence_level=level,
+        method="BCa",
+        bootstrap_result=SimpleNamespace(bootstrap_distribution=drawn - estimate),
+    ).confidence_interval
+    return float(estimate + found.low), float(estimate + found.high)
 
 
 def _jackknife_t(
@@ -143,14 +151,8 @@ def _jackknife_t(
         return None
     n = len(jackknife)
     error = np.sqrt((n - 1) / n * ((jackknife - jackknife.mean()) ** 2).sum())
-    half = stdtrit(n - 1, 0.975) * error
+    half = stats.t.ppf(0.975, n - 1) * error
     return max(bounds[0], float(estimate - half)), min(bounds[1], float(estimate + half))
-
-
-def _all_alike(n_subjects: int, at_top: bool) -> tuple[float, float]:
-    """Clopper-Pearson interval of n successes, or none, in n trials."""
-    edge = float(betaincinv(n_subjects, 1, 0.025))
-    return (edge, 1.0) if at_top else (0.0, 1.0 - edge)
 
 
 def mean_over_subjects(values: np.ndarray, subjects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -185,5 +187,5 @@ def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float] |
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return None
-    half = stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / np.sqrt(len(values))
+    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
     return float(values.mean() - half), float(values.mean() + half)

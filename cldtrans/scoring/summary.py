@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtr
+from scipy import stats
 
 from cldtrans.provenance import read_result
 from cldtrans.scoring.intervals import t_interval
@@ -151,8 +151,7 @@ def paired_p(difference: np.ndarray) -> float:
     """Two-sided p of a paired t-test from the differences [n]; NaN where it is not defined."""
     if len(difference) < 2 or np.ptp(difference) == 0:
         return np.nan
-    t = difference.mean() / (difference.std(ddof=1) / np.sqrt(len(difference)))
-    return float(2 * stdtr(len(difference) - 1, -abs(t)))
+    return float(stats.ttest_1samp(difference, 0.0).pvalue)
 
 
 def holm(p: np.ndarray) -> np.ndarray:

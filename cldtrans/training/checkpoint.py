@@ -11,7 +11,6 @@ the sums tell a truncated or corrupted one, which is then left out with a warnin
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -26,7 +25,7 @@ from typing import Any
 from torch import Tensor
 
 from cldtrans.errors import CldtransError
-from cldtrans.files import sha256_file
+from cldtrans.files import locked, sha256_file
 
 KEEP = 2
 SUMS = "SHA256SUMS"
@@ -68,20 +67,16 @@ class CheckpointFolder:
         A killed workflow may leave its training process alive: two of them must not write here.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("a+") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                handle.seek(0)
-                owner = handle.read().strip() or "unknown"
-                raise CheckpointError(
-                    f"{self.folder}: another training process ({owner}) works here; wait for it or end it"
-                ) from None
-            except OSError as error:  # a file system without locks
-                log.warning("%s: cannot be locked (%s); only one run may use it", self.folder, error)
-            handle.truncate(0)
-            handle.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
-            handle.flush()
+        owner = self.folder / "owner"
+
+        def refuse() -> None:
+            name = owner.read_text().strip() if owner.exists() else "unknown"
+            raise CheckpointError(
+                f"{self.folder}: another training process ({name}) works here; wait for it or end it"
+            )
+
+        with locked(self.folder, refuse):
+            owner.write_text(f"pid {os.getpid()} on {socket.gethostname()}\n")
             for stale in self.folder.glob(".part-*"):
                 shutil.rmtree(stale, ignore_errors=True)
             yield

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import fft
+from scipy.sparse.csgraph import dijkstra
 
 from cldtrans.models.modality import RATE_HZ
 from cldtrans.training.loader import ShardCorpus
@@ -311,17 +312,8 @@ def _tree(
     near = np.sort(distance, 1)[:, min(n - 1, int(rng.integers(2, 6)))]
     pace = hop_s * rng.uniform(0.3, 1.7, (n, n))
     cost = np.where((distance <= near[:, None]) | (distance <= near), pace, 8 * pace)
-    parent, arrival = np.full(n, -1), np.full(n, np.inf)
-    arrival[lead] = 0.0
-    todo = set(range(n))
-    while todo:
-        source = min(todo, key=lambda channel: arrival[channel])
-        todo.remove(source)
-        for target in todo:
-            at = arrival[source] + cost[target, source]
-            if at < arrival[target]:
-                arrival[target], parent[target] = at, source
-    return parent, arrival
+    arrival, parent = dijkstra(cost.T, indices=lead, return_predecessors=True)
+    return np.maximum(parent, -1), arrival  # scipy's mark for "none" is -9999
 
 
 def _discharge(rng: np.random.Generator, n_samples: int, rate_hz: float, modality: str) -> np.ndarray:

@@ -14,7 +14,6 @@ import pytest
 from cldtrans.data import DATASETS, get_dataset
 from cldtrans.data.base import Dataset, select_recordings
 from cldtrans.errors import DataError
-from toys.paths import MIRROR
 
 NAMES = list(DATASETS)
 

@@ -10,14 +10,12 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from toys.paths import MIRROR
 
 from cldtrans.data import get_dataset
 from cldtrans.data.miniature.wfdb_writer import write_record
 from cldtrans.data.ptbxl import read_superclasses, superclass_labels
 from cldtrans.errors import DataError
-from toys.paths import MIRROR
-
-
 
 # PTB-XL
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from toys.paths import MIRROR
 
 from cldtrans.data.formats.edf import read_edf
 from cldtrans.errors import DataError
-from toys.paths import MIRROR
 
 needs_recordings = pytest.mark.skipif(not MIRROR.is_dir(), reason="no real recordings at ../shared/physionet")
 VOLTS = {"uV": 1e6, "mV": 1e3}

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from toys.paths import MIRROR
 
 from cldtrans.data import get_dataset
 from cldtrans.data.chbmit import parse_summary, read_summary, seizure_labels
@@ -19,9 +20,6 @@ from cldtrans.data.montages.montage import DOUBLE_BANANA, apply_recipe, bipolar_
 from cldtrans.data.siena import ListedSeizure, names_file, parse_list, place_seizure, read_clock
 from cldtrans.data.sleepedf import read_hypnogram
 from cldtrans.errors import DataError
-from toys.paths import MIRROR
-
-
 
 # Montage
 

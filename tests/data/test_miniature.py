@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from toys.paths import MIRROR
 
 from cldtrans import cli
 from cldtrans.data.miniature import (
@@ -25,7 +26,6 @@ from cldtrans.data.miniature.head import BANANA, TEN_TWENTY
 from cldtrans.data.miniature.truth import Truth
 from cldtrans.data.miniature.wfdb_writer import END, INVALID, NOTE, ONSET, annotation_bytes, write_record
 from cldtrans.errors import DataError
-from toys.paths import MIRROR
 
 DATASETS = (
     "chbmit/1.0.0",

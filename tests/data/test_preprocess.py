@@ -13,21 +13,18 @@ import pytest
 import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
+from toys.paths import MIRROR
 from toys.preprocess import OK, Synthetic, build, settings_of
-from cldtrans.config import DatasetConfig
+
 from cldtrans.data import get_dataset
-from cldtrans.data.base import Dataset, Signal, Task
+from cldtrans.data.base import Signal
 from cldtrans.data.preprocess import onset_starts, pack_mask, preprocess_batch, window_starts
 from cldtrans.data.quality import assess, fill_gaps
-from cldtrans.data.shards import ShardSet, merge_parts
 from cldtrans.data.zero_phase import band_pass, rate_ratio
 from cldtrans.errors import DataError
-from toys.paths import MIRROR
 
 EEG = (0.5, 40.0)
 ECG = (0.05, 150.0)
-
 
 
 # Filter and resampling

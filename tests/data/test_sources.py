@@ -174,7 +174,9 @@ def test_second_run_hashes_nothing_and_fetches_nothing(
 ) -> None:
     first = fetch("s3://physionet-open", tmp_path / "raw", endpoint)
     faults = Faults(lambda number, method, path: None)
-    monkeypatch.setattr("cldtrans.data.fetch.download.sha256_file", lambda path: pytest.fail(f"hashed {path}"))
+    monkeypatch.setattr(
+        "cldtrans.data.fetch.download.sha256_file", lambda path: pytest.fail(f"hashed {path}")
+    )
     with flaky(endpoint, faults) as address:
         assert fetch("s3://physionet-open", tmp_path / "raw", address) == first
     assert all("SHA256SUMS.txt" in path for _, path, _ in faults.requests)

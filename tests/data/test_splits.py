@@ -13,8 +13,18 @@ from hypothesis import strategies as st
 
 from cldtrans.data import get_dataset
 from cldtrans.data.base import Task
-from cldtrans.data.splits import SPLITS, assign, budget_rows, load_split, make_split, published_leaky_split, split_problem, split_rows, write_split
 from cldtrans.data.folds import subject_folds
+from cldtrans.data.splits import (
+    SPLITS,
+    assign,
+    budget_rows,
+    load_split,
+    make_split,
+    published_leaky_split,
+    split_problem,
+    split_rows,
+    write_split,
+)
 from cldtrans.errors import DataError
 
 BUDGETS = ("0", "0.01", "0.1", "1.0")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from toys.paths import MIRROR
 
 from cldtrans.data.formats.wfdb_reader import _read_header, read_wfdb
 from cldtrans.errors import DataError
-from toys.paths import MIRROR
 
 needs_recordings = pytest.mark.skipif(not MIRROR.is_dir(), reason="no real recordings at ../shared/physionet")
 FORMATS = MIRROR / "formats" / "wfdb"

@@ -150,7 +150,11 @@ def test_thresholds_are_the_best_of_all(seed):
 def test_bca_agrees_with_scipy():
     rng = np.random.default_rng(0)
     values = rng.gamma(1.5, size=40)
-    theirs = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="BCa", rng=1).confidence_interval
+    whole = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="BCa", rng=1)
+    theirs = whole.confidence_interval
+    jackknife = (values.sum() - values) / 39
+    same = bca(values.mean(), whole.bootstrap_distribution, jackknife)
+    assert same == pytest.approx([theirs.low, theirs.high], abs=1e-12)
     ours = over_subjects(
         lambda w: {"mean": w @ values / w.sum(axis=1)}, 40, resamples=20_000, bounds={"mean": (0, np.inf)}
     ).ci95["mean"]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
+import os
 import random
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -108,6 +111,24 @@ def test_a_second_process_is_kept_out_and_leftovers_are_cleared(tmp_path):
             pass
     with CheckpointFolder(tmp_path, "a").locked():
         pass
+
+
+def test_the_other_process_is_named_and_its_death_frees_the_folder(tmp_path):
+    hold = "import sys, time; from cldtrans.training.checkpoint import CheckpointFolder as F\n"
+    hold += "with F(sys.argv[1], 'a').locked():\n    print(flush=True); time.sleep(600)"
+    other = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE)
+    try:
+        other.stdout.readline()
+        with (
+            pytest.raises(CheckpointError, match=f"pid {other.pid} on "),
+            CheckpointFolder(tmp_path, "a").locked(),
+        ):
+            pass
+    finally:
+        other.kill()
+        other.wait()
+    with CheckpointFolder(tmp_path, "a").locked():
+        assert f"pid {os.getpid()} on " in (tmp_path / "owner").read_text()
 
 
 def test_a_failed_write_leaves_the_previous_checkpoint(tmp_path, monkeypatch):

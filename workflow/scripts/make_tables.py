@@ -145,18 +145,8 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
 
 def markdown(table: pd.DataFrame) -> str:
     """A pipe table."""
-    rows = [
-        [str(cell).replace("|", r"\|") for cell in row]
-        for row in [list(table.columns), *table.to_numpy().tolist()]
-    ]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(table.columns))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    ]
-    return (
-        "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]) + "\n"
-    )
+    escaped = table.rename(columns=str).astype(str).replace(r"\|", r"\|", regex=True)
+    return escaped.to_markdown(index=False, tablefmt="github", disable_numparse=True) + "\n"
 
 
 def latex(table: pd.DataFrame) -> str:

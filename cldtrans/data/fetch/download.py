@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from functools import lru_cache
@@ -17,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from cldtrans.data.fetch.checksums import LIST, WORK, Checksums, KeyedDataset, Selection, Verified, select
-from cldtrans.files import sha256_file
 from cldtrans.data.fetch.sources import Source
 from cldtrans.errors import SourceError
+from cldtrans.files import locked, sha256_file
 
 WORKERS = 16
 SAVE_EVERY_S = 30.0
@@ -67,7 +65,7 @@ def download(
         raise SourceError(
             f"{work}: cannot be made ({error.strerror}); choose another folder for raw data"
         ) from error
-    with _alone(work):
+    with locked(work, lambda: print(f"waiting for another download into {folder}", flush=True)):
         fresh = work / f"{LIST}.part"
         if not source.read_small(f"{prefix}/{LIST}", fresh):
             if not (folder / LIST).exists():
@@ -260,23 +258,6 @@ class _Transfer:
 def _identity(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_size, found.st_mtime_ns
-
-
-@contextlib.contextmanager
-def _alone(work: Path) -> Iterator[None]:
-    """Hold the dataset's lock: a killed run's job may live on, and two writers would share parts.
-
-    The kernel drops the lock when its owner dies, so it is never stale.
-    """
-    with (work / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another download into {work.parent}", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            pass  # a file system without locks
-        yield
 
 
 def _drop(work: Path, folder: Path, root: Path) -> None:

@@ -26,8 +26,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from cldtrans.files import sha256_file
 from cldtrans.errors import SourceError
+from cldtrans.files import sha256_file
 
 REGION = "us-east-1"  # of PhysioNet's bucket; another service ignores it
 CHUNK_BYTES = 1 << 18  # what a dropped connection may lose

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -75,8 +74,5 @@ def _remove_abandoned(out: Path) -> None:
 def _write_checksums(folder: Path) -> None:
     """SHA256SUMS.txt as PhysioNet writes it: one space, paths relative to the dataset's folder."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    lines = [
-        f"{sha256_file(path)} {path.relative_to(folder).as_posix()}\n"
-        for path in paths
-    ]
+    lines = [f"{sha256_file(path)} {path.relative_to(folder).as_posix()}\n" for path in paths]
     (folder / "SHA256SUMS.txt").write_text("".join(lines))

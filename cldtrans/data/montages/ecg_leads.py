@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cldtrans.data.base import Signal
-from cldtrans.errors import listing
-from cldtrans.errors import DataError
+from cldtrans.errors import DataError, listing
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 

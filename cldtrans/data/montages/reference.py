@@ -7,10 +7,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from cldtrans.errors import listing
 from cldtrans.data.montages.electrodes import is_bipolar, scalp_pair
 from cldtrans.data.montages.montage import DOUBLE_BANANA, apply_recipe, bipolar_recipe
-from cldtrans.errors import DataError
+from cldtrans.errors import DataError, listing
 
 Reference = Literal["bipolar", "laplacian", "average", "none"]
 LEAST_FOR_SPLINES = 8

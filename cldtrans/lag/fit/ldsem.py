@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from scipy.stats import false_discovery_control
 
 from cldtrans.errors import DataError
 from cldtrans.lag.fit import diagnostics
@@ -290,12 +291,7 @@ def _p_values(
     off = ~np.eye(len(kept), dtype=bool)
     p = problem.threshold.p(z)
     if problem.discovery:
-        single = problem.threshold.p_pair(z[off])
-        rank = np.argsort(np.argsort(single, kind="stable"), kind="stable") + 1
-        q = single * off.sum() / rank
-        order = np.argsort(single, kind="stable")
-        q[order] = np.minimum.accumulate(q[order][::-1])[::-1]
-        p[off] = np.minimum(q, 1.0)
+        p[off] = false_discovery_control(problem.threshold.p_pair(z[off]))
     full = np.full((n_channels, n_channels), np.nan)
     full[np.ix_(kept, kept)] = np.where(off, p, np.nan)
     return full

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
+from tabulate import tabulate
+
 from cldtrans.lag.recording.lags import RecordingLags
 from cldtrans.lag.recording.window import Window
 
@@ -11,6 +13,7 @@ WIDTH = 110
 MOST_ROWS = 60
 """Edges printed before the rest is counted; the file has all."""
 
+HEADERS = ("source", "target", "lag/ms", "95 % interval", "weight", "p", "reading")
 MEANING = {
     "lag": "the interval lies above zero: the source comes first",
     "zero lag": "the interval comes too near zero: direction open; volume conduction looks so",
@@ -39,19 +42,20 @@ def render(lags: RecordingLags) -> str:
     if table.empty:
         lines.append("No significant edge with one clear lag.")
     else:
-        columns = max(map(len, [*table["source"], *table["target"], "source"]))
-        lines.append(
-            f"{'source':<{columns}}  {'target':<{columns}}  {'lag/ms':>8}  {'95 % interval':>19}  "
-            f"{'weight':>9}  {'p':>7}  reading"
-        )
-        for row in table.head(MOST_ROWS).itertuples():
-            interval = f"{row.tau_low_ms:8.2f} to {row.tau_high_ms:7.2f}"
-            if row.reading == "undetermined":
-                interval = "-"
-            lines.append(
-                f"{row.source:<{columns}}  {row.target:<{columns}}  {row.tau_ms:8.2f}  {interval:>19}  "
-                f"{row.weight:9.3g}  {row.p_value:7.1g}  {row.reading}"
+        rows = [
+            (
+                row.source,
+                row.target,
+                f"{row.tau_ms:.2f}",
+                "-" if row.reading == "undetermined" else f"{row.tau_low_ms:.2f} to {row.tau_high_ms:7.2f}",
+                f"{row.weight:.3g}",
+                f"{row.p_value:.1g}",
+                row.reading,
             )
+            for row in table.head(MOST_ROWS).itertuples()
+        ]
+        align = ("left", "left", "right", "right", "right", "right", "left")
+        lines.append(tabulate(rows, HEADERS, colalign=align, disable_numparse=True))
         if len(table) > MOST_ROWS:
             lines.append(f"... and {len(table) - MOST_ROWS} more in lags.csv")
         lines.append("")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from cldtrans.lag import fourier
@@ -31,7 +32,7 @@ def lagged_covariance(x: Tensor, y: Tensor, max_lag: int) -> Tensor:
     Overlap-save: short frames, each with the `max_lag` samples before it, and one product of C x frames
     matrices a frequency.
     """
-    n_samples, size = x.shape[-1], _smooth(2 * (max_lag + 1))
+    n_samples, size = x.shape[-1], next_fast_len(2 * (max_lag + 1), real=True)
     step = size - max_lag
     n_frames = -(-n_samples // step)
     tail = n_frames * step - n_samples
@@ -45,18 +46,6 @@ def lagged_covariance(x: Tensor, y: Tensor, max_lag: int) -> Tensor:
         backwards = fourier.irfft((some @ b).permute(0, 2, 3, 1), size)  # from lag max_lag downwards
         torch.div(backwards[..., : max_lag + 1].flip(-1), n_samples, out=part)
     return table
-
-
-def _smooth(n: int) -> int:
-    """The next number without prime factors above 5: transforms of such lengths are fast."""
-    while True:
-        rest = n
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return n
-        n += 1
 
 
 def two_sided(table: Tensor) -> Tensor:

@@ -1,0 +1,85 @@
+"""The EDF and WFDB readers against mne and wfdb: the same samples of the same files, nothing else.
+
+    python benchmarks/readers.py [--rounds 5] [--write]
+
+An EDF file of an hour with 23 channels at 256 Hz, whole and 10 s of it; and WFDB records of 10 s with 12
+leads at 500 Hz. Files are in the page cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import mne
+import numpy as np
+import pandas as pd
+import wfdb
+from preprocess import write_ecgs, write_eegs
+from report import add_write_option, publish, seconds_in_turns
+
+from cldtrans.data.formats.edf import read_edf
+from cldtrans.data.formats.wfdb_reader import read_wfdb
+
+RECORDS = 50
+
+
+def edf_ours(path: Path, start: int, stop: int) -> np.ndarray:
+    """[C, T] in microvolts."""
+    recording = read_edf(path)
+    return recording.microvolts(range(len(recording.labels)), start, stop)
+
+
+def edf_mne(path: Path, start: int, stop: int) -> np.ndarray:
+    """The same, from volts."""
+    return 1e6 * mne.io.read_raw_edf(path, verbose="error").get_data(start=start, stop=stop)
+
+
+def wfdb_ours(paths: list[Path]) -> np.ndarray:
+    """[records, C, T] in millivolts."""
+    return np.stack([read_wfdb(path).millivolts() for path in paths])
+
+
+def wfdb_wfdb(paths: list[Path]) -> np.ndarray:
+    """The same."""
+    return np.stack([wfdb.rdrecord(str(path)).p_signal.T for path in paths])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    add_write_option(parser)
+    args = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        (edf,), ecgs = write_eegs(Path(folder), 1), write_ecgs(Path(folder), RECORDS)
+        jobs = {
+            "EDF, an hour": (edf_ours, edf_mne, "mne", (edf, 0, 3600 * 256)),
+            "EDF, 10 s": (edf_ours, edf_mne, "mne", (edf, 10 * 256, 20 * 256)),
+            f"WFDB, {RECORDS} records": (wfdb_ours, wfdb_wfdb, "wfdb", (ecgs,)),
+        }
+        for what, (ours, theirs, library, where) in jobs.items():
+            seconds = seconds_in_turns(
+                {"ours": partial(ours, *where), library: partial(theirs, *where)}, args.rounds
+            )
+            expected = theirs(*where)
+            apart = np.abs(ours(*where) - expected).max() / expected.std()
+            rows.append(
+                {
+                    "input": what,
+                    "against": library,
+                    "its ms": f"{1e3 * seconds[library]:.1f}",
+                    "ours": f"{1e3 * seconds['ours']:.1f}",
+                    "ratio": f"{seconds[library] / seconds['ours']:.1f}",
+                    "largest difference (deviations)": f"{apart:.0e}",
+                }
+            )
+    publish("readers", pd.DataFrame(rows), args.write, f"Medians of {args.rounds} rounds in turns.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""What benchmarks have in common: ways timed in turns, and tables that go into docs/performance.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+
+
+def seconds_in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each way over `rounds` rounds; a first round, in which caches fill, does not count.
+
+    The ways take turns, so that whatever else the machine does disturbs all of them alike.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds + 1):
+        for name, way in ways.items():
+            began = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - began)
+    return {name: statistics.median(times[1:]) for name, times in seconds.items()}
+
+
+def add_write_option(parser: argparse.ArgumentParser) -> None:
+    """The option `--write`, for `publish`."""
+    parser.add_argument("--write", action="store_true", help=f"put the table into docs/{PAGE.name}")
+
+
+def publish(name: str, table: pd.DataFrame, write: bool, remark: str = "") -> None:
+    """Print a table with the command and the machine; `write` puts both into docs/performance.md.
+
+    They replace what stands between `<!-- benchmark:NAME -->` and `<!-- /benchmark -->`.
+
+    Raises
+    ------
+    ValueError
+        If the page has no such marks.
+    """
+    options = [option for option in sys.argv[1:] if option != "--write"]
+    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *options])
+    machine = f"{os.cpu_count()} cores shared with other work, load {os.getloadavg()[0]:.1f} at the end"
+    rows = table.to_markdown(index=False, tablefmt="github", disable_numparse=True)
+    text = f"{rows}\n\n`{command}`; {machine}. {remark}".rstrip()
+    print(text)
+    if write:
+        marks = re.compile(rf"(<!-- benchmark:{re.escape(name)} -->\n).*?(<!-- /benchmark -->)", re.DOTALL)
+        page, found = marks.subn(lambda m: f"{m[1]}{text}\n{m[2]}", PAGE.read_text())
+        if found != 1:
+            raise ValueError(f"{PAGE}: expected one mark <!-- benchmark:{name} -->, found {found}")
+        PAGE.write_text(page)
