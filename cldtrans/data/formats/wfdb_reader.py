@@ -227,7 +227,7 @@ def _check_sums(path: Path, signals: Sequence[_Signal], digital: np.ndarray) -> 
 def _read_header(path: Path) -> _Header:
     """Parse `<path>.hea`; file names that leave the folder are refused before anybody opens them."""
     try:
-        with open(f"{path}.hea", "rb") as file:
+        with Path(f"{path}.hea").open("rb") as file:
             text = file.read().decode("utf-8", errors="replace")
     except OSError as error:
         raise DataError(
