@@ -40,7 +40,7 @@ SHAPES = {
 
 
 def write_corpus(
-    folder: Path, channels: int, samples: int, rate_hz: float, dtype: str, windows: int
+    folder: Path, channels: int, samples: int, sample_rate: float, dtype: str, windows: int
 ) -> ShardSet:
     """Random shards with the files that a ShardSet reads."""
     rng = np.random.default_rng(0)
@@ -58,7 +58,7 @@ def write_corpus(
     index.to_parquet(folder / "index.parquet")
     meta = {
         "channels": [f"c{i}" for i in range(channels)],
-        "rate_hz": rate_hz,
+        "rate_hz": sample_rate,
         "n_samples": samples,
         "task": None,
     }

@@ -40,7 +40,7 @@ from cldtrans.evaluation.focal_lead import planted_cases
 from cldtrans.lag import fit_ldsem, simulate_ldsem
 from cldtrans.models import CLDTrans
 from cldtrans.models.lag_inference.evidence import Covariances, standardise
-from cldtrans.models.lag_inference.innovations import LearnedScore, Score, least_squares
+from cldtrans.models.lag_inference.innovations import LearnedScoreFunction, Score, least_squares
 from cldtrans.models.lag_inference.network import LagInference, Lags
 from cldtrans.models.modality import RATE_HZ
 from cldtrans.models.motifs import perplexity
@@ -131,7 +131,7 @@ def networks(checkpoint: Path) -> dict[str, Method]:
     inference = trained.lag_inference
     assert isinstance(inference, LagInference)
 
-    fixed = LearnedScore()
+    fixed = LearnedScoreFunction()
     fixed.out.bias.data.copy_(torch.tensor(TANH))
 
     def features(score: Score, x: Tensor, mask: Tensor) -> Lags:
@@ -304,8 +304,8 @@ def print_contrasts(rows: list[Contrast]) -> None:
 def planted_leads(methods: dict[str, Method], windows: ShardSet, trials: int) -> list[Contrast]:
     """Top-1 of the leading channel of discharges planted in real EEG."""
 
-    def readouts(x: np.ndarray, mask: np.ndarray, rate_hz: float) -> dict[str, np.ndarray]:
-        assert rate_hz == RATE
+    def readouts(x: np.ndarray, mask: np.ndarray, sample_rate: float) -> dict[str, np.ndarray]:
+        assert sample_rate == RATE
         signal, valid = torch.from_numpy(x), torch.from_numpy(mask)
         lags = {name: infer(signal, valid) for name, infer in methods.items()}
         return {

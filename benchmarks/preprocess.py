@@ -50,10 +50,10 @@ MARGIN_S = 12
 BAR = 20
 
 
-def coloured(rng: np.random.Generator, n_channels: int, n_samples: int, rate_hz: float) -> np.ndarray:
+def coloured(rng: np.random.Generator, n_channels: int, n_samples: int, sample_rate: float) -> np.ndarray:
     """[C, T] of unit deviation with a spectrum that falls as 1/f."""
     spectrum = np.fft.rfft(rng.standard_normal((n_channels, n_samples)))
-    spectrum /= np.maximum(np.fft.rfftfreq(n_samples, 1 / rate_hz), 0.3)
+    spectrum /= np.maximum(np.fft.rfftfreq(n_samples, 1 / sample_rate), 0.3)
     x = np.fft.irfft(spectrum, n_samples)
     return x / x.std(axis=1, keepdims=True)
 
@@ -87,11 +87,11 @@ def write_ecgs(root: Path, n: int) -> list[Path]:
     return paths
 
 
-def ours(name: str, root: Path, out: Path, rate_hz: float, band_hz: tuple[float, float]) -> ShardSet:
+def ours(name: str, root: Path, out: Path, sample_rate: float, band_hz: tuple[float, float]) -> ShardSet:
     """The pipeline's own step, one job."""
     settings = DatasetConfig(
-        window_s=10, stride_s=10, rate_hz=rate_hz, band_hz=band_hz, scale="window", dtype="float16", shards=1,
-        batches=1, onset_windows=0, subjects=None, records=None, glob=None,
+        window_s=10, stride_s=10, rate_hz=sample_rate, band_hz=band_hz, scale="window", dtype="float16",
+        shards=1, batches=1, onset_windows=0, subjects=None, records=None, glob=None,
     )  # fmt: skip
     dataset = get_dataset(name)
     preprocess_batch(dataset, root, settings, 0, out, {"status": "ok"}, progress=False)

@@ -22,7 +22,7 @@ from cldtrans.methods.windows import LabelledWindows
 class Amplitudes:
     """Logistic regression on each channel's log amplitude in four parts of a window."""
 
-    def __init__(self, task, channels, rate_hz, modality, seed, threads, strength: float) -> None:
+    def __init__(self, task, channels, sample_rate, modality, seed, threads, strength: float) -> None:
         self.model, self.parameters = LogisticRegression(C=strength), None  # or their number, to be told
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:

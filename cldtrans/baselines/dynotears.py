@@ -42,9 +42,9 @@ class Dynotears:
         self.penalty_w, self.penalty_a = penalty_w, penalty_a
         self.threshold, self.max_iterations = threshold, max_iterations
 
-    def __call__(self, x: np.ndarray, rate_hz: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
+    def __call__(self, x: np.ndarray, sample_rate: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
         """Edges and lags of windows x [N, C, T] of one system."""
-        order = max(1, int(np.ceil(tau_max_s * rate_hz)))
+        order = max(1, int(np.ceil(tau_max_s * sample_rate)))
         scale = x.std(axis=(0, 2), keepdims=True)
         now, past = fit(
             (x - x.mean(axis=-1, keepdims=True)) / np.where(scale > 0, scale, 1),
@@ -56,7 +56,7 @@ class Dynotears:
         size = np.abs(np.concatenate([now[None], past]))  # [lag, source, target]
         strongest = size.max(axis=0).T
         support = (strongest > self.threshold) & ~np.eye(x.shape[1], dtype=bool)
-        return LagEstimate(np.where(support, size.argmax(axis=0).T / rate_hz, np.nan), support, None)
+        return LagEstimate(np.where(support, size.argmax(axis=0).T / sample_rate, np.nan), support, None)
 
 
 def fit(

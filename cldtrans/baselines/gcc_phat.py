@@ -33,11 +33,11 @@ class GccPhat:
     ) -> None:
         self.tau_max_s, self.band_hz, self.sharpness = tau_max_s, band_hz, sharpness
 
-    def __call__(self, x: np.ndarray, mask: np.ndarray, rate_hz: float) -> np.ndarray:
+    def __call__(self, x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
         """Scores float [n, C] of windows x [n, C, T]; higher leads; -inf where the mask is False."""
         scores = np.full(mask.shape, -np.inf)
         for k, (window, valid) in enumerate(zip(x, mask, strict=True)):
-            curves, lags_s = correlations(window[None, valid], rate_hz, self.tau_max_s, self.band_hz)
+            curves, lags_s = correlations(window[None, valid], sample_rate, self.tau_max_s, self.band_hz)
             tau, height = peaks(curves, lags_s)
             weight = np.maximum(height, 0) ** self.sharpness
             np.fill_diagonal(weight, 0)
@@ -56,10 +56,10 @@ class GccPhatPairs:
     def __init__(self, alpha: float = 0.01) -> None:
         self.alpha = alpha
 
-    def __call__(self, x: np.ndarray, rate_hz: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
+    def __call__(self, x: np.ndarray, sample_rate: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
         from scipy.special import ndtri
 
-        curves, lags_s = correlations(x, rate_hz, tau_max_s, per_sample=4)
+        curves, lags_s = correlations(x, sample_rate, tau_max_s, per_sample=4)
         tau, height = peaks(np.abs(curves), lags_s)
         n_channels = x.shape[1]
         searches = n_channels * (n_channels - 1) / 2 * len(lags_s)
@@ -70,7 +70,7 @@ class GccPhatPairs:
 
 def correlations(
     x: np.ndarray,
-    rate_hz: float,
+    sample_rate: float,
     tau_max_s: float,
     band_hz: tuple[float, float] | None = None,
     per_sample: int = 1,
@@ -84,21 +84,21 @@ def correlations(
     n_samples = x.shape[-1]
     size = 2 * n_samples
     spectrum = np.fft.rfft(x - x.mean(axis=-1, keepdims=True), size)
-    frequency = np.fft.rfftfreq(size, 1 / rate_hz)
-    low, high = band_hz or (0.0, rate_hz)
+    frequency = np.fft.rfftfreq(size, 1 / sample_rate)
+    low, high = band_hz or (0.0, sample_rate)
     used = np.flatnonzero((frequency >= low) & (frequency <= high))
     floor = 1e-9 * np.abs(spectrum).max(axis=-1, keepdims=True) + 1e-30
     white = (spectrum / np.maximum(np.abs(spectrum), floor))[..., used]
     total = np.zeros((x.shape[1], *white.shape[1:]), dtype=complex)
     for one in white:
         total += one[:, None] * one.conj()
-    reach = min(round(tau_max_s * rate_hz), n_samples - 1) * per_sample
+    reach = min(round(tau_max_s * sample_rate), n_samples - 1) * per_sample
     lags = np.arange(-reach, reach + 1) / per_sample
     twice = np.where((used == 0) | (used == n_samples), 1.0, 2.0)  # bins of a real transform
     turn = 2 * np.pi * np.outer(used, lags) / size
     curves = (total.real * twice) @ np.cos(turn) - (total.imag * twice) @ np.sin(turn)
     own = np.sqrt(np.maximum(np.diagonal(curves[..., reach]), 1e-30))
-    return curves / (own[:, None] * own)[..., None], lags / rate_hz
+    return curves / (own[:, None] * own)[..., None], lags / sample_rate
 
 
 def peaks(curves: np.ndarray, lags_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

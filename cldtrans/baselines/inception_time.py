@@ -95,7 +95,7 @@ class InceptionTime:
         self,
         task: Any,
         channels: tuple[str, ...],
-        rate_hz: float,
+        sample_rate: float,
         modality: str,
         seed: int,
         threads: int,
@@ -110,7 +110,7 @@ class InceptionTime:
         self.kind, self.classes, self.seed = task.kind, task.classes, seed
         self.steps, self.batch_size, self.learning_rate = steps, batch_size, learning_rate
         self.validate_every, self.validate_windows = validate_every, validate_windows
-        self._reduction = min(1.0, max_rate_hz / rate_hz)
+        self._reduction = min(1.0, max_rate_hz / sample_rate)
         self._device = best_device()
         self.device = str(self._device)
         self.notes: list[str] = []

@@ -30,13 +30,13 @@ class LdsemReadout:
     ) -> None:
         self.tau_max_s, self.band_high_hz, self.innovation = tau_max_s, band_high_hz, innovation
 
-    def __call__(self, x: np.ndarray, mask: np.ndarray, rate_hz: float) -> np.ndarray:
+    def __call__(self, x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
         """Scores float [n, C] of windows x [n, C, T]; -inf where the mask is False."""
         from cldtrans.lag import fit_ldsem
 
         scores = np.full(mask.shape, -np.inf)
         for k, (window, valid) in enumerate(zip(x, mask, strict=True)):
-            signal, rate = self._filled_band(window[valid].astype(np.float64), rate_hz)
+            signal, rate = self._filled_band(window[valid].astype(np.float64), sample_rate)
             fit = fit_ldsem(signal[None], rate, self.tau_max_s, innovation=self.innovation)
             scores[k, valid] = net_lead(
                 np.asarray(fit.tau),
@@ -46,15 +46,15 @@ class LdsemReadout:
             )
         return scores
 
-    def _filled_band(self, window: np.ndarray, rate_hz: float) -> tuple[np.ndarray, float]:
+    def _filled_band(self, window: np.ndarray, sample_rate: float) -> tuple[np.ndarray, float]:
         from scipy.signal import resample_poly
 
         if self.band_high_hz is None:
-            return window, rate_hz
+            return window, sample_rate
         target = round(2 * self.band_high_hz / 0.9)
-        if target >= rate_hz:
-            return window, rate_hz
-        return resample_poly(window, target, round(rate_hz), axis=-1), float(target)
+        if target >= sample_rate:
+            return window, sample_rate
+        return resample_poly(window, target, round(sample_rate), axis=-1), float(target)
 
 
 def net_lead(tau: np.ndarray, weight: np.ndarray, stderr: np.ndarray, support: np.ndarray) -> np.ndarray:

@@ -28,11 +28,11 @@ class VarGranger:
     def __init__(self, alpha: float = 0.01) -> None:
         self.alpha = alpha
 
-    def __call__(self, x: np.ndarray, rate_hz: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
+    def __call__(self, x: np.ndarray, sample_rate: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
         """Edges and lags of windows x [N, C, T] of one system."""
         from scipy.special import fdtrc
 
-        order = max(1, int(np.ceil(tau_max_s * rate_hz)))
+        order = max(1, int(np.ceil(tau_max_s * sample_rate)))
         coefficients, f_values, degrees = var_f_tests(x, order)
         n_channels = x.shape[1]
         p_values = fdtrc(order, degrees, np.maximum(f_values, 0))
@@ -48,7 +48,7 @@ class VarGranger:
             bend = before - 2 * here + after
             shift = 0.5 * (before - after) / np.where(bend < 0, bend, -1.0)
             tau += np.where((at == inner) & (bend < 0), np.clip(shift, -0.5, 0.5), 0.0)
-        return LagEstimate(np.where(support, tau / rate_hz, np.nan), support, None)
+        return LagEstimate(np.where(support, tau / sample_rate, np.nan), support, None)
 
 
 def var_f_tests(x: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray, int]:

@@ -16,6 +16,6 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from cldtrans.planning.launcher import run_workflow
+    from cldtrans.planning.workflow import run_workflow
 
     run_workflow(args.configfile, args.options, report=not args.no_report)

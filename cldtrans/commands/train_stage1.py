@@ -20,7 +20,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from cldtrans import config
-    from cldtrans.training.launch import relaunch
+    from cldtrans.training.torchrun import relaunch
 
     relaunch(args.procs)
     import torch

@@ -32,7 +32,7 @@ READER_ERRORS = (OSError, ValueError, IndexError, KeyError, struct.error, Overfl
 
 
 @dataclass(frozen=True)
-class Recording:
+class LoadedRecording:
     """A row of the table of recordings, read."""
 
     row: Any
@@ -127,16 +127,16 @@ def _stacks(
     settings: DatasetConfig,
     quarantine: list[tuple[str, str]],
     bar: Any,
-) -> Iterator[list[Recording]]:
+) -> Iterator[list[LoadedRecording]]:
     """Recordings as they come, neighbours of one length and rate together."""
-    stack: list[Recording] = []
+    stack: list[LoadedRecording] = []
     for row in () if rows is None else rows.itertuples(index=False):
         try:
             signal = dataset.read(raw, row)
             duration_s = signal.data.shape[1] / signal.rate_hz
             if duration_s < settings.window_s:
                 raise DataError(f"{duration_s:g} s long, shorter than one window of {settings.window_s:g} s")
-            recording = Recording(row, signal, dataset.events(raw, row) if dataset.has_events else [])
+            recording = LoadedRecording(row, signal, dataset.events(raw, row) if dataset.has_events else [])
         except (DataError, *READER_ERRORS) as error:
             quarantine.append((str(row.recording), _reason(error, raw)))
             bar.update()
@@ -162,33 +162,33 @@ def _reason(error: BaseException, raw: Path) -> str:
 
 
 def window_starts(
-    n_samples: int, rate_hz: float, window_s: float, stride_s: float
+    n_samples: int, sample_rate: float, window_s: float, stride_s: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Starts of the grid's windows in a recording: in seconds [n] and in samples [n].
 
     Every window lies wholly inside; window k begins at the sample nearest to k * stride.
     """
-    width = round(window_s * rate_hz)
-    n = max(0, int(np.floor((n_samples - width) / (stride_s * rate_hz) + 1e-9)) + 1)
+    width = round(window_s * sample_rate)
+    n = max(0, int(np.floor((n_samples - width) / (stride_s * sample_rate) + 1e-9)) + 1)
     start_s = np.arange(n) * stride_s
-    first = np.round(start_s * rate_hz).astype(np.int64)
+    first = np.round(start_s * sample_rate).astype(np.int64)
     inside = first + width <= n_samples
     return start_s[inside], first[inside]
 
 
 def onset_starts(
-    events: list[tuple[float, float]], n_samples: int, rate_hz: float, window_s: float, count: int
+    events: list[tuple[float, float]], n_samples: int, sample_rate: float, window_s: float, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Windows counted from each seizure's onset: starts in seconds and samples, and the seizure's number.
 
     Window k begins at onset + k * window while the seizure lasts.
     """
-    width = round(window_s * rate_hz)
+    width = round(window_s * sample_rate)
     found = []
     for number, (onset, end) in enumerate(events):
         for k in range(count):
             start_s = onset + k * window_s
-            first = round(start_s * rate_hz)
+            first = round(start_s * sample_rate)
             if (k == 0 or start_s < end) and first >= 0 and first + width <= n_samples:
                 found.append((start_s, first, number))
     start, first_sample, event = (np.array([item[i] for item in found]) for i in range(3))
@@ -196,7 +196,7 @@ def onset_starts(
 
 
 def _process(
-    dataset: Dataset, raw: Path, settings: DatasetConfig, stack: list[Recording], writer: ShardWriter
+    dataset: Dataset, raw: Path, settings: DatasetConfig, stack: list[LoadedRecording], writer: ShardWriter
 ) -> tuple[dict[str, np.ndarray] | None, list[tuple[str, str]]]:
     """Filter, cut, scale and write a stack; returns its index columns, and recordings without any window."""
     rate_in_hz = stack[0].signal.rate_hz
@@ -245,7 +245,7 @@ def _process(
 
 
 def _columns(
-    dataset: Dataset, stack: list[Recording], recording: np.ndarray, columns: dict[str, np.ndarray]
+    dataset: Dataset, stack: list[LoadedRecording], recording: np.ndarray, columns: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """A stack's index columns: those given, and what is known of each window's recording."""
     for name in ("subject", "recording", "fold", *dataset.extra_columns):

@@ -24,7 +24,7 @@ class Quality:
 
 
 def assess(
-    x: np.ndarray, mask: np.ndarray, windows: Sequence[tuple[int, int]], rate_hz: float, modality: str
+    x: np.ndarray, mask: np.ndarray, windows: Sequence[tuple[int, int]], sample_rate: float, modality: str
 ) -> Quality:
     """Flags of each window and channel.
 
@@ -41,7 +41,7 @@ def assess(
     nan = np.isnan(low)
     flat = high - low <= FLAT[modality]  # False where NaN
     clipped = np.zeros(shape, dtype=bool)
-    step = max(1, round(CLIP_HOLD_S * rate_hz))
+    step = max(1, round(CLIP_HOLD_S * sample_rate))
     with np.errstate(invalid="ignore"):
         bottom = np.fmin.reduce(low, axis=1, keepdims=True)
         top = np.fmax.reduce(high, axis=1, keepdims=True)

@@ -44,18 +44,18 @@ class Recording:
 
 
 def from_array(
-    x: Any, rate_hz: float, names: Sequence[str] | None = None, origin: str = "array"
+    x: Any, sample_rate: float, names: Sequence[str] | None = None, origin: str = "array"
 ) -> Recording:
     """A recording in memory: x [C, T], numpy or torch; channels are numbered where they have no names."""
     data = np.asarray(x, dtype=np.float32)
     if data.ndim != 2:
         raise DataError(f"{origin}: shape {data.shape}; expected [channels, samples]")
-    if not rate_hz > 0:
-        raise DataError(f"{origin}: the sampling rate is {rate_hz} Hz; expected a positive number")
+    if not sample_rate > 0:
+        raise DataError(f"{origin}: the sampling rate is {sample_rate} Hz; expected a positive number")
     labels = [str(i) for i in range(len(data))] if names is None else list(names)
     if len(labels) != len(data):
         raise DataError(f"{origin}: {len(labels)} names for {len(data)} channels")
-    return Recording(origin, labels, float(rate_hz), data.shape[1], lambda first, end: data[:, first:end])
+    return Recording(origin, labels, float(sample_rate), data.shape[1], lambda first, end: data[:, first:end])
 
 
 def from_raw(raw: mne.io.BaseRaw, origin: str | None = None) -> Recording:

@@ -73,12 +73,12 @@ def band_pass(
     return out
 
 
-def _even(x: np.ndarray, rate_hz: float, band_hz: tuple[float, float]) -> np.ndarray:
+def _even(x: np.ndarray, sample_rate: float, band_hz: tuple[float, float]) -> np.ndarray:
     """A whole recording at its own rate: the cosine transform continues it evenly without end."""
     n = x.shape[-1]
     length = _fast_length(n, 1)
     spectrum = scipy.fft.dct(_mirrored(x, 0, length), type=2)
-    spectrum *= _gain(2 * length, rate_hz, 1, 1, band_hz)[:length]
+    spectrum *= _gain(2 * length, sample_rate, 1, 1, band_hz)[:length]
     return scipy.fft.idct(spectrum, type=2, overwrite_x=True)[..., :n]
 
 
@@ -92,14 +92,14 @@ def _mirrored(x: np.ndarray, start: int, stop: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _gain(length: int, rate_hz: float, up: int, down: int, band_hz: tuple[float, float]) -> np.ndarray:
+def _gain(length: int, sample_rate: float, up: int, down: int, band_hz: tuple[float, float]) -> np.ndarray:
     """Factors of the bins of an rfft of `length` samples, below the Nyquist frequencies of both rates."""
     length_out = length * up // down
-    frequency_hz = np.arange((min(length, length_out) + 1) // 2) * rate_hz / length
-    _, response = scipy.signal.sosfreqz(_butterworth(rate_hz, band_hz), worN=frequency_hz, fs=rate_hz)
+    frequency_hz = np.arange((min(length, length_out) + 1) // 2) * sample_rate / length
+    _, response = scipy.signal.sosfreqz(_butterworth(sample_rate, band_hz), worN=frequency_hz, fs=sample_rate)
     gain = np.abs(response) ** 2
     if up != down:
-        gain *= _polyphase_response(up, down, frequency_hz / (up * rate_hz)) * length_out / length
+        gain *= _polyphase_response(up, down, frequency_hz / (up * sample_rate)) * length_out / length
     return gain.astype(np.float32)
 
 
@@ -113,14 +113,14 @@ def _polyphase_response(up: int, down: int, frequency: np.ndarray) -> np.ndarray
 
 
 @lru_cache(maxsize=8)
-def _butterworth(rate_hz: float, band_hz: tuple[float, float]) -> np.ndarray:
-    return scipy.signal.butter(ORDER, band_hz, "bandpass", fs=rate_hz, output="sos")
+def _butterworth(sample_rate: float, band_hz: tuple[float, float]) -> np.ndarray:
+    return scipy.signal.butter(ORDER, band_hz, "bandpass", fs=sample_rate, output="sos")
 
 
 @lru_cache(maxsize=8)
-def _ring_down(rate_hz: float, band_hz: tuple[float, float], down: int) -> int:
+def _ring_down(sample_rate: float, band_hz: tuple[float, float], down: int) -> int:
     """Samples, a multiple of `down`, after which the filter's slowest pole has died away."""
-    _, poles, _ = scipy.signal.sos2zpk(_butterworth(rate_hz, band_hz))
+    _, poles, _ = scipy.signal.sos2zpk(_butterworth(sample_rate, band_hz))
     samples = math.log(RING_DOWN) / math.log(np.abs(poles).max())
     return math.ceil(samples / down) * down
 

@@ -57,7 +57,7 @@ def run_fewshot(
         limit_threads(threads)
         classifier.fit(train, val)
         proba_val = classifier.predict_proba(val) if len(val) else None
-        scores = score(classifier, windows, val, proba_val, test, seed)
+        scores = score_classifier(classifier, windows, val, proba_val, test, seed)
     return write_cell(
         output, cell, config, scores, n, windows=windows, checkpoint=checkpoint, scored=classifier
     )
@@ -140,7 +140,7 @@ def make_classifier(
     return build(PROBED, task.kind, task.classes)
 
 
-def score(
+def score_classifier(
     classifier: Classifier,
     windows: ShardSet,
     val: LabelledWindows,

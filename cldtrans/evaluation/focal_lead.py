@@ -113,7 +113,7 @@ def make_readouts(
         return build(READOUTS, checkpoint, modality, threads)
     spec, settings = found
     readout = build(spec, **settings.settings)
-    return lambda x, mask, rate_hz: {"": readout(x, mask, rate_hz)}
+    return lambda x, mask, sample_rate: {"": readout(x, mask, sample_rate)}
 
 
 def seizure_cases(windows: ShardSet, readouts: Readouts) -> list[Case]:

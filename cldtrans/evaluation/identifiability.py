@@ -89,7 +89,7 @@ def run_identifiability(
 
 
 def score_lags(
-    tau: np.ndarray, support: np.ndarray, estimate: LagEstimate, rate_hz: float, bound: np.ndarray | None
+    tau: np.ndarray, support: np.ndarray, estimate: LagEstimate, sample_rate: float, bound: np.ndarray | None
 ) -> Scores:
     """Metrics of an estimate against true lags [C, C] (seconds) and edges; `bound` [C, C]: Cramér-Rao,
     seconds.
@@ -104,7 +104,7 @@ def score_lags(
         scores.undefined(_ON_EDGES, "no edge is both true and found")
         return scores
     error = np.abs(estimate.tau[both] - tau[both])
-    scores.metrics["tau_mae_samples"] = float(error.mean() * rate_hz)
+    scores.metrics["tau_mae_samples"] = float(error.mean() * sample_rate)
     scores.chance |= {"tau_mae_samples": None, "error_over_bound": None, "coverage95": None}
     if bound is None:
         scores.undefined(["error_over_bound"], "no Cramér-Rao bound for this world (coupling or innovations)")

@@ -103,18 +103,20 @@ def draw_plan(adjacent: np.ndarray, mask: np.ndarray, rng: np.random.Generator) 
     return Plan(lead, np.where(reached, delay, 0.0), gain)
 
 
-def discharge(delay_s: np.ndarray, n_samples: int, rate_hz: float, rng: np.random.Generator) -> np.ndarray:
+def discharge(
+    delay_s: np.ndarray, n_samples: int, sample_rate: float, rng: np.random.Generator
+) -> np.ndarray:
     """A spike-and-wave train of 3-4 Hz delayed by `delay_s` [C]: [C, T], unit variance where it is on.
 
     Its complexes differ by 10 % in time and 20 % in size; being a sum of smooth pulses it is delayed exactly.
     """
-    window_s = n_samples / rate_hz
+    window_s = n_samples / sample_rate
     start = rng.uniform(*ONSET) * window_s
     period = 1 / rng.uniform(*RATE_HZ)
     gaps = period * np.maximum(0.5, 1 + 0.1 * rng.standard_normal(int(window_s / period) + 2))
     times = start + np.concatenate([[0.0], np.cumsum(gaps)])
     sizes = np.maximum(0.2, 1 + 0.2 * rng.standard_normal(len(times)))
-    at = np.arange(n_samples)[None, :] / rate_hz - delay_s[:, None]
+    at = np.arange(n_samples)[None, :] / sample_rate - delay_s[:, None]
     train = np.zeros_like(at)
     for time_s, size in zip(times, sizes, strict=True):
         since = at - time_s

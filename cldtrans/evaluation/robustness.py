@@ -20,7 +20,7 @@ from cldtrans.config import Config, RobustnessConfig
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
 from cldtrans.evaluation.cell import NO_WINDOWS, write_cell
-from cldtrans.evaluation.fewshot import labelled_parts, make_classifier, score, task_of, unfit
+from cldtrans.evaluation.fewshot import labelled_parts, make_classifier, score_classifier, task_of, unfit
 from cldtrans.machine import limit_threads
 from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import configured
@@ -93,7 +93,7 @@ def conditions(config: RobustnessConfig) -> list[Condition]:
 
 
 def _noise(snr_db: float) -> Callable[..., Signals]:
-    def apply(x: np.ndarray, mask: np.ndarray, rate_hz: float, rng: np.random.Generator) -> Signals:
+    def apply(x: np.ndarray, mask: np.ndarray, sample_rate: float, rng: np.random.Generator) -> Signals:
         size = x.std(axis=1, keepdims=True) * 10 ** (-snr_db / 20) * mask[:, None]
         return x + size * rng.standard_normal(x.shape, dtype=np.float32), mask
 
@@ -101,7 +101,7 @@ def _noise(snr_db: float) -> Callable[..., Signals]:
 
 
 def _dropped(fraction: float) -> Callable[..., Signals]:
-    def apply(x: np.ndarray, mask: np.ndarray, rate_hz: float, rng: np.random.Generator) -> Signals:
+    def apply(x: np.ndarray, mask: np.ndarray, sample_rate: float, rng: np.random.Generator) -> Signals:
         valid = np.flatnonzero(mask)
         count = min(round(fraction * len(valid)), len(valid) - 1)  # one channel always stays
         lost = rng.permutation(valid)[: max(count, 0)]
@@ -113,7 +113,7 @@ def _dropped(fraction: float) -> Callable[..., Signals]:
 
 
 def _slower(fraction: float) -> Callable[..., Signals]:
-    def apply(x: np.ndarray, mask: np.ndarray, rate_hz: float, rng: np.random.Generator) -> Signals:
+    def apply(x: np.ndarray, mask: np.ndarray, sample_rate: float, rng: np.random.Generator) -> Signals:
         spectrum = np.fft.rfft(x)
         spectrum[:, np.fft.rfftfreq(x.shape[1]) > 0.45 * fraction] = 0  # 90 % of the lower Nyquist frequency
         return np.fft.irfft(spectrum, x.shape[1]).astype(np.float32), mask
@@ -122,8 +122,8 @@ def _slower(fraction: float) -> Callable[..., Signals]:
 
 
 def _rotated(shift_s: float) -> Callable[..., Signals]:
-    def apply(x: np.ndarray, mask: np.ndarray, rate_hz: float, rng: np.random.Generator) -> Signals:
-        return np.roll(x, round(shift_s * rate_hz), axis=1), mask
+    def apply(x: np.ndarray, mask: np.ndarray, sample_rate: float, rng: np.random.Generator) -> Signals:
+        return np.roll(x, round(shift_s * sample_rate), axis=1), mask
 
     return apply
 
@@ -165,10 +165,10 @@ def run_robustness(
         limit_threads(threads)
         classifier.fit(train, val)
         proba_val = classifier.predict_proba(val) if len(val) else None
-        _keep(scores, score(classifier, windows, val, proba_val, test, seed), names, "")
+        _keep(scores, score_classifier(classifier, windows, val, proba_val, test, seed), names, "")
         for condition in chosen:
             degraded = DegradedWindows(test, condition, seed, extract)
-            found = score(classifier, windows, val, proba_val, degraded, seed)
+            found = score_classifier(classifier, windows, val, proba_val, degraded, seed)
             _keep(scores, found, names, f"@{condition.name}")
     n = NO_WINDOWS if parts is None else counts(*parts)
     cell = Cell("robustness", dataset, method, budget, seed)

@@ -75,7 +75,7 @@ class StageCost:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """Cost of a whole config."""
 
     run: str
@@ -88,10 +88,10 @@ class Estimate:
         return asdict(self)
 
 
-def estimate(config: Config, pace: Pace, root: Path = Path()) -> Estimate:
+def estimate_cost(config: Config, pace: Pace, root: Path = Path()) -> CostEstimate:
     """Add up a config's cost; `root` is the folder that holds its `data/` and `results/`."""
     datasets = [dataset_cost(config, name, root) for name in config.datasets]
-    return Estimate(config.run, datasets, stage_costs(config, datasets, pace), pace)
+    return CostEstimate(config.run, datasets, stage_costs(config, datasets, pace), pace)
 
 
 def dataset_cost(config: Config, name: str, root: Path) -> DatasetCost:
@@ -202,7 +202,7 @@ def calibrated_step_ms(config: Config, devices: int, root: Path = Path()) -> tup
     return step_ms, origin + (f"; {devices} are taken to be {devices} times as fast" if devices > 1 else "")
 
 
-def render(result: Estimate) -> str:
+def render(result: CostEstimate) -> str:
     """Tables for a terminal."""
     rows = [["dataset", "download", "windows", "shards"]]
     for cost in result.datasets:

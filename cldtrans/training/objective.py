@@ -160,17 +160,17 @@ def edges(lags: Lags, edge: Tensor, known: Tensor, mask: Tensor) -> Tensor:
     return torch.where(counted, loss, 0.0).sum((1, 2)) / pair.sum((1, 2)).clamp_min(1)
 
 
-def true_lags(lags: Lags, edge: Tensor, lag_s: Tensor, rate_hz: float) -> Tensor:
+def true_lags(lags: Lags, edge: Tensor, lag_s: Tensor, sample_rate: float) -> Tensor:
     """Error of tau on true edges: of the choice among the candidates, and the tau's own with its uncertainty.
 
     In samples; the second part is the negative log-likelihood of Student's t with three degrees of freedom,
     for a lag is either nearly right or another one.
     """
-    truth = lag_s * rate_hz
-    apart = (lags.candidates * rate_hz - truth[..., None]).abs()
+    truth = lag_s * sample_rate
+    apart = (lags.candidates * sample_rate - truth[..., None]).abs()
     chosen = (lags.choice.exp() * torch.log1p(apart / 0.1)).sum(-1)
-    spread = (lags.tau_stderr * rate_hz).clamp_min(0.01)
-    error = (lags.tau * rate_hz - truth) / spread
+    spread = (lags.tau_stderr * sample_rate).clamp_min(0.01)
+    error = (lags.tau * sample_rate - truth) / spread
     density = 2 * torch.log1p(error.square() / 3) + torch.log(spread)
     weight = edge.to(truth.dtype)
     return ((0.5 * chosen + 0.2 * density) * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)

@@ -23,9 +23,9 @@ def choose_windows(folders: list[Path]) -> list[tuple[ShardSet, int]]:
     return [chosen[modality] for modality in sorted(chosen, reverse=True)]
 
 
-def draw_traces(panel: Axes, x: np.ndarray, channels: list[str], rate_hz: float) -> None:
+def draw_traces(panel: Axes, x: np.ndarray, channels: list[str], sample_rate: float) -> None:
     """Channels above each other; x [C, T]."""
-    seconds = np.arange(x.shape[1]) / rate_hz
+    seconds = np.arange(x.shape[1]) / sample_rate
     spread = 2.5 * np.nanmedian(x.std(axis=1)) + 1e-9
     for k, row in enumerate(x):
         panel.plot(seconds, row / spread - k, color="0.15", linewidth=0.5)

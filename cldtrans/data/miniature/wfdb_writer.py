@@ -20,7 +20,7 @@ def write_record(
     path: Path,
     digital: np.ndarray,
     names: Sequence[str],
-    rate_hz: int,
+    sample_rate: int,
     gain: float,
     record_line: str = "",
     comments: Sequence[str] = (),
@@ -32,7 +32,7 @@ def write_record(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = np.ascontiguousarray(digital.T, dtype="<i2")
-    lines = [f"{path.name} {len(names)} {rate_hz} {digital.shape[1]} {record_line}".rstrip()]
+    lines = [f"{path.name} {len(names)} {sample_rate} {digital.shape[1]} {record_line}".rstrip()]
     for row, name in zip(digital, names, strict=True):
         checksum = int(row.astype(np.int64).sum()) & 0xFFFF
         lines.append(
@@ -44,9 +44,9 @@ def write_record(
         path.with_name(path.name + ".dat").write_bytes(samples.tobytes())
 
 
-def annotation_bytes(rate_hz: int, events: Sequence[tuple[int, int, str]]) -> bytes:
+def annotation_bytes(sample_rate: int, events: Sequence[tuple[int, int, str]]) -> bytes:
     """A WFDB annotation file: `events` are (sample, code, text) in order of time."""
-    out = [_word(NOTE, 0), _aux(f"## time resolution: {rate_hz}"), _skip(-1), _word(0, 1)]
+    out = [_word(NOTE, 0), _aux(f"## time resolution: {sample_rate}"), _skip(-1), _word(0, 1)]
     last = 0
     for sample, code, text in events:
         step = sample - last

@@ -23,7 +23,7 @@ from cldtrans.lag.fit.likelihood import (
     Innovation,
     Parameters,
     density_curvature,
-    density_score,
+    score_function,
     system_spectrum,
 )
 from cldtrans.lag.fit.spectra import Spectra
@@ -67,7 +67,7 @@ class Layout:
 
 def moments(innovation: Innovation, u: np.ndarray, dof: np.ndarray) -> dict[str, np.ndarray]:
     """Expectations [C] over residuals u [C, n] that the information is made of."""
-    phi, curvature = density_score(innovation, u, dof), density_curvature(innovation, u, dof)
+    phi, curvature = score_function(innovation, u, dof), density_curvature(innovation, u, dof)
     return {
         "curvature": np.maximum(curvature.mean(1), 1e-3),
         "score2": (phi**2).mean(1),

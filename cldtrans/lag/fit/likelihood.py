@@ -81,7 +81,7 @@ def density_loss(innovation: Innovation, u: np.ndarray, dof: np.ndarray) -> np.n
     return 0.5 * u**2
 
 
-def density_score(innovation: Innovation, u: np.ndarray, dof: np.ndarray) -> np.ndarray:
+def score_function(innovation: Innovation, u: np.ndarray, dof: np.ndarray) -> np.ndarray:
     """`phi(u) = rho'(u)`."""
     if innovation == "laplace":
         return np.clip(u / KINK, -1.0, 1.0)
@@ -205,7 +205,7 @@ def evaluate(data: Spectra, model: Parameters, innovation: Innovation, jacobian:
         # Unscored samples have u = 0: what they would add is subtracted as a constant.
         blank = density_loss(innovation, np.zeros((len(u), 1)), model.dof).sum()
         loss = density_loss(innovation, u, model.dof).sum() - blank * (u[0].size - data.n_scored)
-        score = fft.rfft(density_score(innovation, u, model.dof) * data.scored)
+        score = fft.rfft(score_function(innovation, u, model.dof) * data.scored)
     else:
         filtered = data.samples(fft.rfft(u) * data.in_band)
         loss = 0.5 * (filtered**2).sum()

@@ -89,7 +89,7 @@ def lags_of_recording(
     Parameters
     ----------
     source
-        A file, an mne recording, or `cldtrans.data.recording.from_array(x, rate_hz, names)`.
+        A file, an mne recording, or `cldtrans.data.recording.from_array(x, sample_rate, names)`.
     start_s, stop_s, channels, reference, band_hz, innovation
         As in `cut_window`.
     tau_max_s, alpha

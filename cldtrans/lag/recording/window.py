@@ -176,7 +176,7 @@ def _cut(
     )
 
 
-def _resampling(rate_hz: float, band_hz: tuple[float, float], innovation: Innovation) -> tuple[int, int]:
+def _resampling(sample_rate: float, band_hz: tuple[float, float], innovation: Innovation) -> tuple[int, int]:
     """(up, down) to the rate that the band fills, the simplest ratio within 2 % of it; (1, 1) if not lower.
 
     Frequencies beyond the filter's band hold nothing, and a likelihood of samples would fit that nothing.
@@ -184,12 +184,12 @@ def _resampling(rate_hz: float, band_hz: tuple[float, float], innovation: Innova
     low, high = band_hz
     if not 0 < low < high:
         raise DataError(f"the band is {low:g} to {high:g} Hz; expected 0 < low < high")
-    if high >= rate_hz / 2:
+    if high >= sample_rate / 2:
         raise DataError(
             f"the band {low:g} to {high:g} Hz needs a sampling rate above {2 * high:g} Hz; the recording has "
-            f"{rate_hz:g} Hz: use a band below {rate_hz / 2:g} Hz"
+            f"{sample_rate:g} Hz: use a band below {sample_rate / 2:g} Hz"
         )
-    wanted = 2 * high / FILLED / rate_hz
+    wanted = 2 * high / FILLED / sample_rate
     up = down = 1
     if wanted < 1:
         for down in range(1, LARGEST_DIVISOR + 1):
@@ -198,9 +198,9 @@ def _resampling(rate_hz: float, band_hz: tuple[float, float], innovation: Innova
                 break
         else:
             raise DataError(
-                f"the band {low:g} to {high:g} Hz is too narrow for a recording at {rate_hz:g} Hz"
+                f"the band {low:g} to {high:g} Hz is too narrow for a recording at {sample_rate:g} Hz"
             )
-    filled = (high - low) / (rate_hz * up / down / 2)
+    filled = (high - low) / (sample_rate * up / down / 2)
     if filled < LEAST_FILLED and innovation != "gaussian":
         raise DataError(
             f"the band {low:g} to {high:g} Hz would fill only {100 * filled:.0f} % of the spectrum, where a "

@@ -21,15 +21,15 @@ from torch import Tensor
 from cldtrans.models.lag_inference.covariances import SINC_TAPS, lagged_covariance, standardise, two_sided
 from cldtrans.models.lag_inference.fitting import Sums, corrected, refine
 from cldtrans.models.lag_inference.growing import NOISE_FLOOR, OWN_LAGS, Bare, grow, own_past
-from cldtrans.models.lag_inference.innovations import Score, least_squares
+from cldtrans.models.lag_inference.innovations import ScoreFunction, least_squares
 from cldtrans.models.lag_inference.significance import significance
 from cldtrans.models.lag_inference.timelines import timelines
 
-__all__ = ["OWN_LAGS", "Covariances", "LagFeatures", "standardise"]
+__all__ = ["OWN_LAGS", "Covariances", "LagEvidence", "standardise"]
 
 
 @dataclass
-class LagFeatures:
+class LagEvidence:
     """Evidence for each ordered pair, row = target; lags in samples."""
 
     score: Tensor  # [B, C, C] |t| of the pair's best lag given the other sources
@@ -49,13 +49,13 @@ class LagFeatures:
     misfit: Tensor  # [B, C, C, 2] distance of the pair's own delay from that
     mass: Tensor  # [B, 2] coherence that the timeline explains
 
-    def to(self, dtype: torch.dtype) -> LagFeatures:
+    def to(self, dtype: torch.dtype) -> LagEvidence:
         """The numbers as `dtype`."""
         values = (getattr(self, f.name) for f in fields(self))
-        return LagFeatures(*(v.to(dtype) if v.is_floating_point() else v for v in values))
+        return LagEvidence(*(v.to(dtype) if v.is_floating_point() else v for v in values))
 
     @classmethod
-    def joined(cls, parts: Sequence[LagFeatures]) -> LagFeatures:
+    def joined(cls, parts: Sequence[LagEvidence]) -> LagEvidence:
         """Of the windows of all parts."""
         return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
@@ -106,7 +106,7 @@ class Covariances:
         return cls(two_sided(table), Sums.of(x, max_lag), pairs(mask))
 
     @torch.no_grad()
-    def evidence(self, sources: int, score: Score = least_squares) -> tuple[LagFeatures, LagFeatures]:
+    def evidence(self, sources: int, score: ScoreFunction = least_squares) -> tuple[LagEvidence, LagEvidence]:
         """Of models grown to at most `sources` sources a target, whatever they are; and of refitted ones.
 
         These have significant sources alone, and are grown on pseudo-responses of the first models. Sources
@@ -116,10 +116,10 @@ class Covariances:
         times = timelines(self.sums.x, self.pair, self.sums.max_lag)
         shared = {name: getattr(times, name) for name in ("height", "later", "misfit", "mass")}
         first, refitted = self._models(sources, score)
-        return LagFeatures(**first, **shared), LagFeatures(**refitted, **shared)
+        return LagEvidence(**first, **shared), LagEvidence(**refitted, **shared)
 
-    def _models(self, sources: int, score: Score) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Fields of `LagFeatures`, first and refitted, for some targets at a time: this bounds the memory."""
+    def _models(self, sources: int, score: ScoreFunction) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Fields of `LagEvidence`, first and refitted, for some targets at a time: this bounds the memory."""
         n_windows, n_channels = self.pair.shape[:2]
         floats = floats_a_target(n_channels, self.sums.max_lag, sources)
         n_parts = -(-n_windows * n_channels * floats // FLOATS_AT_ONCE)
@@ -138,7 +138,11 @@ class Covariances:
         return first, refitted
 
     def _of_targets(
-        self, bare: Bare, score: Score, allowed: Tensor | None = None, correction: Tensor | None = None
+        self,
+        bare: Bare,
+        score: ScoreFunction,
+        allowed: Tensor | None = None,
+        correction: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """What the models of some targets say, [B, C', ...], and their corrections.
 

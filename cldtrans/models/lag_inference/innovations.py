@@ -39,7 +39,7 @@ class Answer:
     moments: Tensor  # [..., N_MOMENTS] mean products of the functions that psi combines
 
 
-Score = Callable[[Tensor], Answer]
+ScoreFunction = Callable[[Tensor], Answer]
 
 
 def functions(e: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -63,7 +63,7 @@ def least_squares(e: Tensor) -> Answer:
     return Answer(e, deviation.square(), torch.ones_like(deviation), gram.flatten(-2))
 
 
-class LearnedScore(nn.Module):
+class LearnedScoreFunction(nn.Module):
     """psi(e) of a window's channels; least squares with fresh weights."""
 
     def __init__(self) -> None:

@@ -24,12 +24,12 @@ from cldtrans.models.lag_inference.evidence import (
     FLOATS_AT_ONCE,
     OWN_LAGS,
     Covariances,
-    LagFeatures,
+    LagEvidence,
     floats_a_target,
     pairs,
     standardise,
 )
-from cldtrans.models.lag_inference.innovations import LearnedScore
+from cldtrans.models.lag_inference.innovations import LearnedScoreFunction
 from cldtrans.models.lag_inference.pair_network import PairNetwork
 from cldtrans.models.lag_inference.reading import (
     CANDIDATES,
@@ -38,7 +38,7 @@ from cldtrans.models.lag_inference.reading import (
     candidate_lags,
     edge_reading,
     lag_reading,
-    pair_features,
+    pair_readings,
 )
 from cldtrans.models.modality import RATE_HZ
 
@@ -71,7 +71,7 @@ class LagInference(nn.Module):
         self.tau_max_s = dict(config.tau_max_s)
         self.sources = config.sources
         self.integer = config.lag == "integer"
-        self.score = LearnedScore()
+        self.score = LearnedScoreFunction()
         self.gate = Gate()
         self.network = PairNetwork(N_FEATURES, config.pair_width, 2)
 
@@ -91,7 +91,7 @@ class LagInference(nn.Module):
 
     def _evidence(
         self, x: Tensor, mask: Tensor, max_lag: int, dtype: torch.dtype
-    ) -> tuple[LagFeatures, LagFeatures]:
+    ) -> tuple[LagEvidence, LagEvidence]:
         """Of models of any sources, and refitted; in parts that bound the memory, which changes nothing."""
         n_channels, n_samples = x.shape[1:]
         models = n_channels * floats_a_target(n_channels, max_lag, self.sources)
@@ -100,15 +100,15 @@ class LagInference(nn.Module):
         parts = []
         for part, valid in zip(x.split(at_once), mask.split(at_once), strict=True):
             parts.append(Covariances.of(part, valid, max_lag).evidence(self.sources, self.score))
-        first, refitted = (LagFeatures.joined(some).to(dtype) for some in zip(*parts, strict=True))
+        first, refitted = (LagEvidence.joined(some).to(dtype) for some in zip(*parts, strict=True))
         return first, refitted
 
     def read(
-        self, first: LagFeatures, refitted: LagFeatures, mask: Tensor, max_lag: int, rate_hz: float
+        self, first: LagEvidence, refitted: LagEvidence, mask: Tensor, max_lag: int, sample_rate: float
     ) -> Lags:
         """The networks' reading of the evidence."""
         pair, share = pairs(mask), self.gate(first, mask)
-        features = pair_features(first, refitted, mask, max_lag, share)
+        features = pair_readings(first, refitted, mask, max_lag, share)
         delta = self.network(features, pair).to(refitted.score.dtype)
         edge, spread = delta.unbind(-1)
         choice = F.log_softmax(lag_reading(refitted, share), -1)
@@ -125,13 +125,13 @@ class LagInference(nn.Module):
             return torch.where(pair, value, 0.0)
 
         return Lags(
-            tau=keep(tau / rate_hz),
-            tau_stderr=keep(spread / rate_hz),
+            tau=keep(tau / sample_rate),
+            tau_stderr=keep(spread / sample_rate),
             edge_logit=torch.where(pair, logit, -30.0),
             edge_probability=keep(torch.sigmoid(logit)),
             weight=keep(refitted.weight),
             own=refitted.own,
-            candidates=candidates / rate_hz,
+            candidates=candidates / sample_rate,
             choice=choice,
             driven=share.amax(-1),
             matching=self.score.matching(refitted.moments),

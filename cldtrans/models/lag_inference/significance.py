@@ -12,7 +12,7 @@ from cldtrans.lag import fourier
 from cldtrans.models.lag_inference.covariances import SINC_TAPS, lagged_covariance, peak
 from cldtrans.models.lag_inference.fitting import STEP, Fit, Sums, corrected, fit, fit_beside, moved
 from cldtrans.models.lag_inference.growing import NOISE_FLOOR, OWN_LAGS, TINY, Grown, subtract
-from cldtrans.models.lag_inference.innovations import Score
+from cldtrans.models.lag_inference.innovations import ScoreFunction
 
 BINS = 64  # of a spectrum whose phases follow from one another
 
@@ -35,7 +35,7 @@ class Significance:
     correction: Tensor  # [B, C', C, n] covariances of pseudo-response less response, lags from -SINC_TAPS
 
 
-def significance(sums: Sums, grown: Grown, tau: Tensor, score: Score) -> Significance:
+def significance(sums: Sums, grown: Grown, tau: Tensor, score: ScoreFunction) -> Significance:
     """From the grown models with refined lags `tau` [B, C', K] and the windows themselves."""
     n_samples, max_lag = sums.x.shape[-1], sums.max_lag
     before = fit(sums, grown, tau)
