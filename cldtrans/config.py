@@ -353,6 +353,13 @@ def raw_folder(config: Config) -> Path:
 def parse(settings: dict[str, Any], origin: str = "config") -> Config:
     """Check a resolved mapping.
 
+    Parameters
+    ----------
+    settings : dict
+        All settings, as the merged YAML files give them.
+    origin : str
+        Where they come from; messages begin with it.
+
     Raises
     ------
     ConfigError
@@ -387,7 +394,13 @@ def _is_section(model: Any) -> bool:
 
 
 def load(path: str | Path) -> Config:
-    """The resolved config that the workflow wrote to ``results/<run>/config.json``."""
+    """Read the resolved config that the workflow wrote to ``results/<run>/config.json``.
+
+    Raises
+    ------
+    ConfigError
+        Where the file is absent, not JSON, or not a valid config.
+    """
     path = Path(path)
     try:
         settings = json.loads(path.read_text())
@@ -399,7 +412,18 @@ def load(path: str | Path) -> Config:
 
 
 def load_any(paths: Sequence[str | Path]) -> Config:
-    """One resolved JSON config, or YAML overlays on the paper's config and its datasets' settings."""
+    """Read one resolved JSON config, or YAML overlays on the paper's config and its datasets' settings.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        Files, or names of shipped configs (`demo`).
+
+    Raises
+    ------
+    ConfigError
+        Where a file cannot be read or the settings are not valid.
+    """
     chosen = [config_file(path) for path in paths]
     if len(chosen) == 1 and chosen[0].suffix == ".json":
         return load(chosen[0])
@@ -409,13 +433,19 @@ def load_any(paths: Sequence[str | Path]) -> Config:
 
 
 def config_file(name: str | Path) -> Path:
-    """The file of that path, or the shipped config of that name (`demo`)."""
+    """Return the file of that path, or the shipped config of that name (`demo`)."""
     shipped = project_folder() / "config" / f"{name}.yaml"
     return shipped if not Path(name).exists() and shipped.is_file() else Path(name)
 
 
 def write_resolved(config: Config, path: str | Path) -> str:
-    """Write what `load` reads, only when it differs: many processes may read the workflow at once."""
+    """Write what `load` reads, only when it differs: many processes may read the workflow at once.
+
+    Returns
+    -------
+    str
+        The path, as the workflow hands it on.
+    """
     settings = config.model_dump(mode="json")
     try:
         same = json.loads(Path(path).read_text()) == settings
@@ -427,7 +457,13 @@ def write_resolved(config: Config, path: str | Path) -> str:
 
 
 def resolve(paths: Sequence[str | Path]) -> Config:
-    """Merge YAML files as the workflow does (mappings merge, all else is replaced) and check the result."""
+    """Merge YAML files as the workflow does (mappings merge, all else is replaced) and check the result.
+
+    Raises
+    ------
+    ConfigError
+        Where a file cannot be read or the settings are not valid.
+    """
     import yaml
 
     merged: dict[str, Any] = {}
@@ -445,7 +481,7 @@ def resolve(paths: Sequence[str | Path]) -> Config:
 
 
 def deep_merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `overlay` on top: mappings merge, everything else is replaced."""
+    """Return `base` with `overlay` on top: mappings merge, everything else is replaced."""
     merged = dict(base)
     for key, value in overlay.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -454,7 +490,13 @@ def deep_merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
 
 
 def variant(config: Config, name: str) -> tuple[ModelConfig, Stage1Config]:
-    """Model and stage-1 settings of one variant."""
+    """Return the model and stage-1 settings of one variant.
+
+    Raises
+    ------
+    ConfigError
+        Where there is no such variant, or its overlay does not fit.
+    """
     if name not in config.variants:
         raise ConfigError(f"unknown variant {name!r}{suggestion(name, config.variants)}")
     overlay = config.variants[name]
@@ -474,12 +516,15 @@ def variant(config: Config, name: str) -> tuple[ModelConfig, Stage1Config]:
 
 
 def content_settings(config: Config, dataset: str) -> dict[str, Any]:
-    """Settings that shape a dataset's shards: all but the number of jobs, which leaves no trace in them."""
+    """Return the settings that shape a dataset's shards.
+
+    These are all but the number of jobs, which leaves no trace in them.
+    """
     return config.preprocess[dataset].model_dump(mode="json", exclude={"batches"})
 
 
 def pretraining_settings(config: Config, name: str) -> dict[str, Any]:
-    """Settings that shape a variant's pretrained model, the shards that it sees included."""
+    """Return the settings that shape a variant's pretrained model, the shards that it sees included."""
     model, stage1 = variant(config, name)
     return {
         "model": model.model_dump(mode="json"),
@@ -491,6 +536,12 @@ def pretraining_settings(config: Config, name: str) -> dict[str, Any]:
 
 
 def fingerprint(*parts: Any) -> str:
-    """sha256 of settings in canonical JSON: independent of key order and of where the data came from."""
+    """Hash settings in canonical JSON by sha256: independent of key order and of where the data came from.
+
+    Parameters
+    ----------
+    *parts : section or anything that JSON holds
+        Of the config, or plain values.
+    """
     plain = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

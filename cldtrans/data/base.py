@@ -28,10 +28,13 @@ class Signal:
 
     Attributes
     ----------
-    data : [C, T] float32, microvolt (EEG) or millivolt (ECG), rows in the order of `Dataset.channels`; NaN
-        where nothing was recorded.
-    rate_hz : as recorded.
-    mask : [C] bool, False where the recording lacks the channel (its row is zero and never used).
+    data : array [C, T], float32
+        Microvolts (EEG) or millivolts (ECG), rows in the order of `Dataset.channels`; NaN where nothing
+        was recorded.
+    rate_hz : float
+        Sampling rate as recorded, hertz.
+    mask : array [C], bool
+        False where the recording lacks the channel (its row is zero and never used).
     """
 
     data: np.ndarray
@@ -41,7 +44,17 @@ class Signal:
 
 @dataclass(frozen=True)
 class Task:
-    """What the labels mean: a class index (binary, multiclass) or one 0/1 a class (multilabel)."""
+    """What the labels mean: a class index (binary, multiclass) or one 0/1 a class (multilabel).
+
+    Attributes
+    ----------
+    name : str
+        What is asked.
+    kind : {"binary", "multiclass", "multilabel"}
+        How many of the classes a window may have.
+    classes : tuple of str
+        Their names, in the order in which they are counted.
+    """
 
     name: str
     kind: Literal["binary", "multiclass", "multilabel"]
@@ -66,10 +79,16 @@ class Published:
 
     Attributes
     ----------
-    hours : of signal that becomes windows.
-    size_gib : of the files that the pipeline uses.
-    rate_hz : as recorded.
-    source : where the numbers come from.
+    recordings, subjects : int
+        Their numbers.
+    hours : float
+        Of signal that becomes windows.
+    size_gib : float
+        Of the files that the pipeline uses.
+    rate_hz : float
+        Sampling rate as recorded, hertz.
+    source : str
+        Where the numbers come from.
     """
 
     recordings: int
@@ -102,39 +121,84 @@ class Dataset(ABC):
     published: ClassVar[Published | None] = None
 
     def folder(self, root: Path) -> Path:
-        """Where the dataset's files lie."""
+        """Return where the dataset's files lie."""
         return Path(root) / self.slug / self.version
 
     @abstractmethod
     def recordings(self, root: Path) -> pd.DataFrame:
-        """One row a recording, ordered by path: recording (unique), subject, path, fold (0: none), and more.
+        """List the recordings from lists and tables, never from signals.
 
-        Reads lists and tables, never signals. `subject` is the person: everything is split by it.
+        Parameters
+        ----------
+        root : Path
+            Folder of raw recordings.
+
+        Returns
+        -------
+        DataFrame
+            One row a recording, ordered by path: recording (unique), subject, path, fold (0: none), and
+            more. `subject` is the person: everything is split by it.
         """
 
     @abstractmethod
     def read(self, root: Path, row: Any) -> Signal:
-        """Signals of one row of `recordings`; DataError puts the recording into quarantine."""
+        """Read the signals of one recording.
+
+        Parameters
+        ----------
+        root : Path
+            Folder of raw recordings.
+        row : named tuple
+            One row of `recordings`.
+
+        Raises
+        ------
+        DataError
+            Where it cannot be used: this puts the recording into quarantine.
+        """
 
     def label_windows(
         self, root: Path, row: Any, start_s: np.ndarray, window_s: float
     ) -> dict[str, np.ndarray]:
-        """Labels of the windows that begin at `start_s` [n]: one array [n] for every column of `task`.
+        """Label windows of one recording.
 
-        A further key `keep` (bool) may say which windows to use at all, e.g. scored sleep epochs.
+        Parameters
+        ----------
+        root : Path
+            Folder of raw recordings.
+        row : named tuple
+            One row of `recordings`.
+        start_s : array [n]
+            Where the windows begin, in seconds from the recording's start.
+        window_s : float
+            Their length in seconds.
+
+        Returns
+        -------
+        dict of arrays [n]
+            One for every column of `task`. A further key `keep` (bool) may say which windows to use at
+            all, e.g. scored sleep epochs.
         """
         return {}
 
     def events(self, root: Path, row: Any) -> list[tuple[float, float]]:
-        """Seizures of a recording: (onset, end) in seconds from its start."""
+        """Return the seizures of a recording: (onset, end) in seconds from its start."""
         return []
 
     def split(self, subjects: pd.DataFrame, seed: int) -> pd.Series:
-        """Subject -> "train", "val" or "test". Default: seeded folds of subjects that share out the classes.
+        """Divide the subjects; by default into seeded folds that share out the classes.
 
         Parameters
         ----------
-        subjects : indexed by subject; columns n (windows), fold, and `n_<class>` (windows of each class).
+        subjects : DataFrame
+            Indexed by subject; columns n (windows), fold, and `n_<class>` (windows of each class).
+        seed : int
+            Of the folds.
+
+        Returns
+        -------
+        Series of str
+            "train", "val" or "test" by subject.
         """
         from cldtrans.data.folds import subject_folds
 
@@ -143,29 +207,35 @@ class Dataset(ABC):
     # What a download needs; keys as in SHA256SUMS.txt.
 
     def wanted(self, key: str) -> bool:
-        """Whether the pipeline uses the file."""
+        """Tell whether the pipeline uses the file."""
         return True
 
     def subject_of(self, key: str) -> str | None:
-        """Who the file belongs to; None for a list or table, which is always needed."""
+        """Return who the file belongs to; None for a list or table, which is always needed."""
         record = self.record_of(key)
         return None if record is None else PurePosixPath(record).parts[0]
 
     def record_of(self, key: str) -> str | None:
-        """What the files of one recording have in common; None for a list or table."""
+        """Return what the files of one recording have in common; None for a list or table."""
         return key if key.endswith(".edf") else None
 
     # For implementations.
 
     def edf_files(self, root: Path, pattern: str) -> list[Path]:
-        """EDF files in the dataset's folder, ordered by path."""
+        """Return the EDF files in the dataset's folder, ordered by path."""
         folder = self.folder(root)
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder; run the download of {self.name} first")
         return sorted(folder.glob(pattern), key=lambda path: path.as_posix())
 
     def locate(self, root: Path, path: str) -> Path:
-        """Absolute place of a `path`; names from tables are untrusted and may not leave the folder."""
+        """Return the absolute place of a `path`.
+
+        Raises
+        ------
+        DataError
+            For a path that leaves the folder: names from tables are untrusted.
+        """
         if path.startswith("/") or ".." in path.split("/") or "\\" in path:
             raise DataError(f"{path}: a path outside the dataset's folder; it is not followed")
         return Path(root, path)
@@ -189,7 +259,22 @@ def inside_recording(events: list[tuple[float, float]], duration_s: float, origi
 
 
 def read_table(path: Path, columns: Sequence[str], dtypes: dict[str, Any] | None = None) -> pd.DataFrame:
-    """Read a csv's columns; a missing one is named."""
+    """Read a csv's columns; a missing one is named.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    columns : sequence of str
+        Those wanted, in the order wanted.
+    dtypes : dict, optional
+        Types by column.
+
+    Raises
+    ------
+    DataError
+        Where the file is absent, is no table, or lacks a column.
+    """
     import pandas as pd
 
     if not path.is_file():
@@ -211,7 +296,7 @@ def read_table(path: Path, columns: Sequence[str], dtypes: dict[str, Any] | None
 
 
 def recording_table(rows: dict[str, Any]) -> pd.DataFrame:
-    """A table of recordings ordered by path, with fold 0 unless given; repeated names are refused."""
+    """Make a table of recordings, ordered by path, with fold 0 unless given; repeated names are refused."""
     import pandas as pd
 
     table = pd.DataFrame(rows)
@@ -234,10 +319,20 @@ def select_recordings(
     records: int | None,
     glob: Collection[str] | None,
 ) -> pd.DataFrame:
-    """The configured subset, as the download chooses it: patterns, first N subjects, first N recordings.
+    """Take the configured subset, as the download chooses it: patterns, first N subjects, first N recordings.
 
-    First means by path. Patterns are matched against the keys of the recording's files (`folder`, the
-    dataset's ``slug/version``, taken off).
+    First means by path.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As from `Dataset.recordings`.
+    folder : str
+        The dataset's ``slug/version``, which is taken off the paths.
+    subjects, records : int or None
+        How many of each; None: all.
+    glob : collection of str or None
+        Patterns, matched against the keys of the recording's files; None: all.
     """
     if glob is not None:
         patterns = [re.compile(translate(pattern)) for pattern in glob]

@@ -55,7 +55,7 @@ class ChbMit(Dataset):
     )
 
     def recordings(self, root: Path) -> pd.DataFrame:
-        """One row an EDF file, with its case."""
+        """Return one row an EDF file, with its case."""
         files = self.edf_files(root, "chb*/chb*.edf")
         cases = [path.parent.name for path in files]
         return recording_table(
@@ -68,13 +68,13 @@ class ChbMit(Dataset):
         )
 
     def read(self, root: Path, row: Any) -> Signal:
-        """The 18 bipolar channels, microvolt."""
+        """Read the 18 bipolar channels, in microvolts."""
         signal = read_double_banana(self.locate(root, row.path))
         inside_recording(self.events(root, row), signal.data.shape[1] / signal.rate_hz, row.path)
         return signal
 
     def events(self, root: Path, row: Any) -> list[tuple[float, float]]:
-        """Seizures from the case's summary."""
+        """Read the seizures from the case's summary."""
         summary = self.folder(root) / row.case / f"{row.case}-summary.txt"
         name = PurePosixPath(row.path).name
         found = read_summary(str(summary))
@@ -89,11 +89,11 @@ class ChbMit(Dataset):
     def label_windows(
         self, root: Path, row: Any, start_s: np.ndarray, window_s: float
     ) -> dict[str, np.ndarray]:
-        """1 for a seizure's windows."""
+        """Label a seizure's windows 1."""
         return {"label": seizure_labels(self.events(root, row), start_s, window_s)}
 
     def subject_of(self, key: str) -> str | None:
-        """The case, with chb21 as chb01; the summary always comes along with the lists."""
+        """Return the case, with chb21 as chb01; the summary always comes along with the lists."""
         record = self.record_of(key)
         if record is None:
             return None
@@ -101,13 +101,13 @@ class ChbMit(Dataset):
         return _SAME_PERSON.get(case, case)
 
     def wanted(self, key: str) -> bool:
-        """Recordings, summaries and lists; not the binary `.seizures` files, which repeat the summaries."""
+        """Keep recordings, summaries and lists; the binary `.seizures` files repeat the summaries."""
         return key.endswith((".edf", "-summary.txt")) or "/" not in key
 
 
 @lru_cache(maxsize=64)
 def read_summary(path: str) -> dict[str, list[tuple[float, float]]]:
-    """File name -> seizures (onset, end) in seconds, from `<case>-summary.txt`."""
+    """Read seizures by file name, (onset, end) in seconds, from `<case>-summary.txt`."""
     try:
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
@@ -118,7 +118,13 @@ def read_summary(path: str) -> dict[str, list[tuple[float, float]]]:
 
 
 def parse_summary(text: str, origin: str = "summary") -> dict[str, list[tuple[float, float]]]:
-    """As `read_summary`, from text; DataError where a file's times and count disagree."""
+    """Read a summary's text as `read_summary` does.
+
+    Raises
+    ------
+    DataError
+        Where a file's times and count disagree.
+    """
     found: dict[str, list[tuple[float, float]]] = {}
     blocks = re.split(r"(?=File Name:)", text, flags=re.IGNORECASE)
     for block in blocks:
@@ -142,7 +148,22 @@ def parse_summary(text: str, origin: str = "summary") -> dict[str, list[tuple[fl
 
 
 def seizure_labels(events: list[tuple[float, float]], start_s: np.ndarray, window_s: float) -> np.ndarray:
-    """[n] int16: 1 where a window holds half of its own length, or half of a whole seizure."""
+    """Label windows: 1 where a window holds half of its own length, or half of a whole seizure.
+
+    Parameters
+    ----------
+    events : list of (float, float)
+        Seizures: onset and end in seconds.
+    start_s : array [n]
+        Where the windows begin, in seconds.
+    window_s : float
+        Their length in seconds.
+
+    Returns
+    -------
+    array [n], int16
+        0 or 1.
+    """
     label = np.zeros(len(start_s), dtype=np.int16)
     for onset, end in events:
         overlap = np.minimum(start_s + window_s, end) - np.maximum(start_s, onset)
@@ -151,7 +172,13 @@ def seizure_labels(events: list[tuple[float, float]], start_s: np.ndarray, windo
 
 
 def read_double_banana(path: Path) -> Signal:
-    """The 18 bipolar channels of an EDF file in microvolt, by name; DataError where none can be formed."""
+    """Read the 18 bipolar channels of an EDF file in microvolts, by name.
+
+    Raises
+    ------
+    DataError
+        Where none of them can be formed.
+    """
     from cldtrans.data.formats.edf import read_edf
 
     recording = read_edf(path)

@@ -53,8 +53,20 @@ def preprocess_batch(
 
     Parameters
     ----------
-    stamp : what the download wrote: status ("ok" or "absent"), reason, checksums_sha256, selection.
-    progress : False hides the bar, None shows it on a terminal.
+    dataset : Dataset
+        The corpus.
+    raw : Path
+        Folder of raw recordings.
+    settings : DatasetConfig
+        The dataset's section of the config.
+    batch : int
+        Number of the batch, from 0.
+    folder : Path
+        The dataset's shard folder.
+    stamp : dict
+        What the download wrote: status ("ok" or "absent"), reason, checksums_sha256, selection.
+    progress : bool, optional
+        False hides the bar, None shows it on a terminal.
     """
     from tqdm import tqdm
 
@@ -128,7 +140,7 @@ def _stacks(
     quarantine: list[tuple[str, str]],
     bar: Any,
 ) -> Iterator[list[LoadedRecording]]:
-    """Recordings as they come, neighbours of one length and rate together."""
+    """Yield recordings as they come, neighbours of one length and rate together."""
     stack: list[LoadedRecording] = []
     for row in () if rows is None else rows.itertuples(index=False):
         try:
@@ -166,9 +178,16 @@ def _reason(error: BaseException, raw: Path) -> str:
 def window_starts(
     n_samples: int, sample_rate: float, window_s: float, stride_s: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Starts of the grid's windows in a recording: in seconds [n] and in samples [n].
+    """Place the grid's windows in a recording.
 
     Every window lies wholly inside; window k begins at the sample nearest to k * stride.
+
+    Returns
+    -------
+    start_s : array [n]
+        Starts in seconds.
+    first : array [n], int64
+        Starts in samples.
     """
     width = round(window_s * sample_rate)
     n = max(0, int(np.floor((n_samples - width) / (stride_s * sample_rate) + 1e-9)) + 1)
@@ -181,9 +200,31 @@ def window_starts(
 def onset_starts(
     events: list[tuple[float, float]], n_samples: int, sample_rate: float, window_s: float, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Windows counted from each seizure's onset: starts in seconds and samples, and the seizure's number.
+    """Place windows counted from each seizure's onset.
 
     Window k begins at onset + k * window while the seizure lasts.
+
+    Parameters
+    ----------
+    events : list of (float, float)
+        Seizures: onset and end in seconds.
+    n_samples : int
+        Length of the recording.
+    sample_rate : float
+        Hertz.
+    window_s : float
+        Length of a window in seconds.
+    count : int
+        Windows a seizure.
+
+    Returns
+    -------
+    start_s : array [n]
+        Starts in seconds.
+    first : array [n], int64
+        Starts in samples.
+    event : array [n], int16
+        The seizure's number.
     """
     width = round(window_s * sample_rate)
     found = []
@@ -249,7 +290,7 @@ def _process(
 def _columns(
     dataset: Dataset, stack: list[LoadedRecording], recording: np.ndarray, columns: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """A stack's index columns: those given, and what is known of each window's recording."""
+    """Return a stack's index columns: those given, and what is known of each window's recording."""
     for name in ("subject", "recording", "fold", *dataset.extra_columns):
         columns[name] = np.array([getattr(r.row, name) for r in stack])[recording]
     return columns
@@ -265,7 +306,18 @@ def _why_empty(quality: Quality, mask: np.ndarray, n: int) -> str:
 
 
 def pack_mask(valid: np.ndarray) -> np.ndarray:
-    """[n] uint64 from [n, C] bool: bit c stands for channel c."""
+    """Pack channel masks into integers: bit c stands for channel c.
+
+    Parameters
+    ----------
+    valid : array [n, C], bool
+        True where the channel is valid in the window.
+
+    Returns
+    -------
+    array [n], uint64
+        One integer a window.
+    """
     bits = np.left_shift(np.uint64(1), np.arange(valid.shape[1], dtype=np.uint64))
     return (valid * bits).sum(axis=1, dtype=np.uint64)
 

@@ -45,7 +45,7 @@ class PtbXl(Dataset):
     )
 
     def recordings(self, root: Path) -> pd.DataFrame:
-        """One row an ECG, with its label columns."""
+        """Return one row an ECG, with its label columns."""
         folder = self.folder(root)
         columns = ["ecg_id", "patient_id", "scp_codes", "strat_fold", "filename_hr"]
         table = read_table(folder / "ptbxl_database.csv", columns)
@@ -67,39 +67,39 @@ class PtbXl(Dataset):
         )
 
     def read(self, root: Path, row: Any) -> Signal:
-        """Twelve leads, millivolt."""
+        """Read twelve leads, in millivolts."""
         return read_twelve_leads(self.locate(root, row.path))
 
     def label_windows(
         self, root: Path, row: Any, start_s: np.ndarray, window_s: float
     ) -> dict[str, np.ndarray]:
-        """The record's superclasses."""
+        """Return the record's superclasses."""
         return {
             column: np.full(len(start_s), getattr(row, column), dtype=np.int8) for column in self.task.columns
         }
 
     def split(self, subjects: pd.DataFrame, seed: int) -> pd.Series:
-        """The official folds, whatever the seed."""
+        """Return the official folds, whatever the seed."""
         unknown = sorted(set(subjects["fold"]) - set(SPLIT_OF_FOLD))
         if unknown:
             raise DataError(f"ptbxl: strat_fold {unknown} is none of 1-10; the table is not PTB-XL's")
         return subjects["fold"].map(SPLIT_OF_FOLD)
 
     def wanted(self, key: str) -> bool:
-        """The 500 Hz records and the tables."""
+        """Keep the 500 Hz records and the tables."""
         return not key.startswith("records100/")
 
     def subject_of(self, key: str) -> str | None:
-        """None: only the table knows the patients, and a limit on subjects is applied when it is read."""
+        """Return None: only the table knows the patients; a limit on subjects is applied when it is read."""
         return None
 
     def record_of(self, key: str) -> str | None:
-        """The key without its extension."""
+        """Return the key without its extension."""
         return record_of_file(key)
 
 
 def read_superclasses(path: Path) -> dict[str, str]:
-    """Diagnostic statement -> superclass."""
+    """Read which superclass each diagnostic statement belongs to."""
     import pandas as pd
 
     read_table(path, ["diagnostic", "diagnostic_class"])  # names a missing column
@@ -116,7 +116,22 @@ def read_superclasses(path: Path) -> dict[str, str]:
 
 
 def superclass_labels(codes: list[Any], superclass: dict[str, str], origin: Path) -> np.ndarray:
-    """[n, 5] int8 of 0/1, rows of -1 where a record has no diagnostic statement."""
+    """Turn statements into labels.
+
+    Parameters
+    ----------
+    codes : list of str
+        A record's statements, each a written mapping (`scp_codes`).
+    superclass : dict
+        From `read_superclasses`.
+    origin : Path
+        The table, for messages.
+
+    Returns
+    -------
+    array [n, 5], int8
+        0 or 1; rows of -1 where a record has no diagnostic statement.
+    """
     labels = np.zeros((len(codes), len(SUPERCLASSES)), dtype=np.int8)
     for row, text in zip(labels, codes, strict=True):
         try:

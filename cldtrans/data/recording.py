@@ -22,13 +22,19 @@ class Recording:
 
     Attributes
     ----------
-    origin : file or other name that messages begin with.
-    names : per channel, as recorded.
-    rate_hz : samples per second.
-    n_samples : length.
-    read : (first, last + 1) in samples -> [C, T] float32 in the recording's units, NaN where nothing was
-        recorded.
-    notes : what of the file is not here, one line each.
+    origin : str
+        File or other name that messages begin with.
+    names : list of str
+        Of the channels, as recorded.
+    rate_hz : float
+        Samples per second.
+    n_samples : int
+        Length in samples.
+    read : callable
+        (first, last + 1) in samples -> array [C, T], float32, in the recording's units, NaN where nothing
+        was recorded.
+    notes : list of str
+        What of the file is not here, one line each.
     """
 
     origin: str
@@ -40,13 +46,31 @@ class Recording:
 
     @property
     def duration_s(self) -> float:
+        """Length in seconds."""
         return self.n_samples / self.rate_hz
 
 
 def from_array(
     x: Any, sample_rate: float, names: Sequence[str] | None = None, origin: str = "array"
 ) -> Recording:
-    """A recording in memory: x [C, T], numpy or torch; channels are numbered where they have no names."""
+    """Make a recording of an array in memory.
+
+    Parameters
+    ----------
+    x : array [C, T]
+        numpy or torch, in any unit.
+    sample_rate : float
+        Hertz.
+    names : sequence of str, optional
+        Of the C channels; default: their numbers.
+    origin : str
+        Name that messages begin with.
+
+    Raises
+    ------
+    DataError
+        Where the shapes do not fit, or the rate is not positive.
+    """
     data = np.asarray(x, dtype=np.float32)
     if data.ndim != 2:
         raise DataError(f"{origin}: shape {data.shape}; expected [channels, samples]")
@@ -59,7 +83,15 @@ def from_array(
 
 
 def from_raw(raw: mne.io.BaseRaw, origin: str | None = None) -> Recording:
-    """An mne recording, loaded or not, without its trigger and bad channels."""
+    """Make a recording of mne's, loaded or not, without its trigger and bad channels.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+        As mne opens it.
+    origin : str, optional
+        Name that messages begin with; default: the file's.
+    """
     bad = set(raw.info["bads"])
     kinds = zip(raw.ch_names, raw.get_channel_types(), strict=True)
     names = [name for name, kind in kinds if kind not in ("stim", "syst") and name not in bad]
@@ -107,7 +139,10 @@ def _wfdb(path: Path) -> Recording:
 
 
 def _edf(path: Path) -> Recording:
-    """The channels of the rate that most have; a file may add a slow thermometer or a fast microphone."""
+    """Open the channels of the rate that most have.
+
+    A file may add a slow thermometer or a fast microphone.
+    """
     from cldtrans.data.formats.edf import MICROVOLT, read_edf
 
     file = read_edf(path)

@@ -56,7 +56,7 @@ class SleepEdf(Dataset):
     )
 
     def recordings(self, root: Path) -> pd.DataFrame:
-        """One row a night; `path` or `hypnogram` is empty where that half is missing."""
+        """Return one row a night; `path` or `hypnogram` is empty where that half is missing."""
         nights: dict[tuple[str, str], dict[str, str]] = {}
         for path in self.edf_files(root, "sleep-*/*.edf"):
             match = _NAME.match(path.name)
@@ -74,7 +74,7 @@ class SleepEdf(Dataset):
         )
 
     def read(self, root: Path, row: Any) -> Signal:
-        """Two EEG channels and the EOG, microvolt; channels at another rate are masked."""
+        """Read two EEG channels and the EOG, in microvolts; channels at another rate are masked."""
         from cldtrans.data.formats.edf import read_edf
 
         if row.path.endswith("-Hypnogram.edf"):
@@ -103,7 +103,7 @@ class SleepEdf(Dataset):
     def label_windows(
         self, root: Path, row: Any, start_s: np.ndarray, window_s: float
     ) -> dict[str, np.ndarray]:
-        """The stage in the middle of each window; wake far from sleep and unscored time is dropped."""
+        """Label each window by the stage in its middle; wake far from sleep and unscored time is dropped."""
         onset_s, end_s, stage = self._stages(root, row)
         middle = start_s + window_s / 2
         position = np.searchsorted(onset_s, middle, side="right") - 1
@@ -121,16 +121,16 @@ class SleepEdf(Dataset):
         return read_stages(str(self.locate(root, row.path)), str(self.locate(root, row.hypnogram)))
 
     def wanted(self, key: str) -> bool:
-        """Recordings, hypnograms and lists; not the subjects' spreadsheets."""
+        """Keep recordings, hypnograms and lists; not the subjects' spreadsheets."""
         return not key.endswith(".xls")
 
     def subject_of(self, key: str) -> str | None:
-        """SC4ss or ST7ss."""
+        """Return SC4ss or ST7ss."""
         record = self.record_of(key)
         return None if record is None else PurePosixPath(record).name[:5]
 
     def record_of(self, key: str) -> str | None:
-        """The night: what the names of PSG and hypnogram share."""
+        """Return the night: what the names of PSG and hypnogram share."""
         match = _NAME.match(PurePosixPath(key).name)
         return None if match is None else f"{PurePosixPath(key).parent.as_posix()}/{match['night']}"
 
@@ -161,7 +161,20 @@ def read_stages(psg: str, hypnogram: str) -> tuple[np.ndarray, np.ndarray, np.nd
 
 @lru_cache(maxsize=4)
 def read_hypnogram(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Onset and end [n] in seconds from the start of the night, and stage [n] (-1: unscored, movement)."""
+    """Read the scored stretches of a night.
+
+    Returns
+    -------
+    onset_s, end_s : array [n]
+        Seconds from the start of the night.
+    stage : array [n], int16
+        Position in `STAGES`; -1: unscored, movement.
+
+    Raises
+    ------
+    DataError
+        Where the file holds no sleep stage.
+    """
     from cldtrans.data.formats.edf import read_edf
 
     annotations = sorted(read_edf(path).annotations(), key=lambda event: event.onset_s)

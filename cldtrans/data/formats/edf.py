@@ -36,14 +36,21 @@ class EdfRecording:
 
     Attributes
     ----------
-    labels : channel names in file order, annotation channels left out; the second channel of one name is
+    labels : list of str
+        Channel names in file order, annotation channels left out; the second channel of one name is
         `NAME#2`, the third `NAME#3`, so that the first keeps the name under which it is looked up.
-    raw_labels : the same as written in the header.
-    rate_hz : [C] float64, per channel.
-    units : per channel, as written in the header.
-    n_samples : [C] int64, samples on the recording's time axis, pauses of an EDF+D file included.
-    start : local start time, None where it is blanked out.
-    duration_s : length of the time axis.
+    raw_labels : list of str
+        The same as written in the header.
+    rate_hz : array [C], float64
+        Sampling rate of each channel.
+    units : list of str
+        Of the channels, as written in the header.
+    n_samples : array [C], int64
+        Samples on the recording's time axis, pauses of an EDF+D file included.
+    start : datetime or None
+        Local start time, None where it is blanked out.
+    duration_s : float
+        Length of the time axis, seconds.
     """
 
     def __init__(self, header: EdfHeader) -> None:
@@ -67,7 +74,7 @@ class EdfRecording:
             self.duration_s = float(self.record_start_s[-1] + header.record_s)
 
     def index(self, channel: int | str) -> int:
-        """Position of a channel given by position or label."""
+        """Return the position of a channel given by position or label."""
         if isinstance(channel, str):
             if channel not in self.labels:
                 raise DataError(
@@ -77,13 +84,44 @@ class EdfRecording:
         return int(channel)
 
     def signal(self, channel: int | str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """[T] float32 of one channel in the header's unit; start and stop in samples."""
+        """Read one channel in the header's unit.
+
+        Parameters
+        ----------
+        channel : int or str
+            Position or label.
+        start, stop : int
+            In samples.
+
+        Returns
+        -------
+        array [T], float32
+            NaN where nothing was recorded.
+        """
         return self.signals([channel], start, stop)[0]
 
     def signals(
         self, channels: Sequence[int | str] | None = None, start: int = 0, stop: int | None = None
     ) -> np.ndarray:
-        """[C, T] float32 of channels of one common rate (default: all), in the units of the header."""
+        """Read channels of one common rate, in the units of the header.
+
+        Parameters
+        ----------
+        channels : sequence of int or str, optional
+            Positions or labels; default: all.
+        start, stop : int
+            In samples.
+
+        Returns
+        -------
+        array [C, T], float32
+            NaN where nothing was recorded.
+
+        Raises
+        ------
+        DataError
+            Where the channels' rates differ.
+        """
         indices = [self.index(c) for c in (range(len(self.labels)) if channels is None else channels)]
         rates = {float(self.rate_hz[i]) for i in indices}
         if len(rates) != 1:
@@ -104,7 +142,13 @@ class EdfRecording:
     def microvolts(
         self, channels: Sequence[int | str] | None = None, start: int = 0, stop: int | None = None
     ) -> np.ndarray:
-        """As `signals`, in microvolt whatever the header's unit (nV, uV, mV, V)."""
+        """Read channels as `signals` does, in microvolts whatever the header's unit (nV, uV, mV, V).
+
+        Raises
+        ------
+        DataError
+            Where a unit is no voltage, or the channels' rates differ.
+        """
         indices = [self.index(c) for c in (range(len(self.labels)) if channels is None else channels)]
         data = self.signals(indices, start, stop)
         for row, i in zip(data, indices, strict=True):
@@ -118,7 +162,7 @@ class EdfRecording:
         return data
 
     def annotations(self) -> list[Annotation]:
-        """Events of the EDF+/BDF+ annotation channels, read by mne, in order of onset."""
+        """Return the events of the EDF+/BDF+ annotation channels, read by mne, in order of onset."""
         if not self.header.annotations:
             return []
         import mne
@@ -184,7 +228,13 @@ class EdfRecording:
 
 
 def read_edf(path: str | Path) -> EdfRecording:
-    """Open a recording; DataError where the header is impossible or the file shorter than it says."""
+    """Open a recording.
+
+    Raises
+    ------
+    DataError
+        Where the header is impossible or the file shorter than it says.
+    """
     return EdfRecording(read_header(Path(path)))
 
 
@@ -199,7 +249,7 @@ def _distinguishable(labels: list[str]) -> list[str]:
 
 
 def _record_starts(header: EdfHeader, records: np.ndarray) -> np.ndarray | None:
-    """[records] start of each record in seconds after the first, None where there is no pause.
+    """Return the start of each record in seconds after the first, [records]; None where there is no pause.
 
     Every record of an EDF+ file begins its first annotation channel with a time stamp `+seconds`.
     """

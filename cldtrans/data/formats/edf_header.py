@@ -31,7 +31,13 @@ class EdfChannel:
     offset: int  # first sample within a record, in samples
 
     def scale(self, path: Path) -> tuple[float, float]:
-        """Gain and offset of `physical = gain * digital + offset`, in the header's unit."""
+        """Return gain and offset of `physical = gain * digital + offset`, in the header's unit.
+
+        Raises
+        ------
+        DataError
+            Where a range is empty or not a number.
+        """
         where = f"{path}: channel {self.label!r}"
         low, high = (_number(text, f"{where}: physical range") for text in self.physical)
         bottom, top = (_number(text, f"{where}: digital range") for text in self.digital)
@@ -65,7 +71,13 @@ class EdfHeader:
 
 
 def read_header(path: Path) -> EdfHeader:
-    """Parse and check the header against the file's size; DataError names what does not fit."""
+    """Parse and check the header against the file's size.
+
+    Raises
+    ------
+    DataError
+        Names what does not fit.
+    """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

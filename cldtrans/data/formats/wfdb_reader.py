@@ -32,10 +32,16 @@ class WfdbRecording:
 
     Attributes
     ----------
-    names : signal names in file order.
-    rate_hz : samples per second, common to all signals (mixed frame rates are averaged down by wfdb).
-    units : per signal, as in the header (mV where it says nothing).
-    data : [C, T] float32, NaN where a sample is marked invalid.
+    path : Path
+        Without extension.
+    names : list of str
+        Of the signals, in file order.
+    rate_hz : float
+        Samples per second, common to all signals (mixed frame rates are averaged down by wfdb).
+    units : list of str
+        Of the signals, as in the header (mV where it says nothing).
+    data : array [C, T], float32
+        In these units, NaN where a sample is marked invalid.
     """
 
     path: Path
@@ -45,7 +51,13 @@ class WfdbRecording:
     data: np.ndarray
 
     def millivolts(self) -> np.ndarray:
-        """[C, T] float32 in millivolt; DataError for a signal that is no voltage."""
+        """Return the signals in millivolts, array [C, T], float32.
+
+        Raises
+        ------
+        DataError
+            For a signal that is no voltage.
+        """
         out = self.data
         for i, unit in enumerate(self.units):
             if unit not in MILLIVOLT:
@@ -104,12 +116,20 @@ class _Header:
 
 
 def read_wfdb(path: str | Path, verify_checksum: bool = False) -> WfdbRecording:
-    """Read a record given by its path without extension.
+    """Read a record.
 
     Parameters
     ----------
-    verify_checksum : compare the samples with the 16-bit sums of the header (plain layouts only; files that
-        came through `download` have been verified by SHA-256 already).
+    path : str or Path
+        Without extension.
+    verify_checksum : bool
+        Compare the samples with the 16-bit sums of the header (plain layouts only; files that came
+        through `download` have been verified by SHA-256 already).
+
+    Raises
+    ------
+    DataError
+        Where the record cannot be read, or a sum is wrong.
     """
     path = Path(path)
     header = _read_header(path)
@@ -282,7 +302,7 @@ def _signal(line: str, k: int) -> _Signal:
 
 @lru_cache(1024)
 def _layout(format_text: str, gain_text: str | None, zero_text: str) -> _Layout:
-    """The fields that the records of a corpus repeat, parsed once for all of them."""
+    """Return the fields that the records of a corpus repeat, parsed once for all of them."""
     layout = FORMAT.match(format_text)
     if layout is None:
         raise DataError(f"expected a format, found {format_text!r}; fetch the record again")
@@ -304,7 +324,7 @@ def _layout(format_text: str, gain_text: str | None, zero_text: str) -> _Layout:
 
 @lru_cache(64)  # all signals of a record lie in one file, as a rule
 def _plain_name(name: str) -> str:
-    """A file in the header's own folder: no separator, no parent, no control character."""
+    """Return a file in the header's own folder: no separator, no parent, no control character."""
     if name in (".", "..", "-") or ELSEWHERE.search(name):
         raise DataError(
             f"expected the name of a file in the same folder, found {name!r}; "

@@ -31,10 +31,14 @@ class Brain:
 
     Parameters
     ----------
-    electrodes : names in capitals (10-10 system), E of them.
-    rng : draws everything that is fixed for the subject.
-    level_uv : typical standard deviation of an electrode's potential.
-    mains_hz : frequency of the power line.
+    electrodes : tuple of str
+        Names in capitals (10-10 system), E of them.
+    rng : Generator
+        Draws everything that is fixed for the subject.
+    level_uv : float
+        Typical standard deviation of an electrode's potential, microvolts.
+    mains_hz : float
+        Frequency of the power line.
     """
 
     def __init__(
@@ -83,7 +87,22 @@ class Brain:
         return np.exp(-0.5 * (angle / _KERNEL_RAD) ** 2)
 
     def background(self, rng: np.random.Generator, n: int, sample_rate: float) -> np.ndarray:
-        """Potentials of `n` samples in microvolt, [E, n], against a distant reference."""
+        """Draw potentials against a distant reference.
+
+        Parameters
+        ----------
+        rng : Generator
+            Draws the noise.
+        n : int
+            Samples.
+        sample_rate : float
+            Hertz.
+
+        Returns
+        -------
+        array [E, n]
+            Microvolts.
+        """
         frequency = np.fft.rfftfreq(n, 1 / sample_rate)
         sources = _coloured(rng, n, frequency, self._slope)
         spectrum = np.zeros((len(self.electrodes), len(frequency)), complex)

@@ -89,7 +89,7 @@ def _write_run(
 
 
 def _write_impossible_header(good: Path, folder: Path, truth: Truth) -> str:
-    """A copy of `good` whose header claims negative samples a record and an empty digital range."""
+    """Write a copy of `good` whose header claims negative samples a record and an empty digital range."""
     content = bytearray(good.read_bytes())
     n_signals = int(content[252:256])
     base = 256

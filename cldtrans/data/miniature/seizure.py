@@ -33,7 +33,7 @@ class Seizure:
     snr_db: np.ndarray  # [18] discharge over background, 0.5-40 Hz
 
     def truth(self) -> dict[str, object]:
-        """The planted facts as plain values for a JSON file."""
+        """Return the planted facts as plain values for a JSON file."""
         return {
             "onset_s": self.onset_s,
             "end_s": self.end_s,
@@ -75,7 +75,24 @@ def plan_seizure(rng: np.random.Generator, lead: int, onset_s: float, end_s: flo
 def discharge(
     rng: np.random.Generator, seizure: Seizure, n: int, sample_rate: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The clean discharge and its envelope, both [18, n]; unit power where the envelope is 1."""
+    """Draw the clean discharge of a seizure.
+
+    Parameters
+    ----------
+    rng : Generator
+        Draws the train's jitter and shape.
+    seizure : Seizure
+        What is planted.
+    n : int
+        Samples.
+    sample_rate : float
+        Hertz.
+
+    Returns
+    -------
+    clean, envelope : array [18, n]
+        The discharge and its envelope; unit power where the envelope is 1.
+    """
     seconds = seizure.end_s - seizure.onset_s
     rates_hz = np.linspace(rng.uniform(4.2, 5.0), rng.uniform(3.0, 3.6), 256)
     periods = np.exp(0.13 * rng.standard_normal(int(seconds * 8)))
@@ -122,12 +139,25 @@ def plant(
     sample_rate: float,
     seizure: Seizure,
 ) -> None:
-    """Add a seizure to potentials [E, n] in place.
+    """Add a seizure to potentials in place.
 
     The wanted bipolar signals are turned into potentials of the 19 electrodes by weighted least squares: only
     what potentials can produce can be recorded, so around each closed loop of the double banana the channels
     still sum to zero. That changes powers a little, so the wanted signals are rescaled until what is recorded
     has the background's typical power again. Other electrodes receive a weighted mean of their neighbours.
+
+    Parameters
+    ----------
+    rng : Generator
+        Draws the discharge.
+    potential : array [E, n]
+        In microvolts; changed.
+    electrodes : tuple of str
+        Of the E rows, in capitals.
+    sample_rate : float
+        Hertz.
+    seizure : Seizure
+        What is planted.
     """
     begin = max(int((seizure.onset_s - 1) * sample_rate), 0)
     end = min(int((seizure.end_s + 2) * sample_rate), potential.shape[1])
@@ -172,7 +202,7 @@ def _typical_level(x: np.ndarray, envelope: np.ndarray, sample_rate: float) -> n
 
 
 def _band_std(x: np.ndarray, sample_rate: float) -> np.ndarray:
-    """Standard deviation between 0.5 and 40 Hz, [C, 1]."""
+    """Return standard deviation between 0.5 and 40 Hz, [C, 1]."""
     spectrum = np.abs(np.fft.rfft(x)) ** 2
     frequency = np.fft.rfftfreq(x.shape[1], 1 / sample_rate)
     band = (frequency >= 0.5) & (frequency <= 40)

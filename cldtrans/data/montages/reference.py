@@ -17,32 +17,38 @@ LEAST_FOR_SPLINES = 8
 
 
 def usual_reference(names: Sequence[str]) -> Reference:
-    """Bipolar where it can be formed, because a common reference looks like lags of zero; else none."""
+    """Return bipolar where it can be formed, since a common reference looks like lags of zero; else none."""
     scalp = [name for name in names if scalp_pair(name) is not None]
     formed = sum(recipe[0] >= 0 for recipe in bipolar_recipe(scalp, DOUBLE_BANANA))
     return "bipolar" if formed > 1 or (len(scalp) > 1 and is_bipolar(scalp)) else "none"
 
 
 def rereference(data: np.ndarray, names: Sequence[str], reference: Reference) -> tuple[np.ndarray, list[str]]:
-    """Scalp channels against another reference.
+    """Measure scalp channels against another reference.
 
     Parameters
     ----------
-    data : [C, T] of channels in one unit, no NaN.
-    names : per channel.
-    reference :
-        "bipolar" : those of the 18 double-banana channels that can be formed; recordings in another bipolar
-        montage stay as they are.
-        "laplacian" : mne's current source density, the spherical-spline surface Laplacian (Perrin et al.
-        1989). It is the standard one; Hjorth's mean of the nearest neighbours lacks neighbours at the rim of
-        the head, where it becomes a bipolar channel of arbitrary direction.
-        "average" : minus the mean of the scalp channels.
-        "none" : everything as recorded.
+    data : array [C, T]
+        Channels in one unit, no NaN.
+    names : sequence of str
+        Of the C channels.
+    reference : {"bipolar", "laplacian", "average", "none"}
+        What the channels are measured against:
+
+        - "bipolar": those of the 18 double-banana channels that can be formed; recordings in another bipolar
+          montage stay as they are.
+        - "laplacian": mne's current source density, the spherical-spline surface Laplacian (Perrin et al.
+          1989). It is the standard one; Hjorth's mean of the nearest neighbours lacks neighbours at the rim
+          of the head, where it becomes a bipolar channel of arbitrary direction.
+        - "average": minus the mean of the scalp channels.
+        - "none": everything as recorded.
 
     Returns
     -------
-    data, names
-        [K, T] float32 and the K new names: pairs, or electrodes in capitals.
+    data : array [K, T], float32
+        The channels against the new reference.
+    names : list of str
+        Of the K channels: pairs, or electrodes in capitals.
 
     Raises
     ------

@@ -34,9 +34,26 @@ LARGEST_DIVISOR = 2000
 class Window:
     """A stretch of a recording, ready to be fitted.
 
-    x          [C, T] float32 at `rate_hz`, band-passed
-    channels   names, as referenced
-    notes      what was left out, one line each
+    Attributes
+    ----------
+    x : array [C, T], float32
+        Band-passed, in the recording's units.
+    channels : list of str
+        Names of the C channels, as referenced.
+    rate_hz : float
+        Sampling rate of x, hertz.
+    start_s, stop_s : float
+        Ends of the stretch, seconds from the recording's beginning.
+    band_hz : (float, float)
+        Pass band, hertz.
+    reference : {"bipolar", "laplacian", "average", "none"}
+        See `rereference`.
+    innovation : {"laplace", "student", "gaussian"}
+        Density of the innovations that the fit assumes.
+    origin : str
+        File or other name that messages begin with.
+    notes : list of str
+        What was left out, one line each.
     """
 
     x: np.ndarray
@@ -66,22 +83,25 @@ def cut_window(
     band_hz: tuple[float, float] = BAND_HZ,
     innovation: Innovation | None = None,
 ) -> Window:
-    """Reference, filter and resample the surroundings of a stretch, then cut it out.
+    """Cut a stretch out of a recording, after its surroundings are referenced, filtered and resampled.
 
     Parameters
     ----------
-    start_s, stop_s
-        Seconds from the recording's beginning (default: all of it).
-    channels
-        Names after referencing (default: all scalp channels, or all channels where none is known).
-    reference
-        See `rereference` (default: bipolar for scalp EEG with neighbouring electrodes, else none).
-    band_hz
-        Pass band. The rate becomes the one of which the band's upper edge is 90 % of the Nyquist frequency.
-    innovation
-        Density of the innovations (default: "laplace" for scalp EEG, "gaussian" for anything else). In an ECG
-        they are bursts: between beats there is noise alone, and a density that follows the many small values
-        fits the noise.
+    source : str, Path, Recording or mne.io.BaseRaw
+        A file, a recording, or one of mne's.
+    start_s, stop_s : float
+        Seconds from the recording's beginning; default: all of it.
+    channels : sequence of str, optional
+        Names after referencing; default: all scalp channels, or all channels where none is known.
+    reference : {"bipolar", "laplacian", "average", "none"}, optional
+        See `rereference`; default: bipolar for scalp EEG with neighbouring electrodes, else none.
+    band_hz : (float, float)
+        Pass band. The rate becomes the one of which the band's upper edge is 90 % of the Nyquist
+        frequency.
+    innovation : {"laplace", "student", "gaussian"}, optional
+        Density of the innovations; default: "laplace" for scalp EEG, "gaussian" for anything else. In an
+        ECG they are bursts: between beats there is noise alone, and a density that follows the many small
+        values fits the noise.
 
     Raises
     ------
@@ -107,7 +127,7 @@ def _cut(
     band_hz: tuple[float, float],
     innovation: Innovation | None,
 ) -> Window:
-    """`cut_window` of an open recording."""
+    """Cut a window out of an open recording."""
     stop_s = recording.duration_s if stop_s is None else stop_s
     if not 0 <= start_s < stop_s <= recording.duration_s + 0.5 / recording.rate_hz:
         raise DataError(
@@ -235,6 +255,6 @@ def _plain(name: str) -> str:
 
 
 def begin_with(origin: str, error: DataError) -> str:
-    """The message with the file in front, unless it is there already."""
+    """Put the file in front of the message, unless it is there already."""
     message = str(error)
     return message if message.startswith(origin) else f"{origin}: {message}"
