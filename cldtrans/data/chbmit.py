@@ -70,12 +70,16 @@ class ChbMit(Dataset):
     def read(self, root: Path, row: Any) -> Signal:
         """Read the 18 bipolar channels, in microvolts."""
         signal = read_double_banana(self.locate(root, row.path))
-        inside_recording(self.events(root, row), signal.data.shape[1] / signal.rate_hz, row.path)
+        if self._summary(root, row.case).is_file():  # without one the seizures are unknown, as `events` says
+            inside_recording(self.events(root, row), signal.data.shape[1] / signal.rate_hz, row.path)
         return signal
+
+    def _summary(self, root: Path, case: str) -> Path:
+        return self.folder(root) / case / f"{case}-summary.txt"
 
     def events(self, root: Path, row: Any) -> list[tuple[float, float]]:
         """Read the seizures from the case's summary."""
-        summary = self.folder(root) / row.case / f"{row.case}-summary.txt"
+        summary = self._summary(root, row.case)
         name = PurePosixPath(row.path).name
         found = read_summary(str(summary))
         if name in found:

@@ -36,6 +36,7 @@ _STAGE_OF = {
 }
 WAKE_MARGIN_S = 1800.0
 RATE_HZ = 100.0
+_SCORING = re.compile(r"Sleep stage|Movement time")
 _NAME = re.compile(r"(?P<night>(?:SC4|ST7)(?P<person>\d\d)\d)(?:..)-(?P<kind>PSG|Hypnogram)\.edf$")
 
 
@@ -118,7 +119,11 @@ class SleepEdf(Dataset):
         return {"label": label, "keep": keep}
 
     def _stages(self, root: Path, row: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return read_stages(str(self.locate(root, row.path)), str(self.locate(root, row.hypnogram)))
+        hypnogram = str(self.locate(root, row.hypnogram))
+        path = getattr(row, "path", row.hypnogram)
+        if path == row.hypnogram:  # a hypnogram without its recording
+            return read_hypnogram(hypnogram)
+        return read_stages(str(self.locate(root, path)), hypnogram)
 
     def wanted(self, key: str) -> bool:
         """Keep recordings, hypnograms and lists; not the subjects' spreadsheets."""
@@ -177,7 +182,12 @@ def read_hypnogram(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     from cldtrans.data.formats.edf import read_edf
 
-    annotations = sorted(read_edf(path).annotations(), key=lambda event: event.onset_s)
+    annotations = sorted(
+        (
+            event for event in read_edf(path).annotations() if _SCORING.match(event.text)
+        ),  # others end no stage
+        key=lambda event: event.onset_s,
+    )
     if not any(event.text in _STAGE_OF for event in annotations):
         raise DataError(f"{path}: no sleep stage in the hypnogram")
     onset_s = np.array([event.onset_s for event in annotations])

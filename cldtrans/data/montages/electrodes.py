@@ -23,6 +23,11 @@ def scalp_pair(label: str) -> tuple[str, str] | None:
     return pair and (pair[0], pair[1] if pair[1] in positions() else "")
 
 
+def is_scalp(label: str) -> bool:
+    """Tell whether a label names an electrode of the 10-05 system, alone or against another one."""
+    return scalp_pair(label) is not None
+
+
 def _electrodes(label: str) -> tuple[str, str] | None:
     """Return the same with the name of the reference, whatever it is."""
     pair = derivation(re.sub(r"(-[^-]+)-\d+$", r"\1", label))

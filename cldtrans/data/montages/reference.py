@@ -81,13 +81,26 @@ def rereference(data: np.ndarray, names: Sequence[str], reference: Reference) ->
     return _laplacian(data, electrodes), electrodes
 
 
-def _bipolar(data: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str]]:
+def outside_the_banana(names: Sequence[str]) -> list[str]:
+    """Return the scalp channels of which reference "bipolar" makes no use."""
+    formed = _formed(names)
+    used = {row for _, (i, j, _) in formed for row in (i, j)}
+    return [name for row, name in enumerate(names) if row not in used] if formed else []
+
+
+def _formed(names: Sequence[str]) -> list[tuple[str, tuple[int, int | None, float]]]:
+    """(channel, recipe) of the double banana; none for a recording in another bipolar montage."""
+    recipes = bipolar_recipe(names, DOUBLE_BANANA)
     formed = [
-        (target, recipe)
-        for target, recipe in zip(DOUBLE_BANANA, bipolar_recipe(names, DOUBLE_BANANA), strict=True)
-        if recipe[0] >= 0
+        (target, recipe) for target, recipe in zip(DOUBLE_BANANA, recipes, strict=True) if recipe[0] >= 0
     ]
-    if len(formed) > 1:
+    other_montage = is_bipolar(names) and 2 * len(formed) < len(names)
+    return formed if len(formed) > 1 and not other_montage else []
+
+
+def _bipolar(data: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str]]:
+    formed = _formed(names)
+    if formed:
         return apply_recipe(data, [recipe for _, recipe in formed]), [target for target, _ in formed]
     if is_bipolar(names):
         return data, names

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cldtrans.data.montages.electrodes import closing_a_loop, scalp_pair
-from cldtrans.data.montages.reference import Reference, rereference, usual_reference
+from cldtrans.data.montages.electrodes import closing_a_loop
+from cldtrans.data.montages.kinds import Kind
+from cldtrans.data.montages.reference import Reference, outside_the_banana, rereference, usual_reference
 from cldtrans.data.quality import fill_gaps
 from cldtrans.data.recording import Recording, from_raw, open_recording
 from cldtrans.data.zero_phase import band_pass
@@ -134,13 +135,18 @@ def _cut(
             f"the window {start_s:g} to {stop_s:g} s is not inside the recording, 0 to "
             f"{recording.duration_s:g} s"
         )
-    if innovation is None:
-        scalp = any(scalp_pair(name) is not None for name in recording.names)
-        innovation = "laplace" if scalp else "gaussian"
-    up, down = _resampling(recording.rate_hz, band_hz, innovation)
     first, last = (round(time_s * recording.rate_hz) for time_s in (start_s, stop_s))
-    margin = round(MARGIN_CYCLES / band_hz[0] * recording.rate_hz)
-    begin, end = max(0, first - margin), min(recording.n_samples, last + margin)
+    across = [sample for sample in recording.breaks if first < sample < last]
+    if across:
+        raise DataError(
+            f"the recording is spliced at {across[0] / recording.rate_hz:g} s, where a piece was taken out; "
+            "choose a window on one side"
+        )
+    margin = round(MARGIN_CYCLES / band_hz[0] * recording.rate_hz) if band_hz[0] > 0 else 0
+    begin = max([0, first - margin, *(sample for sample in recording.breaks if sample <= first)])
+    end = min(
+        [recording.n_samples, last + margin, *(sample for sample in recording.breaks if sample >= last)]
+    )
     data = recording.read(begin, end)
 
     inside = data[:, first - begin : last - begin]
@@ -151,20 +157,33 @@ def _cut(
     silent = [name for name, is_flat in zip(recording.names, flat, strict=True) if is_flat]
     if silent:
         notes.append(f"flat from {start_s:g} to {stop_s:g} s, and left out: {', '.join(silent)}")
-    names = [name for name, is_flat in zip(recording.names, flat, strict=True) if not is_flat]
-    missing = np.isnan(inside).any(1)[~flat]
-    data = fill_gaps(data[~flat])
 
-    how = usual_reference(names) if reference is None else reference
-    data, referenced = rereference(data, names, how)
+    kinds = {name: kind for name, kind in zip(recording.names, recording.kinds, strict=True)}
+    units = {name: unit for name, unit in zip(recording.names, recording.units, strict=True)}
+    lively = [name for name, is_flat in zip(recording.names, flat, strict=True) if not is_flat]
+    how = _reference(lively, kinds, channels) if reference is None else reference
+    used, aside = _kept(lively, kinds, how, channels)
+    notes += aside
+    taken = [recording.names.index(name) for name in used]
+    missing = [name for name, row in zip(used, taken, strict=True) if np.isnan(inside[row]).any()]
+    data = fill_gaps(data[taken])
+    if how != "none":
+        mixed = sorted({units[name] for name in used})
+        if len(mixed) > 1:
+            raise DataError(
+                f"reference {how!r} combines channels of one unit, found {listing(mixed)}; choose channels "
+                "(--channels) or reference none"
+            )
+    data, referenced = rereference(data, used, how)
+    if how == "bipolar" and (others := outside_the_banana(used)):
+        notes.append(f"no part of the double banana, and left out: {listing(others, most=len(others))}")
     rows = _chosen(referenced, channels, silent)
-    holes = [name for name, hole in zip(names, missing, strict=True) if hole]
-    if holes and (how != "none" or any(referenced[i] in holes for i in rows)):
+    if missing and (how != "none" or any(referenced[i] in missing for i in rows)):
         raise DataError(
-            f"channels {listing(holes)} have gaps between {start_s:g} and {stop_s:g} s; choose another "
+            f"channels {listing(missing)} have gaps between {start_s:g} and {stop_s:g} s; choose another "
             "window or other channels"
         )
-    loops = closing_a_loop([referenced[i] for i in rows])
+    loops = closing_a_loop([referenced[i] for i in rows]) if how != "none" or _all_scalp(used, kinds) else []
     if loops:
         notes.append(
             "sums of other channels, and left out, because they carry nothing of their own: "
@@ -174,6 +193,10 @@ def _cut(
     if len(rows) < 2:
         found = listing([referenced[i] for i in rows]) if rows else "none"
         raise DataError(f"two channels or more are needed, found {found} ({'; '.join(notes) or 'no others'})")
+    if innovation is None:
+        scalp = how != "none" or any(kinds[referenced[i]] == "eeg" for i in rows)
+        innovation = "laplace" if scalp else "gaussian"
+    up, down = _resampling(recording.rate_hz, band_hz, innovation)
 
     rate_hz = recording.rate_hz * up / down
     if (up, down) == (1, 1):
@@ -230,11 +253,40 @@ def _resampling(sample_rate: float, band_hz: tuple[float, float], innovation: In
     return up, down
 
 
+def _reference(names: list[str], kinds: dict[str, Kind], channels: Sequence[str] | None) -> Reference:
+    """The usual one of the scalp channels; none where channels were asked for that are not."""
+    recorded = {_plain(name): kinds[name] for name in names}
+    if channels is not None and any(recorded.get(_plain(name), "eeg") != "eeg" for name in channels):
+        return "none"
+    return usual_reference([name for name in names if kinds[name] == "eeg"])
+
+
+def _kept(
+    names: list[str], kinds: dict[str, Kind], how: Reference, channels: Sequence[str] | None
+) -> tuple[list[str], list[str]]:
+    """Channels that a fit may hold, and what is said of the others."""
+    scalp = [name for name in names if kinds[name] == "eeg"]
+    if how != "none":
+        kept, why = scalp, "no scalp EEG"
+    elif channels is not None:  # who asks for a channel gets it
+        return names, []
+    elif scalp:
+        kept, why = scalp, "no scalp EEG"
+    else:
+        kept, why = [name for name in names if kinds[name] != "trigger"], "triggers"
+    others = [name for name in names if name not in kept]
+    how_to = "; name channels (--channels) to use them" if why == "no scalp EEG" else ""
+    return kept, [f"{why}, and left out: {', '.join(others)}{how_to}"] if others else []
+
+
+def _all_scalp(names: list[str], kinds: dict[str, Kind]) -> bool:
+    return all(kinds[name] == "eeg" for name in names)
+
+
 def _chosen(names: list[str], wanted: Sequence[str] | None, silent: list[str]) -> list[int]:
     """Positions of the wanted channels; capitals, dots and `EEG` in front do not matter."""
     if wanted is None:
-        scalp = [i for i, name in enumerate(names) if scalp_pair(name) is not None]
-        return scalp or list(range(len(names)))
+        return list(range(len(names)))
     known: dict[str, int] = {}
     for position, name in enumerate(names):
         known.setdefault(_plain(name), position)
