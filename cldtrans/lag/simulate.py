@@ -371,7 +371,7 @@ def _solve_linear(e: np.ndarray, weight: np.ndarray, lag: np.ndarray, own: np.nd
 def _solve_tanh(e: np.ndarray, weight: np.ndarray, lag: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Find the fixed point of `x = (1 - a)^-1 (W delay(tanh x) + e)`.
 
-    Tanh's slope is at most 1: it contracts.
+    Since the slope of tanh is at most 1, the map contracts.
     """
     n_samples = e.shape[-1]
     frequency = rfft_bins(n_samples)
