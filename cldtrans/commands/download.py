@@ -8,6 +8,7 @@ from pathlib import Path
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `cldtrans download`."""
     parser.add_argument("--config", required=True, type=Path, help="resolved settings (JSON)")
     parser.add_argument("--dataset", required=True, help="name of the dataset's module")
     parser.add_argument("--output", required=True, type=Path, help="JSON file that says what was fetched")
@@ -17,6 +18,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Download the dataset and write what was fetched."""
     from cldtrans import config
     from cldtrans.data import get_dataset
     from cldtrans.data.fetch.checksums import Selection

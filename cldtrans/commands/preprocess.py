@@ -7,6 +7,7 @@ from pathlib import Path
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `cldtrans preprocess`."""
     parser.add_argument("--config", required=True, type=Path, help="resolved settings (JSON)")
     parser.add_argument("--dataset", required=True, help="name of the dataset's module")
     parser.add_argument("--batch", required=True, type=int, help="which of the dataset's batches, from 0")
@@ -15,6 +16,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Make the shards of the batch."""
     import json
 
     from cldtrans import config
