@@ -17,7 +17,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 def hash_all(plan: Plan) -> int:
-    """Hash what every job of the plan executes; how many different hashes there are."""
+    """Hash what every job of the plan executes; return how many different hashes there are."""
     found = {
         plan.code_sha256(COMMANDS[cell.experiment], cell.dataset, cell.method, cell.experiment)
         for cell in plan.cells
@@ -32,6 +32,7 @@ def hash_all(plan: Plan) -> int:
 
 
 def main() -> None:
+    """Time the hashing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", nargs="+", type=Path, default=[PROJECT / "config/config.yaml"])
     parser.add_argument("--repeat", type=int, default=5)

@@ -24,20 +24,24 @@ class Tapping(Dataset):
     task = Task("tapping", "binary", ("rest", "tap"))
 
     def recordings(self, root: Path) -> pd.DataFrame:
+        """List one row a file."""
         files = sorted(self.folder(root).glob("*.npy"))
         subjects = [file.stem.split("_")[0] for file in files]
         paths = [file.relative_to(root).as_posix() for file in files]
         return recording_table({"recording": [f.stem for f in files], "subject": subjects, "path": paths})
 
     def read(self, root: Path, row: Any) -> Signal:
+        """Read two channels in microvolts."""
         data = np.load(self.locate(root, row.path)).astype(np.float32)  # [C, T] in microvolts
         return Signal(data, rate_hz=100.0, mask=np.array([True, True]))
 
     def label_windows(self, root: Path, row: Any, start_s: np.ndarray, window_s: float) -> dict:
+        """Label all windows of a recording alike."""
         return {"label": np.full(len(start_s), "tap" in row.recording, dtype=self.task.dtype)}
 
 
 def main(folder: Path) -> None:
+    """Write four recordings, make windows of them and print their number."""
     dataset, raw = Tapping(), folder / "raw"
     dataset.folder(raw).mkdir(parents=True, exist_ok=True)
     for name in ("s1_rest", "s1_tap", "s2_rest", "s2_tap"):

@@ -26,9 +26,11 @@ class Amplitudes:
         self.model, self.parameters = LogisticRegression(C=strength), None  # or their number, to be told
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
+        """Fit on the training windows."""
         self.model.fit(self._describe(train), train.y)
 
     def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
+        """Predict probabilities [n, K]."""
         return self.model.predict_proba(self._describe(windows))
 
     def _describe(self, windows: LabelledWindows) -> np.ndarray:
@@ -37,6 +39,7 @@ class Amplitudes:
 
 
 def main(folder: Path) -> None:
+    """Score the method on a miniature of CHB-MIT."""
     plan = config.load_any([]).model_dump(mode="json")  # the paper's
     plan["methods"]["amplitudes"] = {"classifier": "own_method:Amplitudes", "settings": {"strength": 0.3}}
     plan["preprocess"]["chbmit"] |= {"shards": 1, "batches": 1}
