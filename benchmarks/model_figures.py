@@ -206,7 +206,7 @@ class Reading:
     def within(self, truth: list[np.ndarray]) -> np.ndarray:
         """Return the AUROC of each world by itself.
 
-        What one window tells, however logits compare between them.
+        It says what one window tells, however logits compare between windows.
         """
         pairs = zip(truth, self.scores, strict=True)
         return np.array([roc_auc_score(t, s) if 0 < t.mean() < 1 else np.nan for t, s in pairs])

@@ -74,7 +74,7 @@ def eeg_features(x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndar
     ----------
     x : array [n, C, T]
         Windows in any unit.
-    mask : array [n, C], bool
+    mask : array [n, C] of bool
         Valid channels.
     sample_rate : float
         Hertz.
@@ -110,7 +110,7 @@ def ecg_features(x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndar
     ----------
     x : array [n, C, T]
         Windows in any unit.
-    mask : array [n, C], bool
+    mask : array [n, C] of bool
         Valid leads.
     sample_rate : float
         Hertz.

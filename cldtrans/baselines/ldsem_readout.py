@@ -64,7 +64,7 @@ def net_lead(tau: np.ndarray, weight: np.ndarray, stderr: np.ndarray, support: n
     ----------
     tau, weight, stderr : array [C, C]
         Lags, weights and their standard errors, with targets as rows.
-    support : array [C, C], bool
+    support : array [C, C] of bool
         Edges.
 
     Returns

@@ -28,12 +28,12 @@ class Signal:
 
     Attributes
     ----------
-    data : array [C, T], float32
+    data : array [C, T] of float32
         Microvolts (EEG) or millivolts (ECG), rows in the order of `Dataset.channels`; NaN where nothing
         was recorded.
     rate_hz : float
         Sampling rate as recorded, hertz.
-    mask : array [C], bool
+    mask : array [C] of bool
         False where the recording lacks the channel (its row is zero and never used).
     """
 

@@ -159,7 +159,7 @@ def seizure_labels(events: list[tuple[float, float]], start_s: np.ndarray, windo
 
     Returns
     -------
-    array [n], int16
+    array [n] of int16
         0 or 1.
     """
     label = np.zeros(len(start_s), dtype=np.int16)

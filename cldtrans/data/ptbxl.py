@@ -129,7 +129,7 @@ def superclass_labels(codes: list[Any], superclass: dict[str, str], origin: Path
 
     Returns
     -------
-    array [n, 5], int8
+    array [n, 5] of int8
         0 or 1; rows of -1 where a record has no diagnostic statement.
     """
     labels = np.zeros((len(codes), len(SUPERCLASSES)), dtype=np.int8)

@@ -143,7 +143,7 @@ def read_hypnogram(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     -------
     onset_s, end_s : array [n]
         Seconds from the start of the night.
-    stage : array [n], int16
+    stage : array [n] of int16
         Position in `STAGES`; -1: unscored, movement.
 
     Raises

@@ -189,7 +189,7 @@ def score_classifier(
         Those that are scored.
     val, test : LabelledWindows
         Held-out windows.
-    proba_val : array [n, K], or None
+    proba_val : array [n, K] or None
         Predictions for validation; None where there is none.
     seed : int
         Of the resampling of subjects.

@@ -97,13 +97,13 @@ def score_lags(
     ----------
     tau : array [C, C]
         True lags, seconds.
-    support : array [C, C], bool
+    support : array [C, C] of bool
         True edges.
     estimate : LagEstimate
         The method's.
     sample_rate : float
         Hertz.
-    bound : array [C, C], or None
+    bound : array [C, C] or None
         Cramér-Rao standard deviations, seconds.
     """
     scores = Scores()

@@ -27,7 +27,7 @@ class Atlas:
         Patches that each motif stands for.
     entries : array [K, D]
         The codebook.
-    common : array [M], int
+    common : array [M] of int
         The motifs used most, most used first.
     exemplars : array [M, E, S]
         For each, the real waveforms whose latents are nearest, with CONTEXT patches on either side; NaN
@@ -68,7 +68,7 @@ def motif_atlas(
         With a codebook.
     windows : ShardSet
         Of one modality.
-    rows : array [n], int
+    rows : array [n] of int
         Positions in its index.
     n_common : int
         M, motifs with exemplars.

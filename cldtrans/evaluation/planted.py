@@ -65,7 +65,7 @@ def to_double_banana(
     ----------
     x : array [n, C, T]
         Windows, in any unit.
-    mask : array [n, C], bool
+    mask : array [n, C] of bool
         Valid channels.
     channels : tuple of str
         Names of the C channels.
@@ -74,7 +74,7 @@ def to_double_banana(
     -------
     x : array [n, 18, T]
         Windows of the montage.
-    mask : array [n, 18], bool
+    mask : array [n, 18] of bool
         Its valid channels.
     channels : tuple of str
         Its names.
@@ -122,9 +122,9 @@ def draw_plan(adjacent: np.ndarray, mask: np.ndarray, rng: np.random.Generator) 
 
     Parameters
     ----------
-    adjacent : array [C, C], bool
+    adjacent : array [C, C] of bool
         From `neighbours`.
-    mask : array [C], bool
+    mask : array [C] of bool
         Valid channels.
     rng : Generator
         Draws everything.
@@ -205,7 +205,7 @@ def add(x: np.ndarray, wave: np.ndarray, gain: np.ndarray, snr_db: float) -> np.
 
     Returns
     -------
-    array [C, T], float32
+    array [C, T] of float32
         The sum.
     """
     spread = x.std(axis=1, keepdims=True)

@@ -102,7 +102,7 @@ def parameter_bounds(
         Lags in seconds, row = target, not used where the weight is 0.
     sample_rate : float
         Hertz.
-    self_dynamics : array [C, P], or None
+    self_dynamics : array [C, P] or None
         Coefficients of lags 1..P samples.
     innovation : {"laplace", "student", "gaussian"}
         Family of the innovations.

@@ -19,13 +19,13 @@ class Sample:
 
     Attributes
     ----------
-    x : array [N, C, T], float64
+    x : array [N, C, T] of float64
         Windows.
     tau : array [C, C]
         Lags in seconds, NaN off the support.
     weight : array [C, C]
         In the units of x, 0 off the support.
-    support : array [C, C], bool
+    support : array [C, C] of bool
         True where there is an edge.
     sample_rate : float
         Hertz.

@@ -19,9 +19,9 @@ class LagEstimate:
     ----------
     tau : array [C, C]
         Seconds, NaN off the support.
-    support : array [C, C], bool
+    support : array [C, C] of bool
         False on the diagonal.
-    tau_stderr : array [C, C], or None
+    tau_stderr : array [C, C] or None
         Seconds; None where the method has no standard errors.
     """
 

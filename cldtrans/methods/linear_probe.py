@@ -37,7 +37,7 @@ class LinearProbe:
         ----------
         x, x_val : array [n, F]
             Features of training and validation windows.
-        y, y_val : array [n], int, or [n, K]
+        y, y_val : array [n] of int, or [n, K]
             Their labels; -1: not labelled.
         """
         x = np.asarray(x, dtype=np.float64)

@@ -44,7 +44,7 @@ class ModelReadouts:
         ----------
         x : array [n, C, T]
             Windows in any unit.
-        mask : array [n, C], bool
+        mask : array [n, C] of bool
             Valid channels.
         sample_rate : float
             Hertz.

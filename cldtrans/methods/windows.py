@@ -14,14 +14,14 @@ class LabelledWindows:
     ----------
     shards : ShardSet
         As in `cldtrans.data.shards`.
-    rows : array [n], int
+    rows : array [n] of int
         Positions in its index.
-    features : array [all windows of the shard set, F], float32, optional
+    features : array [all windows of the shard set, F] of float32, optional
         From a pretrained model, aligned with the index.
 
     Attributes
     ----------
-    y : array [n], int, or [n, K]
+    y : array [n] of int, or [n, K]
         Class indices; of a multilabel task 1, 0, -1 (not labelled).
     subjects : array [n] of str
         Whose windows they are.

@@ -52,9 +52,9 @@ class Output:
         The same for any order of the channels.
     channels : tensor [B, C, P]
         Pooled over time alone.
-    tokens : tensor [B, C, L], or None
+    tokens : tensor [B, C, L] or None
         Codebook entries; None without a codebook.
-    logits : tensor [B, K], or None
+    logits : tensor [B, K] or None
         Of the chosen task.
     task : str or None
         The chosen task.
@@ -155,7 +155,7 @@ class CLDTrans(
             Windows in any unit.
         sample_rate : float
             Hertz; other rates than 160 (EEG) and 500 (ECG) are resampled.
-        channel_mask : tensor [B, C], bool, optional
+        channel_mask : tensor [B, C] of bool, optional
             True where valid; masked channels may hold anything. Default: all valid.
         modality : {"eeg", "ecg"}, optional
             None guesses from rate and channels, with a warning.
@@ -205,7 +205,7 @@ class CLDTrans(
             Windows in any unit.
         sample_rate : float
             Hertz.
-        channel_mask : array [B, C], bool
+        channel_mask : array [B, C] of bool
             True where valid.
         modality : {"eeg", "ecg"}
             Of the windows.
@@ -238,7 +238,7 @@ class CLDTrans(
         -------
         x : tensor [B, C, T]
             Standardised waveform, at the modality's rate.
-        mask : tensor [B, C], bool
+        mask : tensor [B, C] of bool
             Valid channels that are not flat.
         codes : Codes
             The motifs.
@@ -269,7 +269,7 @@ class CLDTrans(
         ----------
         x, sample_rate, channel_mask, modality
             As in `forward`.
-        hide : tensor [B, C, S], bool, optional
+        hide : tensor [B, C, S] of bool, optional
             Control steps whose latents the dynamics do not see.
         """
         x, mask = self._prepare(x, sample_rate, channel_mask, modality)

@@ -25,7 +25,7 @@ def convolved(
         Tokens.
     weight : tensor [E, D / groups, taps]
         The filters.
-    bias : tensor [E], or None
+    bias : tensor [E] or None
         Added to each output token.
     stride, padding, groups : int
         As in `torch.nn.functional.conv1d`.
@@ -58,7 +58,7 @@ def depthwise(z: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         Tokens.
     weight : tensor [D, 1, taps]
         The filters.
-    bias : tensor [D], or None
+    bias : tensor [D] or None
         Added to each output token.
 
     Returns

@@ -144,7 +144,7 @@ class GraphODE(nn.Module):
             Control path.
         adjacency : tensor [B, K, C, C]
             Row = target.
-        mask : tensor [B, C], bool
+        mask : tensor [B, C] of bool
             Valid channels.
         """
         with torch.autocast(path.device.type, enabled=False):

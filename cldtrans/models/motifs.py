@@ -177,7 +177,7 @@ class Codebook(nn.Module):
         ----------
         z : tensor [..., D]
             Latents.
-        valid : tensor [...], bool
+        valid : tensor [...] of bool
             Only those enter the statistics.
         """
         index = self.nearest(z)
@@ -202,7 +202,7 @@ class Codebook(nn.Module):
 
         Returns
         -------
-        tensor [...], long
+        tensor [...] of long
             Numbers of the entries.
         """
         half_norm = (self.entries**2).sum(-1) / 2

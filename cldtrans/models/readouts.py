@@ -72,7 +72,7 @@ def focal_scores(tau: Tensor, probability: Tensor, mask: Tensor, readout: str = 
         Seconds, row = target.
     probability : tensor [B, C, C]
         Of the edges.
-    mask : tensor [B, C], bool
+    mask : tensor [B, C] of bool
         Valid channels.
     readout : str
         One of `READOUTS`.

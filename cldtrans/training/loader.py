@@ -38,7 +38,7 @@ class Corpus(Protocol):
 
         Parameters
         ----------
-        rows : array [B], int
+        rows : array [B] of int
             Which windows.
         rng : Generator
             The same on every rank (one a step): use it for what all windows share, such as a subset of
@@ -131,7 +131,7 @@ class ShardCorpus:
         Of the dataset, for logs.
     shards : ShardSet
         As in `cldtrans.data.shards`.
-    rows : array [N], int
+    rows : array [N] of int
         Positions in `shards.index` to draw from.
     labels : bool
         Add `y` from `shards.labels`.

@@ -43,7 +43,7 @@ def spectrum(x: Tensor, y: Tensor, mask: Tensor, size: int) -> Tensor:
     ----------
     x, y : tensor [B, C, T]
         Standardised waveform and its reconstruction.
-    mask : tensor [B, C], bool
+    mask : tensor [B, C] of bool
         Valid channels.
     size : int
         Samples of a transform.
@@ -76,7 +76,7 @@ def hidden_steps(shape: tuple[int, int], fraction: float, step: int, device: tor
 
     Returns
     -------
-    tensor [C, S], bool
+    tensor [C, S] of bool
         True where hidden.
     """
     generator = torch.Generator().manual_seed(step)
@@ -95,9 +95,9 @@ def fill(prediction: Tensor, path: Tensor, hide: Tensor, mask: Tensor) -> Tensor
     ----------
     prediction, path : tensor [B, C, S, D]
         What the dynamics say, and what is there.
-    hide : tensor [C, S], bool
+    hide : tensor [C, S] of bool
         The hidden steps.
-    mask : tensor [B, C], bool
+    mask : tensor [B, C] of bool
         Valid channels.
     """
     error = (prediction - path.detach()).square().mean(-1)
@@ -134,7 +134,7 @@ def ldsem(
     ----------
     x : tensor [B, C, T]
         Standardised windows.
-    mask : tensor [B, C], bool
+    mask : tensor [B, C] of bool
         Valid channels.
     lags : Lags
         Of the windows.
@@ -228,7 +228,7 @@ def true_lags(lags: Lags, edge: Tensor, lag_s: Tensor, sample_rate: float) -> Te
     ----------
     lags : Lags
         Of the windows.
-    edge : tensor [B, C, C], bool
+    edge : tensor [B, C, C] of bool
         The true edges.
     lag_s : tensor [B, C, C]
         Their lags in seconds.
@@ -254,7 +254,7 @@ def leads(lags: Lags, lead: Tensor, tau_max_s: float) -> Tensor:
     ----------
     lags : Lags
         Of the windows.
-    lead : tensor [B], int
+    lead : tensor [B] of int
         Leading channel, -1 where there is none.
     tau_max_s : float
         Largest lag, seconds.

@@ -215,9 +215,9 @@ def pretraining_rows(name: str, windows: ShardSet, seed: int) -> tuple[np.ndarra
 
     Returns
     -------
-    rows : array [n], int64
+    rows : array [n] of int64
         Positions in the index.
-    held_out : array [n], bool
+    held_out : array [n] of bool
         True for windows of held-out subjects.
     """
     index = windows.index

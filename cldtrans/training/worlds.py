@@ -85,7 +85,7 @@ class WorldCorpus:
 
         Parameters
         ----------
-        rows : array [B], int
+        rows : array [B] of int
             Numbers of the windows.
         rng : Generator
             The step's, which chooses the size that its windows share.

@@ -40,7 +40,7 @@ class WfdbRecording:
         Samples per second, common to all signals (mixed frame rates are averaged down by wfdb).
     units : list of str
         Of the signals, as in the header (mV where it says nothing).
-    data : array [C, T], float32
+    data : array [C, T] of float32
         In these units, NaN where a sample is marked invalid.
     """
 

@@ -45,7 +45,7 @@ def rereference(data: np.ndarray, names: Sequence[str], reference: Reference) ->
 
     Returns
     -------
-    data : array [K, T], float32
+    data : array [K, T] of float32
         The channels against the new reference.
     names : list of str
         Of the K channels: pairs, or electrodes in capitals.

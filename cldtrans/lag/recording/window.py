@@ -36,7 +36,7 @@ class Window:
 
     Attributes
     ----------
-    x : array [C, T], float32
+    x : array [C, T] of float32
         Band-passed, in the recording's units.
     channels : list of str
         Names of the C channels, as referenced.

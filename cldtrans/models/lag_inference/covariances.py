@@ -24,14 +24,14 @@ def standardise(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     ----------
     x : tensor [B, C, T]
         Windows, in any unit.
-    mask : tensor [B, C], bool
+    mask : tensor [B, C] of bool
         Valid channels.
 
     Returns
     -------
     x : tensor [B, C, T]
         The standardised windows.
-    alive : tensor [B, C], bool
+    alive : tensor [B, C] of bool
         The mask less flat channels.
     """
     x = torch.where(mask[..., None], x, 0.0)
@@ -166,7 +166,7 @@ def smooth_spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns
     -------
-    spectrum : tensor [B, C, F], complex
+    spectrum : tensor [B, C, F] of complex
         The spectra.
     smooth : tensor [B, C, F]
         Their power.
@@ -204,7 +204,7 @@ def phase_whitened(
 
     Returns
     -------
-    tensor [B, C, F], complex
+    tensor [B, C, F] of complex
         Spectra of signals of equal power.
     """
     if band is None:

@@ -85,12 +85,12 @@ def pairs(mask: Tensor) -> Tensor:
 
     Parameters
     ----------
-    mask : tensor [B, C], bool
+    mask : tensor [B, C] of bool
         Valid channels.
 
     Returns
     -------
-    tensor [B, C, C], bool
+    tensor [B, C, C] of bool
         True for such a pair.
     """
     return (
@@ -115,7 +115,7 @@ class Covariances:
         ----------
         x : tensor [B, C, T]
             Standardised windows, zeros where not `mask`.
-        mask : tensor [B, C], bool
+        mask : tensor [B, C] of bool
             Valid channels.
         max_lag : int
             Samples.

@@ -42,7 +42,7 @@ class Ends:
 
         Parameters
         ----------
-        channel : tensor [B, ...], int
+        channel : tensor [B, ...] of int
             Channels.
         lag : tensor [B, ...]
             Samples.

@@ -61,7 +61,7 @@ def own_past(wide: Tensor, pair: Tensor, targets: slice, max_lag: int, steps: in
     ----------
     wide : tensor [B, C, C, n]
         Covariances around lag 0, `max_lag` on both sides at least.
-    pair : tensor [B, C', C], bool
+    pair : tensor [B, C', C] of bool
         The sources there are.
     targets : slice
         The C' targets.
@@ -106,7 +106,7 @@ def grow(
         The models without sources.
     n_samples : int
         T of the windows.
-    allowed : tensor [B, C', C], bool, optional
+    allowed : tensor [B, C', C] of bool, optional
         The sources that models may take; default: all that there are.
     correction : tensor [B, C', C, max_lag + 1], optional
         What pseudo-responses of the targets add to their covariances from lag 0.

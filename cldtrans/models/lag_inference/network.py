@@ -88,7 +88,7 @@ class LagInference(nn.Module):
         ----------
         x : tensor [B, C, T]
             Windows at the modality's rate, in any unit.
-        mask : tensor [B, C], bool
+        mask : tensor [B, C] of bool
             Valid channels.
         modality : {"eeg", "ecg"}
             Sets rate and largest lag.
@@ -128,7 +128,7 @@ class LagInference(nn.Module):
         ----------
         first, refitted : LagEvidence
             Of models with any sources, and with significant ones.
-        mask : tensor [B, C], bool
+        mask : tensor [B, C] of bool
             Valid channels.
         max_lag : int
             Samples.

@@ -37,7 +37,7 @@ class PairNetwork(nn.Module):
         ----------
         features : tensor [B, C, C, n_features]
             Of the ordered pairs.
-        pair : tensor [B, C, C], bool
+        pair : tensor [B, C, C] of bool
             Which pairs there are.
 
         Returns

@@ -43,7 +43,7 @@ class Gate(nn.Module):
         ----------
         first : LagEvidence
             Of models with any sources.
-        mask : tensor [B, C], bool
+        mask : tensor [B, C] of bool
             Valid channels.
 
         Returns
@@ -117,7 +117,7 @@ def pair_readings(
     ----------
     first, refitted : LagEvidence
         Of models with any sources, and with significant ones.
-    mask : tensor [B, C], bool
+    mask : tensor [B, C] of bool
         Valid channels.
     max_lag : int
         Samples.

@@ -52,7 +52,7 @@ def timelines(x: Tensor, pair: Tensor, max_lag: int) -> Timelines:
     ----------
     x : tensor [B, C, T]
         Windows of unit variance.
-    pair : tensor [B, C, C], bool
+    pair : tensor [B, C, C] of bool
         Valid pairs.
     max_lag : int
         Samples.
