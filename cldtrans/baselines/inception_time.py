@@ -88,7 +88,7 @@ class InceptionTime:
         Names of the C channels.
     sample_rate : float
         Hertz.
-    modality : {"eeg", "ecg"}
+    modality : one of "eeg", "ecg"
         Of the windows; not used.
     seed : int
         Of weights and batches.

@@ -21,7 +21,7 @@ class LdsemReadout:
         Largest lag, seconds.
     band_high_hz : float or None
         Upper edge of the pass-band; None: windows are fitted at their own rate.
-    innovation : {"laplace", "student", "gaussian"}
+    innovation : one of "laplace", "student", "gaussian"
         Family of the likelihood.
     """
 

@@ -50,7 +50,7 @@ class Task:
     ----------
     name : str
         What is asked.
-    kind : {"binary", "multiclass", "multilabel"}
+    kind : one of "binary", "multiclass", "multilabel"
         How many of the classes a window may have.
     classes : tuple of str
         Their names, in the order in which they are counted.
@@ -100,24 +100,50 @@ class Published:
 
 
 class Dataset(ABC):
-    """One corpus. Reading never downloads, and nothing is known about the corpus that is not in its files."""
+    """One corpus. Reading never downloads, and nothing is known about the corpus that is not in its files.
 
-    name: ClassVar[str]  # module name
-    title: ClassVar[str]  # as tables and figures call it
-    slug: ClassVar[str]  # PhysioNet's name
+    Attributes
+    ----------
+    name : str
+        Module name.
+    title : str
+        As tables and figures call it.
+    slug, version : str
+        PhysioNet's name and version of it.
+    doi, licence : str
+        Of the corpus.
+    modality : one of "eeg", "ecg"
+        Of the recordings.
+    channels : tuple of str
+        The common montage, by name.
+    task : Task or None
+        What the labels mean; None where there are none.
+    extra_columns : tuple of str
+        Columns of `recordings` that the index repeats.
+    has_events : bool
+        Whether `events` may answer anything.
+    focal_truth : one of "annotation", "region"
+        What is known of where its seizures begin: a table of channels that the user supplies, or lobe and
+        side.
+    training_folds : collection of int or None
+        Official folds that pretraining may see; None: all.
+    published : Published or None
+        Size of the whole corpus, for estimates.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    slug: ClassVar[str]
     version: ClassVar[str]
     doi: ClassVar[str]
     licence: ClassVar[str]
     modality: ClassVar[Literal["eeg", "ecg"]]
     channels: ClassVar[tuple[str, ...]]
     task: ClassVar[Task | None] = None
-    extra_columns: ClassVar[tuple[str, ...]] = ()  # columns of recordings() that the index repeats
-    has_events: ClassVar[bool] = False  # whether `events` may answer anything
-    # What is known of where its seizures begin: a table of channels that the user supplies, or lobe and side.
+    extra_columns: ClassVar[tuple[str, ...]] = ()
+    has_events: ClassVar[bool] = False
     focal_truth: ClassVar[Literal["annotation", "region"]] = "annotation"
-    training_folds: ClassVar[Collection[int] | None] = (
-        None  # official folds that pretraining may see; None: all
-    )
+    training_folds: ClassVar[Collection[int] | None] = None
     published: ClassVar[Published | None] = None
 
     def folder(self, root: Path) -> Path:

@@ -99,7 +99,7 @@ class ChbMit(Dataset):
         return _SAME_PERSON.get(case, case)
 
     def wanted(self, key: str) -> bool:
-        """Keep recordings, summaries and lists; the binary `.seizures` files repeat the summaries."""
+        """Return True for recordings, summaries and lists; binary `.seizures` files repeat the summaries."""
         return key.endswith((".edf", "-summary.txt")) or "/" not in key
 
 

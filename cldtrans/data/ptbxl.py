@@ -86,7 +86,7 @@ class PtbXl(Dataset):
         return subjects["fold"].map(SPLIT_OF_FOLD)
 
     def wanted(self, key: str) -> bool:
-        """Keep the 500 Hz records and the tables."""
+        """Return True for the 500 Hz records and the tables."""
         return not key.startswith("records100/")
 
     def subject_of(self, key: str) -> str | None:

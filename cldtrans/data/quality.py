@@ -44,7 +44,7 @@ def assess(
         (first, last + 1) in samples.
     sample_rate : float
         Hertz.
-    modality : {"eeg", "ecg"}
+    modality : one of "eeg", "ecg"
         Sets what counts as flat.
     """
     shape = (x.shape[0], len(windows), x.shape[1])

@@ -61,7 +61,7 @@ class ShardWriter:
         The file to be written.
     n_channels, n_samples : int
         C and T of the windows.
-    dtype : {"float32", "float16"}
+    dtype : one of "float32", "float16"
         Of the samples in the file.
     """
 

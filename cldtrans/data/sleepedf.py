@@ -121,7 +121,7 @@ class SleepEdf(Dataset):
         return read_hypnogram(str(self.locate(root, row.hypnogram)))
 
     def wanted(self, key: str) -> bool:
-        """Keep recordings, hypnograms and lists; not the subjects' spreadsheets."""
+        """Return True for recordings, hypnograms and lists; not for the subjects' spreadsheets."""
         return not key.endswith(".xls")
 
     def subject_of(self, key: str) -> str | None:

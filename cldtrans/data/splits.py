@@ -159,7 +159,7 @@ def split_rows(shards: ShardSet, split: Mapping[str, str], name: str) -> np.ndar
         The windows.
     split : mapping of str to str
         From `load_split`.
-    name : {"train", "val", "test"}
+    name : one of "train", "val", "test"
         The part.
 
     Returns

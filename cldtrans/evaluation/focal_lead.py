@@ -80,7 +80,7 @@ def run_focal_lead(
     ----------
     config : Config
         Settings of the run.
-    experiment : {"planted", "zeroshot"}
+    experiment : one of "planted", "zeroshot"
         The grade of truth.
     dataset, method, seed
         The cell.
@@ -257,7 +257,7 @@ def grade_seizures(
     ----------
     config : Config
         Names the annotations.
-    truth : {"annotation", "region"}
+    truth : one of "annotation", "region"
         What is known.
     channels : tuple of str
         Names of the C channels.

@@ -32,7 +32,7 @@ class Atlas:
     exemplars : array [M, E, S]
         For each, the real waveforms whose latents are nearest, with CONTEXT patches on either side; NaN
         where there are fewer.
-    modality : {"eeg", "ecg"}
+    modality : one of "eeg", "ecg"
         Of the windows.
     """
 

@@ -104,7 +104,7 @@ def parameter_bounds(
         Hertz.
     self_dynamics : array [C, P] or None
         Coefficients of lags 1..P samples.
-    innovation : {"laplace", "student", "gaussian"}
+    innovation : one of "laplace", "student", "gaussian"
         Family of the innovations.
     scale : array [C], or float
         Standard deviation of the innovations.

@@ -31,7 +31,7 @@ class Sample:
         Hertz.
     self_dynamics : array [C, P]
         Coefficients of the channel's own past, lags 1..P samples (P may be 0).
-    innovation : {"laplace", "student", "gaussian"}
+    innovation : one of "laplace", "student", "gaussian"
         Family of the innovations.
     degrees_of_freedom : float
         Matters for "student" only.
@@ -39,7 +39,7 @@ class Sample:
         Standard deviation of the innovations, in the units of x.
     innovations : array [N, C, T]
         The innovations themselves, in the units of x.
-    coupling : {"linear", "tanh"}
+    coupling : one of "linear", "tanh"
         What sources pass before the delay.
     periodic : bool
         True: each window is one period; False: windows cut one after another from a long record.
@@ -113,7 +113,7 @@ def simulate_ldsem(
     cyclic : bool
         True: sources are any other channels (at one edge a node or more the graph contains cycles);
         False: acyclic along a random order.
-    innovation : {"laplace", "student", "gaussian"}
+    innovation : one of "laplace", "student", "gaussian"
         Family of the innovations: unit variance, independent over channels and time.
     degrees_of_freedom : float
         Of Student-t innovations, more than 2.
@@ -123,7 +123,7 @@ def simulate_ldsem(
         Of the pole pairs of "ar2".
     pole_range_hz : (float, float)
         The frequencies of the pole pairs are uniform in it.
-    coupling : {"linear", "tanh"}
+    coupling : one of "linear", "tanh"
         Applied before the delay.
     weight_range : (float, float)
         |W| is uniform in it with random sign; then all are multiplied by one factor where needed for the

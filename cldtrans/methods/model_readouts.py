@@ -22,7 +22,7 @@ class ModelReadouts:
     ----------
     checkpoint : Path
         Folder that `CLDTrans.from_pretrained` loads.
-    modality : {"eeg", "ecg"}
+    modality : one of "eeg", "ecg"
         Of the windows.
     threads : int
         torch's; part of the result's last bits.

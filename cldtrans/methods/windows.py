@@ -33,7 +33,7 @@ class LabelledWindows:
 
     def __init__(self, shards: Any, rows: np.ndarray, features: np.ndarray | None = None) -> None:
         self.shards, self.rows, self._features = shards, np.asarray(rows, dtype=np.int64), features
-        self.y: np.ndarray = np.asarray(shards.labels(self.rows))  # int [n], or [n, K] with 1, 0, -1
+        self.y: np.ndarray = np.asarray(shards.labels(self.rows))
         self.subjects: np.ndarray = shards.index["subject"].to_numpy()[self.rows].astype(str)
         self.rate_hz, self.channels = float(shards.rate_hz), tuple(shards.channels)
 

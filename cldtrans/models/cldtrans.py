@@ -48,7 +48,7 @@ class Output:
         Signed, sparse, over time.
     focal_scores : tensor [B, C]
         Higher: more likely the leading channel; masked: -inf.
-    pooled : tensor [B, F]
+    pooled : tensor [B, F] of float
         The same for any order of the channels.
     channels : tensor [B, C, P]
         Pooled over time alone.
@@ -62,17 +62,17 @@ class Output:
         Evaluations of the ODE's right-hand side.
     """
 
-    tau: Tensor  # [B, C, C] seconds
-    tau_stderr: Tensor  # [B, C, C] seconds, estimated error of tau
-    edge_probability: Tensor  # [B, C, C]
-    adjacency: Tensor  # [B, knots, C, C] signed, sparse, over time
-    focal_scores: Tensor  # [B, C] higher = more likely the leading channel; masked: -inf
-    pooled: Tensor  # [B, F], the same for any order of the channels
-    channels: Tensor  # [B, C, P] pooled over time alone
-    tokens: Tensor | None  # [B, C, L] codebook entries (None without a codebook)
-    logits: Tensor | None  # [B, K] of the chosen task
+    tau: Tensor
+    tau_stderr: Tensor
+    edge_probability: Tensor
+    adjacency: Tensor
+    focal_scores: Tensor
+    pooled: Tensor
+    channels: Tensor
+    tokens: Tensor | None
+    logits: Tensor | None
     task: str | None
-    nfe: int  # evaluations of the ODE's right-hand side
+    nfe: int
 
 
 @dataclass
@@ -157,7 +157,7 @@ class CLDTrans(
             Hertz; other rates than 160 (EEG) and 500 (ECG) are resampled.
         channel_mask : tensor [B, C] of bool, optional
             True where valid; masked channels may hold anything. Default: all valid.
-        modality : {"eeg", "ecg"}, optional
+        modality : one of "eeg", "ecg", optional
             None guesses from rate and channels, with a warning.
         task : str, optional
             Which head; None: the first one of this modality, if there is one.
@@ -207,7 +207,7 @@ class CLDTrans(
             Hertz.
         channel_mask : array [B, C] of bool
             True where valid.
-        modality : {"eeg", "ecg"}
+        modality : one of "eeg", "ecg"
             Of the windows.
         task : str, optional
             As in `forward`.

@@ -27,11 +27,11 @@ class HeadSpec:
 
     Attributes
     ----------
-    kind : {"binary", "multiclass", "multilabel", "regression"}
+    kind : one of "binary", "multiclass", "multilabel", "regression"
         Of the task.
     classes : tuple of str
         Names of the classes; of regression, the targets.
-    modality : {"eeg", "ecg"}
+    modality : one of "eeg", "ecg"
         Of the windows.
     """
 

@@ -81,7 +81,7 @@ def choose_thresholds(kind: str, y: np.ndarray, proba: np.ndarray) -> np.ndarray
 
     Parameters
     ----------
-    kind : {"binary", "multiclass", "multilabel"}
+    kind : one of "binary", "multiclass", "multilabel"
         Of the task.
     y : array [n] or [n, K]
         Labels as in `classification`.
@@ -113,7 +113,7 @@ def classification(
 
     Parameters
     ----------
-    kind : {"binary", "multiclass", "multilabel"}
+    kind : one of "binary", "multiclass", "multilabel"
         Of the task.
     classes : sequence of str
         Names of the K classes.

@@ -29,7 +29,7 @@ class FineTuned:
         Folder of the stage-1 model.
     task : Task
         What is predicted.
-    modality : {"eeg", "ecg"}
+    modality : one of "eeg", "ecg"
         Of the windows.
     seed : int
         Of everything random.

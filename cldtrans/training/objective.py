@@ -138,7 +138,7 @@ def ldsem(
         Valid channels.
     lags : Lags
         Of the windows.
-    modality : {"eeg", "ecg"}
+    modality : one of "eeg", "ecg"
         Sets the rate.
     tau_max_s : float
         Largest lag, seconds.

@@ -71,7 +71,7 @@ def fit_head(
         Of the head.
     task : Task
         What it predicts.
-    modality : {"eeg", "ecg"}
+    modality : one of "eeg", "ecg"
         Of the windows.
     train, val : (array [n, F], array [n] or [n, K])
         Features and labels; validation chooses the penalty.
@@ -93,7 +93,7 @@ def task_loss(logits: Tensor, y: Tensor, kind: str, weight: Tensor) -> Tensor:
         Of a head.
     y : tensor [B] or [B, K]
         Labels.
-    kind : {"binary", "multiclass", "multilabel"}
+    kind : one of "binary", "multiclass", "multilabel"
         Of the task.
     weight : tensor [K]
         Balances classes (of labels: positive against negative).

@@ -53,7 +53,7 @@ class WorldCorpus:
 
     Parameters
     ----------
-    modality : {"eeg", "ecg"}
+    modality : one of "eeg", "ecg"
         Gives the rate, the lengths of windows and lags, and the shapes of discharges.
     tau_max_s : float
         End of the lag grid, seconds; lags are drawn below it.
@@ -187,7 +187,7 @@ def spread_world(
         Hertz.
     tau_max_s : float
         Largest lag, seconds.
-    modality : {"eeg", "ecg"}
+    modality : one of "eeg", "ecg"
         Shapes the discharge.
     real : array [C, T], optional
         A real background; default: a volume-conducted one is drawn.

@@ -32,7 +32,7 @@ def rereference(data: np.ndarray, names: Sequence[str], reference: Reference) ->
         Channels in one unit, no NaN.
     names : sequence of str
         Of the C channels.
-    reference : {"bipolar", "laplacian", "average", "none"}
+    reference : one of "bipolar", "laplacian", "average", "none"
         What the channels are measured against:
 
         - "bipolar": those of the 18 double-banana channels that can be formed; recordings in another bipolar

@@ -137,7 +137,7 @@ def fit_density(
 
     Parameters
     ----------
-    innovation : {"laplace", "student", "gaussian"}
+    innovation : one of "laplace", "student", "gaussian"
         Density of the innovations.
     residual : array [C, n]
         Residuals.
@@ -237,7 +237,7 @@ def evaluate(data: Spectra, model: Parameters, innovation: Innovation, jacobian:
         The windows.
     model : Parameters
         Where the loss is computed.
-    innovation : {"laplace", "student", "gaussian"}
+    innovation : one of "laplace", "student", "gaussian"
         Density of the innovations.
     jacobian : bool
         False drops `log|det M|` (nonlinear coupling, and for comparison).

@@ -34,7 +34,7 @@ class Problem:
     ----------
     data : Spectra
         The windows.
-    innovation : {"laplace", "student", "gaussian"}
+    innovation : one of "laplace", "student", "gaussian"
         Density of the innovations.
     min_lag, max_lag : float
         Range of lags, samples.

@@ -90,7 +90,7 @@ class LagInference(nn.Module):
             Windows at the modality's rate, in any unit.
         mask : tensor [B, C] of bool
             Valid channels.
-        modality : {"eeg", "ecg"}
+        modality : one of "eeg", "ecg"
             Sets rate and largest lag.
         """
         rate_hz, max_lag = RATE_HZ[modality], self.max_lag(modality)
