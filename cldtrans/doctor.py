@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from tabulate import tabulate
 
-from cldtrans.config import Config
+from cldtrans.config import Config, raw_folder
 
 FFT_TOLERANCE = 1e-5  # of float32 results against NumPy in float64, relative to the largest value
 ADJOINT_TOLERANCE = 1e-4  # of float32 gradients against direct float64 backpropagation on the CPU
@@ -176,7 +176,7 @@ def disk_checks(config: Config, url: str) -> Iterator[Check]:
         )
         shards += 0 if cost.measured else cost.shard_bytes
     for name, folder, needed in (
-        ("raw", Path(config.raw), raw),
+        ("raw", raw_folder(config), raw),
         ("shards", root / "data", shards),
         ("results", root / "results", 10**9),
     ):

@@ -36,4 +36,7 @@ def run(args: argparse.Namespace) -> None:
     url = args.source or os.environ.get("CLDTRANS_MIRROR") or settings.source.url
     source = open_source(url, settings.source.endpoint)
     dataset = get_dataset(args.dataset)
-    write_json(args.output, download(source, dataset, settings.raw, selection, settings.source.allow_absent))
+    write_json(
+        args.output,
+        download(source, dataset, config.raw_folder(settings), selection, settings.source.allow_absent),
+    )

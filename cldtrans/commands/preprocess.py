@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
         raise DataError(f"{args.stamp}: not a download's record ({error}); run the download again") from None
     preprocess_batch(
         get_dataset(args.dataset),
-        Path(settings.raw),
+        config.raw_folder(settings),
         settings.preprocess[args.dataset],
         args.batch,
         args.output_dir,

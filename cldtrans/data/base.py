@@ -267,6 +267,23 @@ class Dataset(ABC):
         return Path(root, path)
 
 
+def inside_recording(events: list[tuple[float, float]], duration_s: float, origin: str) -> None:
+    """Check that seizures, (onset, end) in seconds, lie inside a recording.
+
+    Raises
+    ------
+    DataError
+        For one that does not: its times belong to another file, or the file was cut, so that labels of all
+        windows are in doubt.
+    """
+    for onset, end in events:
+        if onset < 0 or end > duration_s + 1.0:
+            raise DataError(
+                f"{origin}: a seizure from {onset:g} to {end:g} s lies outside the recording of "
+                f"{duration_s:g} s"
+            )
+
+
 def read_table(path: Path, columns: Sequence[str], dtypes: dict[str, Any] | None = None) -> pd.DataFrame:
     """Read a csv's columns; a missing one is named.
 

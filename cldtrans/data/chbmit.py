@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cldtrans.data.base import Dataset, Published, Signal, Task, recording_table
+from cldtrans.data.base import Dataset, Published, Signal, Task, inside_recording, recording_table
 from cldtrans.data.montages.montage import DOUBLE_BANANA, apply_recipe, bipolar_recipe
 from cldtrans.errors import DataError, listing
 
@@ -69,7 +69,9 @@ class ChbMit(Dataset):
 
     def read(self, root: Path, row: Any) -> Signal:
         """Read the 18 bipolar channels, in microvolts."""
-        return read_double_banana(self.locate(root, row.path))
+        signal = read_double_banana(self.locate(root, row.path))
+        inside_recording(self.events(root, row), signal.data.shape[1] / signal.rate_hz, row.path)
+        return signal
 
     def events(self, root: Path, row: Any) -> list[tuple[float, float]]:
         """Read the seizures from the case's summary."""

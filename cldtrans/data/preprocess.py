@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from cldtrans.config import DatasetConfig
-from cldtrans.data.base import Dataset, Signal, select_recordings
+from cldtrans.data.base import Dataset, Signal, inside_recording, select_recordings
 from cldtrans.data.quality import Quality, assess, fill_gaps
 from cldtrans.data.shards import ShardWriter, index_columns, shard_name, write_parquet
 from cldtrans.data.zero_phase import band_pass
@@ -148,7 +148,9 @@ def _stacks(
             duration_s = signal.data.shape[1] / signal.rate_hz
             if duration_s < settings.window_s:
                 raise DataError(f"{duration_s:g} s long, shorter than one window of {settings.window_s:g} s")
-            recording = LoadedRecording(row, signal, dataset.events(raw, row) if dataset.has_events else [])
+            events = dataset.events(raw, row) if dataset.has_events else []
+            inside_recording(events, duration_s, str(row.path))
+            recording = LoadedRecording(row, signal, events)
         except (DataError, *READER_ERRORS) as error:
             quarantine.append((str(row.recording), _reason(error, raw)))
             bar.update()

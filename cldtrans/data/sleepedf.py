@@ -118,7 +118,7 @@ class SleepEdf(Dataset):
         return {"label": label, "keep": keep}
 
     def _stages(self, root: Path, row: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return read_hypnogram(str(self.locate(root, row.hypnogram)))
+        return read_stages(str(self.locate(root, row.path)), str(self.locate(root, row.hypnogram)))
 
     def wanted(self, key: str) -> bool:
         """Return True for recordings, hypnograms and lists; not for the subjects' spreadsheets."""
@@ -133,6 +133,30 @@ class SleepEdf(Dataset):
         """Return the night: what the names of PSG and hypnogram share."""
         match = _NAME.match(PurePosixPath(key).name)
         return None if match is None else f"{PurePosixPath(key).parent.as_posix()}/{match['night']}"
+
+
+@lru_cache(maxsize=4)
+def read_stages(psg: str, hypnogram: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `read_hypnogram`, but on the clock of the recording: either file may begin before the other.
+
+    Raises
+    ------
+    DataError
+        Where the stages, so placed, do not meet the recording.
+    """
+    from cldtrans.data.formats.edf import read_edf
+
+    onset_s, end_s, stage = read_hypnogram(hypnogram)
+    night, scored = read_edf(psg), read_edf(hypnogram)
+    if night.start is not None and scored.start is not None:
+        later_s = (scored.start - night.start).total_seconds()
+        onset_s, end_s = onset_s + later_s, end_s + later_s
+        if not ((onset_s < night.duration_s) & (end_s > 0)).any():
+            raise DataError(
+                f"{hypnogram}: begins {later_s:g} s after its recording of {night.duration_s:g} s: no "
+                "stage lies inside"
+            )
+    return onset_s, end_s, stage
 
 
 @lru_cache(maxsize=4)

@@ -218,9 +218,18 @@ class S3Source:
                     digest.update(block)
         if done < size or not part.exists():
             options: Any = {"range": {"offset": done}} if done else None
-            from obstore import get
+            from obstore import exceptions, get
 
-            response = get(self._store, f"{self._prefix}{key}", options=options)
+            try:
+                response = get(self._store, f"{self._prefix}{key}", options=options)
+            except exceptions.BaseError as error:
+                if not done or not _without_ranges(error):
+                    raise
+                # A cache in front of the service answers with the whole object: from the beginning, then.
+                tick(-done)
+                part.unlink()
+                digest, done = hashlib.sha256(), 0
+                response = get(self._store, f"{self._prefix}{key}")
             with part.open("ab") as file:
                 for chunk in response.stream(CHUNK_BYTES):
                     file.write(chunk)
@@ -318,6 +327,12 @@ class MirrorSource:
                 "it is not followed: give the folder that holds the files as the source"
             )
         return real
+
+
+def _without_ranges(error: Exception) -> bool:
+    """Whether a service did not send the range that was asked for: all of it, another part, or none (416)."""
+    text = _first_line(error).lower()
+    return any(sign in text for sign in ("non-partial", "range", "416"))
 
 
 def _first_line(error: Exception) -> str:

@@ -117,7 +117,8 @@ def graph(lags: RecordingLags, axes: Axes) -> None:
 def draw(lags: RecordingLags, kind: str) -> Figure:
     """Draw a figure of one kind, "heat_map" or "graph", titled with what was fitted."""
     side = 5.0 + 0.06 * len(lags.channels)
-    with mpl.rc_context({"font.size": 8, "axes.titlesize": 8}):
+    # Names stand as they are: a dollar sign begins no formula.
+    with mpl.rc_context({"font.size": 8, "axes.titlesize": 8, "text.parse_math": False}):
         figure = Figure(figsize=(side + 0.8, side), layout="constrained")
         axes = figure.add_subplot()
         {"heat_map": heat_map, "graph": graph}[kind](lags, axes)
