@@ -22,7 +22,7 @@ BAR_S = 2.0
 
 
 def hash_all(plan: Plan) -> int:
-    """Hash what every job of the plan executes; how many different hashes there are."""
+    """Hash what every job of the plan executes; return how many different hashes there are."""
     found = {
         plan.code_sha256(COMMANDS[cell.experiment], cell.dataset, cell.method, cell.experiment)
         for cell in plan.cells

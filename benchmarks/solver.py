@@ -25,12 +25,13 @@ REFERENCE = ("dopri5", 1e-9)
 
 
 def solved(ode: GraphODE, encoding: Encoding, way: tuple[str, float], adjoint: bool) -> Trajectory:
+    """Solve for the states of a batch in one way: solver, tolerance, method of gradients."""
     ode.solver, ode.tolerance, ode.adjoint = *way, adjoint
     return ode(encoding.path, encoding.adjacency, encoding.mask)
 
 
 def with_gradient(ode: GraphODE, encoding: Encoding, way: tuple[str, float], adjoint: bool) -> float:
-    """Seconds of a pass forward and back."""
+    """Return the seconds of a pass forward and back."""
     start = time.perf_counter()
     solved(ode, encoding, way, adjoint).states.square().mean().backward()
     ode.zero_grad()
@@ -38,6 +39,7 @@ def with_gradient(ode: GraphODE, encoding: Encoding, way: tuple[str, float], adj
 
 
 def main() -> None:
+    """Print one row a solver and tolerance."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -345,11 +345,6 @@ class Config(Section):
         return self
 
 
-def raw_folder(config: Config) -> Path:
-    """Where the raw recordings lie; `~` is the home folder of whoever runs the job."""
-    return Path(config.raw).expanduser()
-
-
 def parse(settings: dict[str, Any], origin: str = "config") -> Config:
     """Check a resolved mapping.
 

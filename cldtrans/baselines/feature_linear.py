@@ -36,13 +36,16 @@ class FeatureLinear:
 
     @property
     def parameters(self) -> int | None:
+        """Number of fitted parameters; None before the fit."""
         return self._probe.parameters
 
     @property
     def notes(self) -> list[str]:
+        """Remarks on the fit, for the result file."""
         return self._probe.notes
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
+        """Fit on the features of training windows; validation windows choose the penalty."""
         features = self._features(train)
         finite = np.isfinite(features)
         total = np.where(finite, features, 0).sum(axis=0)
@@ -50,6 +53,7 @@ class FeatureLinear:
         self._probe.fit(self._filled(features), train.y, self._filled(self._features(val)), val.y)
 
     def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
+        """Predict probabilities [n, K]."""
         return self._probe.predict_proba(self._filled(self._features(windows)))
 
     def _filled(self, features: np.ndarray) -> np.ndarray:
@@ -64,7 +68,22 @@ class FeatureLinear:
 
 
 def eeg_features(x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
-    """Features [n, 10 (C + 2)] of EEG windows x [n, C, T]; NaN for channels that are not valid."""
+    """Compute the features of EEG windows.
+
+    Parameters
+    ----------
+    x : array [n, C, T]
+        Windows in any unit.
+    mask : array [n, C] of bool
+        Valid channels.
+    sample_rate : float
+        Hertz.
+
+    Returns
+    -------
+    array [n, 10 (C + 2)]
+        NaN for channels that are not valid.
+    """
     length = min(round(SEGMENT_S * sample_rate), x.shape[-1])
     n_segments = x.shape[-1] // length
     segments = x[..., : n_segments * length].reshape(*x.shape[:2], n_segments, length)
@@ -85,7 +104,22 @@ def eeg_features(x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndar
 
 
 def ecg_features(x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
-    """Features [n, (BEAT_POINTS + 3) C + 4] of ECG windows x [n, C, T]; NaN for leads that are not valid."""
+    """Compute the features of ECG windows.
+
+    Parameters
+    ----------
+    x : array [n, C, T]
+        Windows in any unit.
+    mask : array [n, C] of bool
+        Valid leads.
+    sample_rate : float
+        Hertz.
+
+    Returns
+    -------
+    array [n, (BEAT_POINTS + 3) C + 4]
+        NaN for leads that are not valid.
+    """
     return np.stack([_one_ecg(window, valid, sample_rate) for window, valid in zip(x, mask, strict=True)])
 
 
@@ -115,7 +149,7 @@ def _one_ecg(x: np.ndarray, valid: np.ndarray, sample_rate: float) -> np.ndarray
 
 
 def r_peaks(x: np.ndarray, sample_rate: float) -> np.ndarray:
-    """Sample numbers of R peaks in one ECG x [C, T]: maxima of the 5-20 Hz slope energy over all leads."""
+    """Find R peaks in one ECG x [C, T]: maxima of the 5-20 Hz slope energy over all leads; sample numbers."""
     n = x.shape[1]
     frequency = np.fft.rfftfreq(n, 1 / sample_rate)
     band = np.exp(-(((frequency - 12) / 7) ** 4))

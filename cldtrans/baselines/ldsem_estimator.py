@@ -19,6 +19,7 @@ class Ldsem:
         self.settings = {"innovation": innovation, **settings}
 
     def __call__(self, x: np.ndarray, sample_rate: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
+        """Estimate edges and lags of windows x [N, C, T] of one system; lags reach `tau_max_s` seconds."""
         fit = self._fit(x, sample_rate, tau_max_s, **self.settings)
         return LagEstimate(
             np.asarray(fit.tau, dtype=float),

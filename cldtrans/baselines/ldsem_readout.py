@@ -17,11 +17,11 @@ class LdsemReadout:
 
     Parameters
     ----------
-    tau_max_s
+    tau_max_s : float
         Largest lag, seconds.
-    band_high_hz
+    band_high_hz : float or None
         Upper edge of the pass-band; None: windows are fitted at their own rate.
-    innovation
+    innovation : one of "laplace", "student", "gaussian"
         Family of the likelihood.
     """
 
@@ -31,7 +31,7 @@ class LdsemReadout:
         self.tau_max_s, self.band_high_hz, self.innovation = tau_max_s, band_high_hz, innovation
 
     def __call__(self, x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
-        """Scores float [n, C] of windows x [n, C, T]; -inf where the mask is False."""
+        """Score channels: float [n, C] of windows x [n, C, T]; -inf where the mask is False."""
         from cldtrans.lag import fit_ldsem
 
         scores = np.full(mask.shape, -np.inf)
@@ -58,7 +58,20 @@ class LdsemReadout:
 
 
 def net_lead(tau: np.ndarray, weight: np.ndarray, stderr: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Weighted outgoing minus incoming lag of each channel, [C]; matrices [C, C] have targets as rows."""
+    """Weigh outgoing minus incoming lags of each channel.
+
+    Parameters
+    ----------
+    tau, weight, stderr : array [C, C]
+        Lags, weights and their standard errors, with targets as rows.
+    support : array [C, C] of bool
+        Edges.
+
+    Returns
+    -------
+    array [C]
+        Higher for likelier leads.
+    """
     strength = np.where(support & (stderr > 0), np.abs(weight) / np.where(stderr > 0, stderr, 1), 0.0)
     flow = np.where(support, strength * np.nan_to_num(tau), 0.0)
     return (flow.sum(axis=0) - flow.sum(axis=1)) / max(strength.sum(), 1e-12)

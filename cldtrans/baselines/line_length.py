@@ -15,9 +15,9 @@ class LineLength:
 
     Parameters
     ----------
-    frame_s
+    frame_s : float
         Length of a frame, seconds; frames start every quarter of it.
-    contrast
+    contrast : float
         A rise needs the upper level to be this many times the lower one.
     """
 
@@ -25,7 +25,7 @@ class LineLength:
         self.frame_s, self.contrast = frame_s, contrast
 
     def __call__(self, x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
-        """Scores float [n, C] of windows x [n, C, T]; -inf where the mask is False."""
+        """Score channels: float [n, C] of windows x [n, C, T]; -inf where the mask is False."""
         steps = np.abs(np.diff(x, axis=-1))
         frame, hop = max(1, round(self.frame_s * sample_rate)), max(1, round(self.frame_s * sample_rate / 4))
         total = np.cumsum(np.pad(steps, ((0, 0), (0, 0), (1, 0))), axis=-1)

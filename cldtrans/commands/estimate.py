@@ -7,6 +7,7 @@ from pathlib import Path
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `cldtrans estimate`."""
     parser.add_argument(
         "--config", required=True, nargs="+", type=Path, metavar="FILE",
         help="results/<run>/config.json, or YAML overlays on config/config.yaml",
@@ -28,6 +29,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Print the estimate, after a calibration where asked."""
     import os
 
     from cldtrans import config

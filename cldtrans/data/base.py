@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from cldtrans.config import Config
 from cldtrans.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,12 +29,12 @@ class Signal:
 
     Attributes
     ----------
-    data : array [C, T], float32
+    data : array [C, T] of float32
         Microvolts (EEG) or millivolts (ECG), rows in the order of `Dataset.channels`; NaN where nothing
         was recorded.
     rate_hz : float
         Sampling rate as recorded, hertz.
-    mask : array [C], bool
+    mask : array [C] of bool
         False where the recording lacks the channel (its row is zero and never used).
     """
 
@@ -50,7 +51,7 @@ class Task:
     ----------
     name : str
         What is asked.
-    kind : {"binary", "multiclass", "multilabel"}
+    kind : one of "binary", "multiclass", "multilabel"
         How many of the classes a window may have.
     classes : tuple of str
         Their names, in the order in which they are counted.
@@ -100,24 +101,50 @@ class Published:
 
 
 class Dataset(ABC):
-    """One corpus. Reading never downloads, and nothing is known about the corpus that is not in its files."""
+    """One corpus. Reading never downloads, and nothing is known about the corpus that is not in its files.
 
-    name: ClassVar[str]  # module name
-    title: ClassVar[str]  # as tables and figures call it
-    slug: ClassVar[str]  # PhysioNet's name
+    Attributes
+    ----------
+    name : str
+        Module name.
+    title : str
+        As tables and figures call it.
+    slug, version : str
+        PhysioNet's name and version of it.
+    doi, licence : str
+        Of the corpus.
+    modality : one of "eeg", "ecg"
+        Of the recordings.
+    channels : tuple of str
+        The common montage, by name.
+    task : Task or None
+        What the labels mean; None where there are none.
+    extra_columns : tuple of str
+        Columns of `recordings` that the index repeats.
+    has_events : bool
+        Whether `events` may answer anything.
+    focal_truth : one of "annotation", "region"
+        What is known of where its seizures begin: a table of channels that the user supplies, or lobe and
+        side.
+    training_folds : collection of int or None
+        Official folds that pretraining may see; None: all.
+    published : Published or None
+        Size of the whole corpus, for estimates.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    slug: ClassVar[str]
     version: ClassVar[str]
     doi: ClassVar[str]
     licence: ClassVar[str]
     modality: ClassVar[Literal["eeg", "ecg"]]
     channels: ClassVar[tuple[str, ...]]
     task: ClassVar[Task | None] = None
-    extra_columns: ClassVar[tuple[str, ...]] = ()  # columns of recordings() that the index repeats
-    has_events: ClassVar[bool] = False  # whether `events` may answer anything
-    # What is known of where its seizures begin: a table of channels that the user supplies, or lobe and side.
+    extra_columns: ClassVar[tuple[str, ...]] = ()
+    has_events: ClassVar[bool] = False
     focal_truth: ClassVar[Literal["annotation", "region"]] = "annotation"
-    training_folds: ClassVar[Collection[int] | None] = (
-        None  # official folds that pretraining may see; None: all
-    )
+    training_folds: ClassVar[Collection[int] | None] = None
     published: ClassVar[Published | None] = None
 
     def folder(self, root: Path) -> Path:
@@ -239,6 +266,11 @@ class Dataset(ABC):
         if path.startswith("/") or ".." in path.split("/") or "\\" in path:
             raise DataError(f"{path}: a path outside the dataset's folder; it is not followed")
         return Path(root, path)
+
+
+def raw_folder(config: Config) -> Path:
+    """Return where the raw recordings lie; `~` is the home folder of whoever runs the job."""
+    return Path(config.raw).expanduser()
 
 
 def inside_recording(events: list[tuple[float, float]], duration_s: float, origin: str) -> None:

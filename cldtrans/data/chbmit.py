@@ -105,7 +105,7 @@ class ChbMit(Dataset):
         return _SAME_PERSON.get(case, case)
 
     def wanted(self, key: str) -> bool:
-        """Keep recordings, summaries and lists; the binary `.seizures` files repeat the summaries."""
+        """Return True for recordings, summaries and lists; binary `.seizures` files repeat the summaries."""
         return key.endswith((".edf", "-summary.txt")) or "/" not in key
 
 
@@ -165,7 +165,7 @@ def seizure_labels(events: list[tuple[float, float]], start_s: np.ndarray, windo
 
     Returns
     -------
-    array [n], int16
+    array [n] of int16
         0 or 1.
     """
     label = np.zeros(len(start_s), dtype=np.int16)

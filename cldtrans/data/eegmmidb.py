@@ -82,5 +82,5 @@ class Eegmmidb(Dataset):
         return Signal(data, RATE_HZ, mask)
 
     def wanted(self, key: str) -> bool:
-        """Keep recordings and lists; the `.event` files repeat the annotations within the EDF files."""
+        """Return True for recordings and lists; `.event` files repeat annotations of the EDF files."""
         return not key.endswith(".event")

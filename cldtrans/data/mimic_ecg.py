@@ -50,7 +50,7 @@ class MimicEcg(Dataset):
         return read_twelve_leads(self.locate(root, row.path))
 
     def wanted(self, key: str) -> bool:
-        """Keep records and their list; not the machine's measurements and the notes' links."""
+        """Return True for records and their list; not for the machine's measurements and the notes' links."""
         return self.record_of(key) is not None or key in ("RECORDS", "record_list.csv")
 
     def subject_of(self, key: str) -> str | None:

@@ -186,7 +186,7 @@ def window_starts(
     -------
     start_s : array [n]
         Starts in seconds.
-    first : array [n], int64
+    first : array [n] of int64
         Starts in samples.
     """
     width = round(window_s * sample_rate)
@@ -221,9 +221,9 @@ def onset_starts(
     -------
     start_s : array [n]
         Starts in seconds.
-    first : array [n], int64
+    first : array [n] of int64
         Starts in samples.
-    event : array [n], int16
+    event : array [n] of int16
         The seizure's number.
     """
     width = round(window_s * sample_rate)
@@ -310,12 +310,12 @@ def pack_mask(valid: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    valid : array [n, C], bool
+    valid : array [n, C] of bool
         True where the channel is valid in the window.
 
     Returns
     -------
-    array [n], uint64
+    array [n] of uint64
         One integer a window.
     """
     bits = np.left_shift(np.uint64(1), np.arange(valid.shape[1], dtype=np.uint64))

@@ -86,7 +86,7 @@ class PtbXl(Dataset):
         return subjects["fold"].map(SPLIT_OF_FOLD)
 
     def wanted(self, key: str) -> bool:
-        """Keep the 500 Hz records and the tables."""
+        """Return True for the 500 Hz records and the tables."""
         return not key.startswith("records100/")
 
     def subject_of(self, key: str) -> str | None:
@@ -129,7 +129,7 @@ def superclass_labels(codes: list[Any], superclass: dict[str, str], origin: Path
 
     Returns
     -------
-    array [n, 5], int8
+    array [n, 5] of int8
         0 or 1; rows of -1 where a record has no diagnostic statement.
     """
     labels = np.zeros((len(codes), len(SUPERCLASSES)), dtype=np.int8)

@@ -20,7 +20,7 @@ class Quality:
 
     Attributes
     ----------
-    flat, clipped, nan : array [N, W, C], bool
+    flat, clipped, nan : array [N, W, C] of bool
         What is wrong; never set for a channel that the recording lacks.
     """
 
@@ -38,13 +38,13 @@ def assess(
     ----------
     x : array [N, C, T]
         In microvolts (EEG) or millivolts (ECG), NaN where nothing was recorded.
-    mask : array [N, C], bool
+    mask : array [N, C] of bool
         False for channels that the recording lacks: these are never flagged.
     windows : sequence of (int, int)
         (first, last + 1) in samples.
     sample_rate : float
         Hertz.
-    modality : {"eeg", "ecg"}
+    modality : one of "eeg", "ecg"
         Sets what counts as flat.
     """
     shape = (x.shape[0], len(windows), x.shape[1])

@@ -45,7 +45,8 @@ class Recording:
     notes : list of str
         What of the file is not here, one line each.
     units : list of str
-        "uV" for every voltage, whatever the file's unit; else as written, "" where it says nothing.
+        "uV" for every voltage, whatever the file's unit, "mV" where the recording is an ECG; else as written,
+        "" where it says nothing.
     kinds : list of str
         What each channel is, see `cldtrans.data.montages.kinds`.
     breaks : list of int
@@ -182,11 +183,16 @@ def _recording(
     types: Sequence[str] | None = None,
     breaks: Sequence[int] = (),
 ) -> Recording:
-    """A recording whose channels are told apart by kind and whose reader raises nothing but DataError."""
+    """Tell channels apart by kind, and let the reader raise nothing but DataError."""
+    units = [""] * len(names) if units is None else list(units)
+    kinds = kinds_of(names, units, types)
+    is_ecg = "ecg" in kinds and "eeg" not in kinds  # its voltages are given in millivolts
+    scale = np.array([1e-3 if is_ecg and unit == "uV" else 1.0 for unit in units], dtype=np.float32)[:, None]
+    units = ["mV" if is_ecg and unit == "uV" else unit for unit in units]
 
     def guarded(first: int, end: int) -> np.ndarray:
         try:
-            return read(first, end)
+            data = read(first, end)
         except DataError:
             raise
         except Exception as error:  # readers raise whatever the bytes happen to provoke
@@ -194,9 +200,8 @@ def _recording(
             raise DataError(
                 f"{origin}: samples {first} to {end} cannot be read ({reason}); is the file whole?"
             ) from error
+        return data * scale if is_ecg else data
 
-    units = [""] * len(names) if units is None else list(units)
-    kinds = kinds_of(names, units, types)
     return Recording(origin, names, rate_hz, n_samples, guarded, list(notes), units, kinds, list(breaks))
 
 
@@ -265,7 +270,7 @@ def _wfdb(path: Path) -> Recording:
 
 
 def _edf(path: Path) -> Recording:
-    """The channels of the rate that most have; a file may add a slow thermometer or a fast microphone."""
+    """Open the channels of the rate that most have: a slow thermometer, a fast microphone are left out."""
     from cldtrans.data.formats.edf import read_edf
 
     file = read_edf(path)

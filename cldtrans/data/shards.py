@@ -61,7 +61,7 @@ class ShardWriter:
         The file to be written.
     n_channels, n_samples : int
         C and T of the windows.
-    dtype : {"float32", "float16"}
+    dtype : one of "float32", "float16"
         Of the samples in the file.
     """
 
@@ -217,12 +217,12 @@ class ShardSet:
         ----------
         rows : array [n]
             Positions in `index`.
-        out : array [n, C, T], float32, optional
+        out : array [n, C, T] of float32, optional
             Filled and returned where given: fresh memory costs as much as the copy.
 
         Returns
         -------
-        array [n, C, T], float32
+        array [n, C, T] of float32
             The windows, scaled as the dataset's settings say.
         """
         rows = np.asarray(rows)
@@ -245,7 +245,7 @@ class ShardSet:
 
         Returns
         -------
-        array [n, C], bool
+        array [n, C] of bool
             True where the channel is valid in the window.
         """
         bits = self._channel_mask[np.asarray(rows)]
@@ -261,7 +261,7 @@ class ShardSet:
 
         Returns
         -------
-        array [n], int64, or [n, K], float32
+        array [n] of int64, or [n, K] of float32
             Class indices; for a multilabel task 0 or 1 of each class.
 
         Raises

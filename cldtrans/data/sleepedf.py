@@ -126,7 +126,7 @@ class SleepEdf(Dataset):
         return read_stages(str(self.locate(root, path)), hypnogram)
 
     def wanted(self, key: str) -> bool:
-        """Keep recordings, hypnograms and lists; not the subjects' spreadsheets."""
+        """Return True for recordings, hypnograms and lists; not for the subjects' spreadsheets."""
         return not key.endswith(".xls")
 
     def subject_of(self, key: str) -> str | None:
@@ -172,7 +172,7 @@ def read_hypnogram(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     -------
     onset_s, end_s : array [n]
         Seconds from the start of the night.
-    stage : array [n], int16
+    stage : array [n] of int16
         Position in `STAGES`; -1: unscored, movement.
 
     Raises

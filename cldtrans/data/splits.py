@@ -142,7 +142,7 @@ def assign(shards: ShardSet, split: Mapping[str, str]) -> np.ndarray:
 
     Returns
     -------
-    array [windows], str
+    array [windows] of str
         "" where the division does not name the window's subject.
     """
     by_case = any(name.startswith(CASE) for name in split)
@@ -159,12 +159,12 @@ def split_rows(shards: ShardSet, split: Mapping[str, str], name: str) -> np.ndar
         The windows.
     split : mapping of str to str
         From `load_split`.
-    name : {"train", "val", "test"}
+    name : one of "train", "val", "test"
         The part.
 
     Returns
     -------
-    array [n], int64
+    array [n] of int64
         Positions in the shards' index.
     """
     if name not in SPLITS:
@@ -195,7 +195,7 @@ def budget_rows(shards: ShardSet, split: Mapping[str, str], budget: str, seed: i
 
     Returns
     -------
-    array [n], int64
+    array [n] of int64
         Positions in the shards' index.
     """
     rows = split_rows(shards, split, "train")

@@ -53,7 +53,7 @@ def band_pass(
 
     Parameters
     ----------
-    x : array [..., T], float32
+    x : array [..., T] of float32
         Signals without NaN.
     rate_in_hz, rate_out_hz : float
         Sampling rates before and after.
@@ -62,7 +62,7 @@ def band_pass(
 
     Returns
     -------
-    array [..., ceil(T * rate_out / rate_in)], float32
+    array [..., ceil(T * rate_out / rate_in)] of float32
         The filtered signals.
 
     Raises

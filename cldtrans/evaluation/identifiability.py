@@ -91,8 +91,20 @@ def run_identifiability(
 def score_lags(
     tau: np.ndarray, support: np.ndarray, estimate: LagEstimate, sample_rate: float, bound: np.ndarray | None
 ) -> Scores:
-    """Metrics of an estimate against true lags [C, C] (seconds) and edges; `bound` [C, C]: Cramér-Rao,
-    seconds.
+    """Compute the metrics of an estimate.
+
+    Parameters
+    ----------
+    tau : array [C, C]
+        True lags, seconds.
+    support : array [C, C] of bool
+        True edges.
+    estimate : LagEstimate
+        The method's.
+    sample_rate : float
+        Hertz.
+    bound : array [C, C] or None
+        Cramér-Rao standard deviations, seconds.
     """
     scores = Scores()
     off = ~np.eye(len(support), dtype=bool)
@@ -120,7 +132,7 @@ def score_lags(
 
 
 def _edges(scores: Scores, both: int, found: int, true: int, density: float) -> None:
-    """Precision, recall, F1; chance is the best blind guess, which is to name every pair."""
+    """Add precision, recall, F1; chance is the best blind guess, which is to name every pair."""
     if true == 0:
         scores.undefined(_EDGES[1:], "the world has no edges")
         if found:

@@ -1,5 +1,6 @@
-"""Scores on degraded recordings of held-out subjects; training, penalty and thresholds stay those of clean
-ones.
+"""Scores on degraded recordings of held-out subjects.
+
+Training, penalty and thresholds stay those of clean ones.
 
 Conditions: white noise at a signal-to-noise ratio per channel; a fraction of each window's valid channels
 missing (masked); recorded at a fraction of the sampling rate (what lies above its band is gone); rotated in
@@ -44,9 +45,13 @@ class DegradedWindows(LabelledWindows):
 
     Parameters
     ----------
-    clean
+    clean : LabelledWindows
         The windows to degrade.
-    extract
+    condition : Condition
+        What is done to them.
+    seed : int
+        Of the random parts.
+    extract : callable or None
         Pooled features [n, F] of (x, mask); None for classifiers that read signals.
     """
 
@@ -61,13 +66,16 @@ class DegradedWindows(LabelledWindows):
         self._condition, self._seed, self._extract = condition, seed, extract
 
     def x(self, which: slice | np.ndarray = slice(None)) -> np.ndarray:
+        """Read the degraded signals, float32 [n, C, T]."""
         return self._degraded(which)[0]
 
     def mask(self, which: slice | np.ndarray = slice(None)) -> np.ndarray:
+        """Return the channels that are left, bool [n, C]."""
         return self._degraded(which)[1]
 
     @property
     def features(self) -> np.ndarray:
+        """Features of the degraded windows, float32 [n, F]."""
         if self._extract is None:
             raise ValueError("these windows were opened without a feature extractor")
         parts = (slice(first, first + 256) for first in range(0, len(self), 256))
@@ -83,7 +91,7 @@ class DegradedWindows(LabelledWindows):
 
 
 def conditions(config: RobustnessConfig) -> list[Condition]:
-    """Every condition of the config."""
+    """Return every condition of the config."""
     return [
         *(Condition(f"noise_{level:g}db", _noise(level)) for level in config.noise_db),
         *(Condition(f"dropped_{part:g}", _dropped(part)) for part in config.dropped_channels),
@@ -142,7 +150,10 @@ def run_robustness(
     checkpoint: Path | None = None,
     threads: int = 1,
 ) -> dict[str, Any]:
-    """Fit as a few-shot cell, score clean and degraded test windows, and write the result file."""
+    """Fit as a few-shot cell, score clean and degraded test windows, and write the result file.
+
+    Arguments as in `run_fewshot`.
+    """
     windows = ShardSet(shards)
     task = task_of(windows)
     parts, problem = labelled_parts(windows, dataset, split, budget, seed, features)
@@ -178,7 +189,10 @@ def run_robustness(
 
 
 def _extractor(checkpoint: Path | None, test: LabelledWindows, modality: str, threads: int) -> Extract:
-    """Features of degraded windows, after a look that it gives the stored ones of clean windows."""
+    """Return what makes features of degraded windows, after a look that it gives the stored ones.
+
+    The stored ones are of clean windows.
+    """
     if checkpoint is None:
         raise DataError("degraded windows need the stage-1 checkpoint (--checkpoint)")
     from cldtrans.methods.model_readouts import PooledFeatures

@@ -102,9 +102,9 @@ def parameter_bounds(
         Lags in seconds, row = target, not used where the weight is 0.
     sample_rate : float
         Hertz.
-    self_dynamics : array [C, P], or None
+    self_dynamics : array [C, P] or None
         Coefficients of lags 1..P samples.
-    innovation : {"laplace", "student", "gaussian"}
+    innovation : one of "laplace", "student", "gaussian"
         Family of the innovations.
     scale : array [C], or float
         Standard deviation of the innovations.

@@ -116,7 +116,19 @@ def lagged_mix(
 def fast_max_delay(n_samples: int, max_delay: float, sample_rate: float) -> float:
     """Return the smallest max_delay from the given one up whose length n has no prime factor above 5.
 
-    Seconds.
+    Parameters
+    ----------
+    n_samples : int
+        T, the window's length.
+    max_delay : float
+        Seconds.
+    sample_rate : float
+        Hertz.
+
+    Returns
+    -------
+    float
+        Seconds.
     """
     pad = math.ceil(max_delay * sample_rate)
     while (n := n_samples + 2 * (pad + GUARD_SAMPLES)) != next_fast_len(n, real=True):
@@ -323,9 +335,9 @@ class _LaggedMix(torch.autograd.Function):
 
 
 class _SmallMix(torch.autograd.Function):
-    """Mixes x [B, C, T] by all pairs' spectra, [B, C, C, bins], at once.
+    """Mixes x [B, C, T] by the spectra of all pairs at once.
 
-    Autocast touches no product of it.
+    These are [B, C, C, bins]; there is no product that autocast would touch.
     """
 
     @staticmethod

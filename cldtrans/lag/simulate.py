@@ -19,19 +19,19 @@ class Sample:
 
     Attributes
     ----------
-    x : array [N, C, T], float64
+    x : array [N, C, T] of float64
         Windows.
     tau : array [C, C]
         Lags in seconds, NaN off the support.
     weight : array [C, C]
         In the units of x, 0 off the support.
-    support : array [C, C], bool
+    support : array [C, C] of bool
         True where there is an edge.
     sample_rate : float
         Hertz.
     self_dynamics : array [C, P]
         Coefficients of the channel's own past, lags 1..P samples (P may be 0).
-    innovation : {"laplace", "student", "gaussian"}
+    innovation : one of "laplace", "student", "gaussian"
         Family of the innovations.
     degrees_of_freedom : float
         Matters for "student" only.
@@ -39,7 +39,7 @@ class Sample:
         Standard deviation of the innovations, in the units of x.
     innovations : array [N, C, T]
         The innovations themselves, in the units of x.
-    coupling : {"linear", "tanh"}
+    coupling : one of "linear", "tanh"
         What sources pass before the delay.
     periodic : bool
         True: each window is one period; False: windows cut one after another from a long record.
@@ -113,7 +113,7 @@ def simulate_ldsem(
     cyclic : bool
         True: sources are any other channels (at one edge a node or more the graph contains cycles);
         False: acyclic along a random order.
-    innovation : {"laplace", "student", "gaussian"}
+    innovation : one of "laplace", "student", "gaussian"
         Family of the innovations: unit variance, independent over channels and time.
     degrees_of_freedom : float
         Of Student-t innovations, more than 2.
@@ -123,7 +123,7 @@ def simulate_ldsem(
         Of the pole pairs of "ar2".
     pole_range_hz : (float, float)
         The frequencies of the pole pairs are uniform in it.
-    coupling : {"linear", "tanh"}
+    coupling : one of "linear", "tanh"
         Applied before the delay.
     weight_range : (float, float)
         |W| is uniform in it with random sign; then all are multiplied by one factor where needed for the
@@ -371,7 +371,7 @@ def _solve_linear(e: np.ndarray, weight: np.ndarray, lag: np.ndarray, own: np.nd
 def _solve_tanh(e: np.ndarray, weight: np.ndarray, lag: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Find the fixed point of `x = (1 - a)^-1 (W delay(tanh x) + e)`.
 
-    Tanh's slope is at most 1: it contracts.
+    Since the slope of tanh is at most 1, the map contracts.
     """
     n_samples = e.shape[-1]
     frequency = rfft_bins(n_samples)

@@ -40,7 +40,7 @@ def self_filter(self_dynamics: np.ndarray, frequency: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    array [bins, C], complex
+    array [bins, C] of complex
         The filters on the bins.
     """
     lags = np.arange(1, self_dynamics.shape[1] + 1)
@@ -62,7 +62,7 @@ def delay_factor(lag_samples: np.ndarray, frequency: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    array [bins, ...], complex
+    array [bins, ...] of complex
         The factor of each lag on the bins.
     """
     shape = (-1,) + (1,) * np.ndim(lag_samples)
@@ -88,7 +88,7 @@ def system_matrix(
 
     Returns
     -------
-    array [bins, C, C], complex
+    array [bins, C, C] of complex
         The matrix on the bins.
     """
     matrix = -weight * delay_factor(lag_samples, frequency)

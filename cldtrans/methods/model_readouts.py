@@ -20,11 +20,11 @@ class ModelReadouts:
 
     Parameters
     ----------
-    checkpoint
+    checkpoint : Path
         Folder that `CLDTrans.from_pretrained` loads.
-    modality
-        "eeg" or "ecg".
-    threads
+    modality : one of "eeg", "ecg"
+        Of the windows.
+    threads : int
         torch's; part of the result's last bits.
     """
 
@@ -38,7 +38,22 @@ class ModelReadouts:
         self.nfe: float | None = None
 
     def __call__(self, x: np.ndarray, mask: np.ndarray, sample_rate: float) -> dict[str, np.ndarray]:
-        """Scores float [n, C] by readout, of windows x [n, C, T]; -inf where the mask is False."""
+        """Score the channels of windows.
+
+        Parameters
+        ----------
+        x : array [n, C, T]
+            Windows in any unit.
+        mask : array [n, C] of bool
+            Valid channels.
+        sample_rate : float
+            Hertz.
+
+        Returns
+        -------
+        dict of arrays [n, C]
+            Scores by readout; -inf where the mask is False.
+        """
         pieces: dict[str, list[np.ndarray]] = {"": [], **{name: [] for name in READOUTS if name != READOUT}}
         for first in range(0, len(x), _BATCH):
             part = slice(first, first + _BATCH)
@@ -62,7 +77,7 @@ class PooledFeatures:
         self._modality = modality
 
     def __call__(self, x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
-        """Features float32 [n, F] of windows x [n, C, T]."""
+        """Return the features float32 [n, F] of windows x [n, C, T]."""
         pieces = []
         for first in range(0, len(x), _BATCH):
             part = slice(first, first + _BATCH)

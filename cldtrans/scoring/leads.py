@@ -23,7 +23,7 @@ def ranks(scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
     ----------
     scores : array [n, C]
         Of a readout, higher for likelier leads.
-    mask : array [n, C], bool
+    mask : array [n, C] of bool
         False where the window lacks the channel.
 
     Returns
@@ -50,7 +50,7 @@ def aggregate(scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
     ----------
     scores : array [n, C]
         Of a readout, higher for likelier leads.
-    mask : array [n, C], bool
+    mask : array [n, C] of bool
         False where the window lacks the channel.
 
     Returns

@@ -81,7 +81,7 @@ def choose_thresholds(kind: str, y: np.ndarray, proba: np.ndarray) -> np.ndarray
 
     Parameters
     ----------
-    kind : {"binary", "multiclass", "multilabel"}
+    kind : one of "binary", "multiclass", "multilabel"
         Of the task.
     y : array [n] or [n, K]
         Labels as in `classification`.
@@ -90,7 +90,7 @@ def choose_thresholds(kind: str, y: np.ndarray, proba: np.ndarray) -> np.ndarray
 
     Returns
     -------
-    array [1], array [K], or None
+    array [1], array [K] or None
         Binary: the one with the best balanced accuracy. Multilabel: each class's with the best F1.
         Multiclass decides by the largest probability: None.
     """
@@ -113,11 +113,11 @@ def classification(
 
     Parameters
     ----------
-    kind : {"binary", "multiclass", "multilabel"}
+    kind : one of "binary", "multiclass", "multilabel"
         Of the task.
     classes : sequence of str
         Names of the K classes.
-    y : array [n], int, or [n, K]
+    y : array [n] of int, or [n, K]
         Class indices; of a multilabel task 0, 1 and -1 (not labelled: left out for that class).
     proba : array [n, K]
         The last column is the positive class of a binary task.
@@ -304,7 +304,7 @@ def resampled(
     ----------
     kind, classes, y, proba, thresholds
         As in `classification`.
-    position : array [n], int
+    position : array [n] of int
         Each window's subject.
     weights : array [R, S]
         How often each subject counts in each resample.

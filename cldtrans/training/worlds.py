@@ -53,10 +53,14 @@ class WorldCorpus:
 
     Parameters
     ----------
-    modality : gives the rate, the lengths of windows and lags, and the shapes of discharges
-    tau_max_s : end of the lag grid; lags are drawn below it
-    seed : of the whole stream
-    background : real windows of that modality that half of the discharges are added to
+    modality : one of "eeg", "ecg"
+        Gives the rate, the lengths of windows and lags, and the shapes of discharges.
+    tau_max_s : float
+        End of the lag grid, seconds; lags are drawn below it.
+    seed : int
+        Of the whole stream.
+    background : ShardCorpus, optional
+        Real windows of that modality that half of the discharges are added to.
     """
 
     def __init__(
@@ -77,7 +81,20 @@ class WorldCorpus:
         return N_WINDOWS
 
     def load(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """`x` [B, C, T], `mask` [B, C], `edge` [B, C, C], `lag_s` [B, C, C], `lead`, `known` [B]."""
+        """Make windows by their numbers.
+
+        Parameters
+        ----------
+        rows : array [B] of int
+            Numbers of the windows.
+        rng : Generator
+            The step's, which chooses the size that its windows share.
+
+        Returns
+        -------
+        dict of arrays
+            `x` [B, C, T], `mask` [B, C], `edge` [B, C, C], `lag_s` [B, C, C], `lead`, `known` [B].
+        """
         n_channels = int(rng.choice(CHANNELS, p=CHANNEL_ODDS))
         n_samples = int(rng.integers(*WINDOW_SAMPLES[self.modality], endpoint=True))
         worlds = [self.window(int(row), n_channels, n_samples) for row in rows]
@@ -91,7 +108,7 @@ class WorldCorpus:
         }
 
     def window(self, number: int, n_channels: int, n_samples: int) -> World:
-        """One window by its number."""
+        """Make one window by its number."""
         rng = np.random.default_rng([self.seed, number])
         size = (n_channels, n_samples, self.rate_hz, self.tau_max_s, self.modality)
         if rng.random() >= SPREAD_SHARE:
@@ -99,7 +116,7 @@ class WorldCorpus:
         return spread_world(rng, *size, self._real(rng, n_channels, n_samples))
 
     def _real(self, rng: np.random.Generator, n_channels: int, n_samples: int) -> np.ndarray | None:
-        """A stretch of some channels of a real window [C, T], for half of the calls where one fits."""
+        """Return a stretch of some channels of a real window [C, T], for half of the calls where one fits."""
         if self.background is None or rng.random() < 0.5:
             return None
         row = self.background.rows[rng.integers(len(self.background.rows), size=1)]
@@ -120,7 +137,7 @@ def network_world(
     tau_max_s: float,
     modality: str,
 ) -> World:
-    """A sparse lagged system."""
+    """Draw a sparse lagged system."""
     max_lag = 0.95 * tau_max_s * sample_rate
     edge = _draw_graph(rng, n_channels)
     longest = max_lag * rng.choice([0.3, 0.85, 1.0])
@@ -158,7 +175,23 @@ def spread_world(
     modality: str,
     real: np.ndarray | None = None,
 ) -> World:
-    """A discharge from one channel along a tree, over a volume-conducted background or a real one [C, T]."""
+    """Draw a discharge from one channel along a tree.
+
+    Parameters
+    ----------
+    rng : Generator
+        Draws everything.
+    n_channels, n_samples : int
+        C and T.
+    sample_rate : float
+        Hertz.
+    tau_max_s : float
+        Largest lag, seconds.
+    modality : one of "eeg", "ecg"
+        Shapes the discharge.
+    real : array [C, T], optional
+        A real background; default: a volume-conducted one is drawn.
+    """
     place = rng.uniform(0, 1, (n_channels, 2))
     distance = np.linalg.norm(place[:, None] - place, axis=-1)
     background = _background(rng, place, n_samples, sample_rate, modality) if real is None else real
@@ -189,7 +222,7 @@ def spread_world(
 
 
 def _draw_graph(rng: np.random.Generator, n_channels: int) -> np.ndarray:
-    """Random sources of each target, cyclic or not, 0.5 to 4 a target."""
+    """Draw sources of each target, cyclic or not, 0.5 to 4 a target."""
     density = min(rng.uniform(0.5, 4.0), 0.5 * (n_channels - 1)) / (n_channels - 1)
     edge = rng.random((n_channels, n_channels)) < density
     np.fill_diagonal(edge, False)
@@ -202,7 +235,7 @@ def _draw_graph(rng: np.random.Generator, n_channels: int) -> np.ndarray:
 def _own_filters(
     rng: np.random.Generator, n_channels: int, frequency: np.ndarray, sample_rate: float
 ) -> np.ndarray:
-    """`1 - a_i(f)` [F, C]: up to three resonances or real poles a channel.
+    """Draw `1 - a_i(f)` [F, C]: up to three resonances or real poles a channel.
 
     As in recordings, the channels of a window may share their rhythms, narrow ones too: then neither spectra
     nor the phases of one rhythm tell who drives whom.
@@ -226,7 +259,7 @@ def _own_filters(
 
 
 def _radius(matrix: np.ndarray) -> float:
-    """Spectral radius of a non-negative matrix, slightly from above: `|A^16|^(1/16)`."""
+    """Bound the spectral radius of a non-negative matrix, slightly from above: `|A^16|^(1/16)`."""
     scale = float(np.linalg.norm(matrix)) + 1e-12
     return scale * float(np.linalg.norm(np.linalg.matrix_power(matrix / scale, 16))) ** (1 / 16)
 
@@ -234,7 +267,7 @@ def _radius(matrix: np.ndarray) -> float:
 def _innovations(
     rng: np.random.Generator, shape: tuple[int, ...], modality: str, sample_rate: float
 ) -> np.ndarray:
-    """Independent noise of a random family; for ECG also trains of pulses."""
+    """Draw independent noise of a random family; for ECG also trains of pulses."""
     kinds: list[Callable[[], np.ndarray]] = [
         lambda: rng.standard_normal(shape),
         lambda: rng.laplace(size=shape),
@@ -250,8 +283,9 @@ def _innovations(
 def _nuisances(
     rng: np.random.Generator, spectrum: np.ndarray, frequency: np.ndarray, sample_rate: float
 ) -> np.ndarray:
-    """Half of the windows as they are; in the others sensor noise, zero-lag mixing, the pass-band of the
-    real recordings, each in some.
+    """Add nuisances to half of the windows; the others stay as they are.
+
+    In these, each in some: sensor noise, zero-lag mixing, the pass-band of the real recordings.
     """
     if rng.random() < 0.5:
         return spectrum
@@ -275,7 +309,7 @@ def _nuisances(
 def _background(
     rng: np.random.Generator, place: np.ndarray, n_samples: int, sample_rate: float, modality: str
 ) -> np.ndarray:
-    """Distant sources with 1/f spectra and rhythms, mixed by distance; some windows are bipolar-like."""
+    """Draw distant sources with 1/f spectra and rhythms, mixed by distance; some windows are bipolar-like."""
     n_channels = len(place)
     n_sources = int(rng.integers(n_channels // 2 + 2, 2 * n_channels + 3))
     length = n_samples + MARGIN
@@ -307,7 +341,7 @@ def _background(
 def _tree(
     rng: np.random.Generator, distance: np.ndarray, lead: int, hop_s: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Shortest paths from the lead over near neighbours: parent (-1: the lead) and arrival, s."""
+    """Find shortest paths from the lead over near neighbours: parent (-1: the lead) and arrival, s."""
     n = len(distance)
     near = np.sort(distance, 1)[:, min(n - 1, int(rng.integers(2, 6)))]
     pace = hop_s * rng.uniform(0.3, 1.7, (n, n))
@@ -317,7 +351,7 @@ def _tree(
 
 
 def _discharge(rng: np.random.Generator, n_samples: int, sample_rate: float, modality: str) -> np.ndarray:
-    """Spikes and waves (EEG, 2-12 a second) or beats (ECG), of random shape, jitter and envelope."""
+    """Draw spikes and waves (EEG, 2-12 a second) or beats (ECG), of random shape, jitter and envelope."""
     t = np.arange(n_samples) / sample_rate
     rate = rng.uniform(2, 12) if modality == "eeg" else rng.uniform(0.8, 2.0)
     jitter = rng.uniform(0.0, 0.15)

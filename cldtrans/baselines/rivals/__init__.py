@@ -25,12 +25,17 @@ class Rival:
 
     Parameters
     ----------
-    script
+    script : str
         Name of the module that the other environment runs.
-    alpha
+    alpha : float
         Family-wise error rate over all pairs, where the method tests.
-    timeout_s
+    timeout_s : float
         Wall-clock time after which there is no estimate.
+
+    Raises
+    ------
+    ConfigError
+        Where there is no such module.
     """
 
     def __init__(self, script: str, alpha: float = 0.01, timeout_s: float = 600.0) -> None:
@@ -44,10 +49,12 @@ class Rival:
         self.alpha, self.timeout_s = alpha, timeout_s
 
     def __call__(self, x: np.ndarray, sample_rate: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
-        """Edges and lags of consecutive windows x [N, C, T] of one system; NoEstimate says why there is none.
+        """Estimate edges and lags of consecutive windows x [N, C, T] of one system.
 
         Raises
         ------
+        NoEstimate
+            Says why there is none.
         DataError
             Where the tool fails; its last line is quoted.
         """

@@ -63,7 +63,7 @@ class Source(Protocol):
 
         Returns
         -------
-        array [count], int64
+        array [count] of int64
             Bytes; -1 where the source lacks the key.
         """
 

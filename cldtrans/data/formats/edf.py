@@ -42,11 +42,11 @@ class EdfRecording:
         `NAME#2`, the third `NAME#3`, so that the first keeps the name under which it is looked up.
     raw_labels : list of str
         The same as written in the header.
-    rate_hz : array [C], float64
+    rate_hz : array [C] of float64
         Sampling rate of each channel.
     units : list of str
         Of the channels, as written in the header.
-    n_samples : array [C], int64
+    n_samples : array [C] of int64
         Samples on the recording's time axis, pauses of an EDF+D file included.
     start : datetime or None
         Local start time, None where it is blanked out.
@@ -98,7 +98,7 @@ class EdfRecording:
 
         Returns
         -------
-        array [T], float32
+        array [T] of float32
             NaN where nothing was recorded.
         """
         return self.signals([channel], start, stop)[0]
@@ -117,7 +117,7 @@ class EdfRecording:
 
         Returns
         -------
-        array [C, T], float32
+        array [C, T] of float32
             NaN where nothing was recorded.
 
         Raises
@@ -194,7 +194,7 @@ class EdfRecording:
         return np.memmap(self.path, dtype="<i2", mode="r", offset=header.header_bytes, shape=shape)
 
     def _digital(self, i: int, first: int, last: int) -> np.ndarray:
-        """[records, samples per record] whole numbers of channel i, as they are stored."""
+        """Return the whole numbers of channel i as they are stored, [records, samples per record]."""
         channel = self.header.channels[i]
         block = self._memmap[first:last, channel.offset : channel.offset + channel.samples_per_record]
         if self.header.sample_bytes == 2:

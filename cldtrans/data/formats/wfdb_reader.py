@@ -43,7 +43,7 @@ class WfdbRecording:
         Samples per second, common to all signals here: the rate that most have, the highest of several such.
     units : list of str
         Of the signals, as in the header (mV where it says nothing).
-    data : array [C, T], float32
+    data : array [C, T] of float32
         In these units, NaN where a sample is marked invalid, or nothing was recorded.
     notes : tuple of str
         What of the record is not here, one line each.

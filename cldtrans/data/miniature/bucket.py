@@ -36,7 +36,7 @@ def write_miniature(out: str | Path, scale: str = "demo", seed: int = 0) -> bool
     ----------
     out : str or Path
         Folder that becomes the bucket; an older miniature there is replaced, anything else refused.
-    scale : {"tiny", "demo", "standard"}
+    scale : one of "tiny", "demo", "standard"
         One of `SCALES`.
     seed : int
         Of everything random.

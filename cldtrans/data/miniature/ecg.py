@@ -235,7 +235,7 @@ def to_leads(eight: np.ndarray, gain: float, order: tuple[str, ...] = STANDARD) 
 
     Returns
     -------
-    array [12, T], int
+    array [12, T] of int
         Whole steps of 1/`gain` mV.
     """
     first, second = (2 * np.rint(eight[:2] * gain / 2)).astype(np.int64)  # even: halves stay whole

@@ -38,7 +38,7 @@ def hypnogram(rng: np.random.Generator, epochs: int, lead_in: int) -> np.ndarray
 
     Returns
     -------
-    array [epochs], int
+    array [epochs] of int
         Positions in `STAGES`.
     """
     lead_out = int(rng.integers(3, 6))
@@ -64,7 +64,7 @@ def night(rng: np.random.Generator, stages: np.ndarray) -> dict[str, np.ndarray]
     ----------
     rng : Generator
         Draws the subject's traits and the noise.
-    stages : array [epochs], int
+    stages : array [epochs] of int
         Position in `STAGES` of each 30-s epoch.
 
     Returns

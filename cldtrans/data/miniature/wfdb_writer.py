@@ -32,7 +32,7 @@ def write_record(
     ----------
     path : Path
         Without extension.
-    digital : array [C, T], int
+    digital : array [C, T] of int
         The samples as stored.
     names : sequence of str
         Of the C signals.

@@ -83,7 +83,7 @@ def on_head(labels: Sequence[str]) -> np.ndarray | None:
 
     Returns
     -------
-    array [C, 2], or None
+    array [C, 2] or None
         Nose up, the head's rim at radius 1; None where a name is not known.
     """
     pairs = [scalp_pair(label) for label in labels]

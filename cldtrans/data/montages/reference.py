@@ -32,7 +32,7 @@ def rereference(data: np.ndarray, names: Sequence[str], reference: Reference) ->
         Channels in one unit, no NaN.
     names : sequence of str
         Of the C channels.
-    reference : {"bipolar", "laplacian", "average", "none"}
+    reference : one of "bipolar", "laplacian", "average", "none"
         What the channels are measured against:
 
         - "bipolar": those of the 18 double-banana channels that can be formed; recordings in another bipolar
@@ -45,7 +45,7 @@ def rereference(data: np.ndarray, names: Sequence[str], reference: Reference) ->
 
     Returns
     -------
-    data : array [K, T], float32
+    data : array [K, T] of float32
         The channels against the new reference.
     names : list of str
         Of the K channels: pairs, or electrodes in capitals.

@@ -88,7 +88,7 @@ def assumptions(
     ----------
     model : Parameters
         The fitted model.
-    innovation : {"laplace", "student", "gaussian"}
+    innovation : one of "laplace", "student", "gaussian"
         Density of the innovations.
     residual : array [K, n]
         Scored residuals, windows one after another.

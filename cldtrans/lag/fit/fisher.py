@@ -99,7 +99,7 @@ def information(
         The windows.
     model : Parameters
         Where the derivatives are taken.
-    innovation : {"laplace", "student", "gaussian"}
+    innovation : one of "laplace", "student", "gaussian"
         Density of the innovations.
     at : Evaluation
         Of the loss at `model`.

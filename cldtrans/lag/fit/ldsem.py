@@ -56,20 +56,20 @@ def fit_ldsem(
         Hertz.
     tau_max : float
         Largest lag searched, seconds; at most one lag a pair is found, between 0 and tau_max.
-    innovation : {"laplace", "student", "gaussian"}
+    innovation : one of "laplace", "student", "gaussian"
         Density of the innovations; of "student" the degrees of freedom are fitted.
     periodic : bool
         True where each window is exactly one period; False for windows cut from a record: the first
         tau_max and a guard at both ends of each are used but not scored.
     alpha : float
         Level of the support.
-    error_rate : {"family", "discovery"}
+    error_rate : one of "family", "discovery"
         What alpha bounds: the probability of any false edge, or the expected fraction of false edges
         (Benjamini-Hochberg).
     max_order : int
         Longest own past, samples. Every channel starts with up to 8; where nearly all are used, as after
         a band-pass, twice and four times as many are tried.
-    nonlinearity : {"identity", "tanh"}
+    nonlinearity : one of "identity", "tanh"
         "tanh": g = tanh of the input as it is (scale it first), without the Jacobian; lags under two
         samples are then not identified and not searched.
     band_hz : (float, float), optional

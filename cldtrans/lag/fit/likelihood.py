@@ -25,7 +25,7 @@ class Parameters:
 
     Attributes
     ----------
-    target, source : array [E], int
+    target, source : array [E] of int
         Channels of the edges.
     lag : array [E]
         Samples.
@@ -33,7 +33,7 @@ class Parameters:
         In standardised units.
     own : array [C, P]
         Coefficients of the channel's own past; those beyond `order` are 0.
-    order : array [C], int
+    order : array [C] of int
         Longest own past, samples.
     log_scale : array [C]
         Of the density: b (Laplace), s (Student), the standard deviation (Gaussian).
@@ -137,7 +137,7 @@ def fit_density(
 
     Parameters
     ----------
-    innovation : {"laplace", "student", "gaussian"}
+    innovation : one of "laplace", "student", "gaussian"
         Density of the innovations.
     residual : array [C, n]
         Residuals.
@@ -216,9 +216,9 @@ class Evaluation:
         The value.
     u : array [C, N, n_fft]
         Residuals over their scales, 0 where not scored.
-    score : array [C, N, B], complex
+    score : array [C, N, B] of complex
         Spectra of phi(u), unscored samples 0.
-    inverse : array [B, C, C], complex, or None
+    inverse : array [B, C, C] of complex or None
         `M(f)^-1`; None where the Jacobian is not part of the likelihood.
     """
 
@@ -237,7 +237,7 @@ def evaluate(data: Spectra, model: Parameters, innovation: Innovation, jacobian:
         The windows.
     model : Parameters
         Where the loss is computed.
-    innovation : {"laplace", "student", "gaussian"}
+    innovation : one of "laplace", "student", "gaussian"
         Density of the innovations.
     jacobian : bool
         False drops `log|det M|` (nonlinear coupling, and for comparison).

@@ -21,13 +21,13 @@ class Prepared:
 
     Attributes
     ----------
-    x : array [N, K, T], float64
+    x : array [N, K, T] of float64
         Unit variance, without drift; the K channels that are kept.
-    source : array [N, K, T], or None
+    source : array [N, K, T] or None
         What is delayed where it is not x itself, unit variance.
     scale, source_scale : array [K]
         What x and source were divided by.
-    kept : array [K], int
+    kept : array [K] of int
         Positions of these channels in the input.
     constant : list of int
         Positions of channels that do not vary.
@@ -131,7 +131,7 @@ def drifting(x: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    array [C], bool
+    array [C] of bool
         True for a channel that drifts.
     """
     x = x - x.mean((0, 2), keepdims=True)
@@ -173,7 +173,7 @@ def independent_channels(x: np.ndarray) -> tuple[np.ndarray, list[tuple[int, lis
 
     Returns
     -------
-    kept : array [K], int
+    kept : array [K] of int
         Positions of the channels that are kept.
     dependent : list of (int, list of int)
         Each other one, and the kept channels of which it is a combination.

@@ -38,7 +38,7 @@ def refine(
         The windows.
     model : Parameters
         Where the climb starts.
-    innovation : {"laplace", "student", "gaussian"}
+    innovation : one of "laplace", "student", "gaussian"
         Density of the innovations.
     lags : (float, float)
         Lags are held between these, samples.

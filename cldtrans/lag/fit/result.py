@@ -21,7 +21,7 @@ class LagFit:
         Lags and their standard errors, seconds; NaN off the support.
     weight, weight_stderr : array [C, C]
         Weights and their standard errors; 0 and NaN off the support.
-    support : array [C, C], bool
+    support : array [C, C] of bool
         Significant, and the lag identified (else a warning names both lags).
     p_value : array [C, C]
         For "this pair has no edge", over all lags and pairs searched (family-wise, or the false-discovery
@@ -32,7 +32,7 @@ class LagFit:
         Coefficients of the channel's own past at lags 1..P samples, P the longest.
     kurtosis : array [C]
         Excess kurtosis of the residuals (Gaussian 0, Laplace 3).
-    degrees_of_freedom : array [C], or None
+    degrees_of_freedom : array [C] or None
         Of Student-t innovations, else None.
     log_likelihood : float
         Of the scored samples, in the input's units.

@@ -34,7 +34,7 @@ class Problem:
     ----------
     data : Spectra
         The windows.
-    innovation : {"laplace", "student", "gaussian"}
+    innovation : one of "laplace", "student", "gaussian"
         Density of the innovations.
     min_lag, max_lag : float
         Range of lags, samples.
@@ -294,7 +294,7 @@ def _without_weakest(
 ) -> tuple[Parameters, np.ndarray]:
     """Return the model with the other estimates moved as the dropped edges ask, and the edges kept.
 
-    Bool [E].
+    The latter are bool [E].
     """
     value = layout.pack(model.weight, model.lag, model.own, model.log_scale)
     keep = np.ones(model.n_edges, bool)

@@ -30,9 +30,9 @@ class Spectra:
 
     Attributes
     ----------
-    spectrum : array [C, N, B], complex
+    spectrum : array [C, N, B] of complex
         The channels.
-    source : array [C, N, B], complex
+    source : array [C, N, B] of complex
         What is delayed, g(x); the same array where g is the identity.
     scored : array [N, n_fft]
         1.0 where a sample is scored, else 0.0.
@@ -44,7 +44,7 @@ class Spectra:
         Radians a sample.
     counts : array [B]
         How often the bin counts among the two-sided ones.
-    in_band : array [B], or None
+    in_band : array [B] or None
         1.0 in the band used by the Whittle likelihood, else 0.0; None: all bins.
     """
 
@@ -104,7 +104,7 @@ def to_spectra(
     ----------
     x : array [N, C, T]
         Windows.
-    source : array [N, C, T], or None
+    source : array [N, C, T] or None
         Replaces x where it is delayed; None: x itself.
     max_lag : float
         Largest lag that will be asked for, in samples; it includes the lags of the channels' own filters.

@@ -98,14 +98,27 @@ def lags_of_recording(
 
     Parameters
     ----------
-    source : str, Path, Recording or mne.io.BaseRaw
+    source : str or Path or Recording or mne.io.BaseRaw
         A file, an mne recording, or `cldtrans.data.recording.from_array(x, sample_rate, names)`.
-    start_s, stop_s, channels, reference, band_hz, innovation
-        As in `cut_window`.
+    start_s, stop_s : float
+        Seconds from the recording's beginning; default: all of it.
+    channels : sequence of str, optional
+        Names after referencing, as in `cut_window`.
+    reference : one of "bipolar", "laplacian", "average", "none", optional
+        See `rereference`.
+    band_hz : (float, float)
+        Pass band, hertz, as in `cut_window`.
     tau_max_s : float
         Largest lag searched, seconds.
+    innovation : one of "laplace", "student", "gaussian", optional
+        Density of the innovations, as in `cut_window`.
     alpha : float
         Level of the support, as in `fit_ldsem`.
+
+    Returns
+    -------
+    RecordingLags
+        The fit, with what it was fitted to.
 
     Raises
     ------

@@ -37,7 +37,7 @@ class Window:
 
     Attributes
     ----------
-    x : array [C, T], float32
+    x : array [C, T] of float32
         Band-passed, in the recording's units.
     channels : list of str
         Names of the C channels, as referenced.
@@ -47,9 +47,9 @@ class Window:
         Ends of the stretch, seconds from the recording's beginning.
     band_hz : (float, float)
         Pass band, hertz.
-    reference : {"bipolar", "laplacian", "average", "none"}
+    reference : one of "bipolar", "laplacian", "average", "none"
         See `rereference`.
-    innovation : {"laplace", "student", "gaussian"}
+    innovation : one of "laplace", "student", "gaussian"
         Density of the innovations that the fit assumes.
     origin : str
         File or other name that messages begin with.
@@ -88,21 +88,26 @@ def cut_window(
 
     Parameters
     ----------
-    source : str, Path, Recording or mne.io.BaseRaw
+    source : str or Path or Recording or mne.io.BaseRaw
         A file, a recording, or one of mne's.
     start_s, stop_s : float
         Seconds from the recording's beginning; default: all of it.
     channels : sequence of str, optional
         Names after referencing; default: all scalp channels, or all channels where none is known.
-    reference : {"bipolar", "laplacian", "average", "none"}, optional
+    reference : one of "bipolar", "laplacian", "average", "none", optional
         See `rereference`; default: bipolar for scalp EEG with neighbouring electrodes, else none.
     band_hz : (float, float)
         Pass band. The rate becomes the one of which the band's upper edge is 90 % of the Nyquist
         frequency.
-    innovation : {"laplace", "student", "gaussian"}, optional
+    innovation : one of "laplace", "student", "gaussian", optional
         Density of the innovations; default: "laplace" for scalp EEG, "gaussian" for anything else. In an
         ECG they are bursts: between beats there is noise alone, and a density that follows the many small
         values fits the noise.
+
+    Returns
+    -------
+    Window
+        Ready for `fit_window`.
 
     Raises
     ------
@@ -254,7 +259,7 @@ def _resampling(sample_rate: float, band_hz: tuple[float, float], innovation: In
 
 
 def _reference(names: list[str], kinds: dict[str, Kind], channels: Sequence[str] | None) -> Reference:
-    """The usual one of the scalp channels; none where channels were asked for that are not."""
+    """Choose the usual one for the scalp channels; none where other channels were asked for."""
     recorded = {_plain(name): kinds[name] for name in names}
     if channels is not None and any(recorded.get(_plain(name), "eeg") != "eeg" for name in channels):
         return "none"

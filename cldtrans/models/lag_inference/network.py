@@ -59,12 +59,18 @@ class Lags:
     matching: Tensor  # [B, C] score matching loss of a channel's innovations
 
     def of(self, windows: slice) -> Lags:
-        """Of some of the windows."""
+        """Return the lags of some of the windows."""
         return Lags(*(getattr(self, field.name)[windows] for field in fields(self)))
 
 
 class LagInference(nn.Module):
-    """Windows -> `Lags`."""
+    """Reads `Lags` from windows.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Settings of the network.
+    """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -76,7 +82,17 @@ class LagInference(nn.Module):
         self.network = PairNetwork(N_FEATURES, config.pair_width, 2)
 
     def forward(self, x: Tensor, mask: Tensor, modality: str) -> Lags:
-        """`x` [B, C, T] at the modality's rate, `mask` bool [B, C]."""
+        """Infer the lags of windows.
+
+        Parameters
+        ----------
+        x : tensor [B, C, T]
+            Windows at the modality's rate, in any unit.
+        mask : tensor [B, C] of bool
+            Valid channels.
+        modality : one of "eeg", "ecg"
+            Sets rate and largest lag.
+        """
         rate_hz, max_lag = RATE_HZ[modality], self.max_lag(modality)
         with torch.autocast(x.device.type, enabled=False):
             # The search for the best lag is a choice: in float64, rounding (hence the order of the channels)
@@ -86,13 +102,13 @@ class LagInference(nn.Module):
         return self.read(first, refitted, alive, max_lag, rate_hz)
 
     def max_lag(self, modality: str) -> int:
-        """End of the lag grid in samples."""
+        """Return the end of the lag grid in samples."""
         return round(self.tau_max_s[modality] * RATE_HZ[modality])  # type: ignore[index]
 
     def _evidence(
         self, x: Tensor, mask: Tensor, max_lag: int, dtype: torch.dtype
     ) -> tuple[LagEvidence, LagEvidence]:
-        """Of models of any sources, and refitted; in parts that bound the memory, which changes nothing."""
+        """Gather evidence of models of any sources, and refitted; in parts that bound the memory, no more."""
         n_channels, n_samples = x.shape[1:]
         models = n_channels * floats_a_target(n_channels, max_lag, self.sources)
         spectra = 8 * n_channels * n_samples  # of overlapping frames of two signals, and their copies
@@ -106,7 +122,19 @@ class LagInference(nn.Module):
     def read(
         self, first: LagEvidence, refitted: LagEvidence, mask: Tensor, max_lag: int, sample_rate: float
     ) -> Lags:
-        """The networks' reading of the evidence."""
+        """Read the evidence by the networks.
+
+        Parameters
+        ----------
+        first, refitted : LagEvidence
+            Of models with any sources, and with significant ones.
+        mask : tensor [B, C] of bool
+            Valid channels.
+        max_lag : int
+            Samples.
+        sample_rate : float
+            Hertz.
+        """
         pair, share = pairs(mask), self.gate(first, mask)
         features = pair_readings(first, refitted, mask, max_lag, share)
         delta = self.network(features, pair).to(refitted.score.dtype)
@@ -142,6 +170,7 @@ class ZeroLag(nn.Module):
     """The no-lag ablation: tau = 0 and edges by zero-lag correlation, without parameters."""
 
     def forward(self, x: Tensor, mask: Tensor, modality: str) -> Lags:
+        """Read the edges of windows from their correlations; arguments as in `LagInference.forward`."""
         x, alive = standardise(x, mask)
         correlation = x @ x.transpose(1, 2) / x.shape[-1]
         pair = pairs(alive)
