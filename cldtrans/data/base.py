@@ -328,19 +328,35 @@ def read_table(path: Path, columns: Sequence[str], dtypes: dict[str, Any] | None
 
 
 def recording_table(rows: dict[str, Any]) -> pd.DataFrame:
-    """Make a table of recordings, ordered by path, with fold 0 unless given; repeated names are refused."""
+    """Make a table of recordings, ordered by path, with fold 0 unless given.
+
+    Parameters
+    ----------
+    rows : dict
+        Columns: recording, subject, path, and more; `problem`, where given, says in a line what is wrong
+        with a row, "" where nothing is.
+
+    Returns
+    -------
+    DataFrame
+        With a column `problem`: also of rows without a name, a person or a path, and of all but the first
+        of one name. Such a row is put into quarantine instead of being read, and the rest goes on.
+    """
     import pandas as pd
 
     table = pd.DataFrame(rows)
+    problem = table["problem"].astype("str") if "problem" in table else pd.Series("", index=table.index)
     for column in ("recording", "subject", "path"):
-        table[column] = table[column].astype("str")
+        empty = table[column].isna() | (table[column].astype("str").str.strip() == "")
+        problem = problem.mask(empty & (problem == ""), f"{column}: expected a name, found an empty cell")
+        table[column] = table[column].astype("str").mask(empty, "")
+    table["problem"] = problem
     if "fold" not in table:
         table["fold"] = 0
     if not table["path"].is_monotonic_increasing:
         table = table.sort_values("path", kind="stable", ignore_index=True)
-    repeated = table["recording"].duplicated()
-    if repeated.any():
-        raise DataError(f"recording {table.loc[repeated, 'recording'].iloc[0]!r} occurs twice in the tables")
+    repeated = table["recording"].duplicated() & (table["problem"] == "")
+    table["problem"] = table["problem"].mask(repeated, "recording: this name occurs earlier in the tables")
     return table
 
 
@@ -375,7 +391,8 @@ def select_recordings(
         ]
         table = table[np.array(kept, dtype=bool)]
     if subjects is not None:
-        table = table[table["subject"].isin(table["subject"].unique()[:subjects])]
+        sound = table if "problem" not in table else table[table["problem"] == ""]
+        table = table[table["subject"].isin(sound["subject"].unique()[:subjects])]
     if records is not None:
         table = table.iloc[:records]
     return table.reset_index(drop=True)

@@ -28,7 +28,10 @@ from cldtrans.machine import keep_freed_memory
 STACK_SAMPLES = 1 << 20  # recordings of one length (10-s ECGs) are filtered together up to this many
 BLOCK_SAMPLES = 1 << 20  # windows are scaled and written in blocks of about this many samples
 # What readers raise on damaged bytes besides DataError; a bug elsewhere is not swallowed.
-READER_ERRORS = (OSError, ValueError, IndexError, KeyError, struct.error, OverflowError, EOFError)
+READER_ERRORS = (
+    *(OSError, ValueError, IndexError, KeyError, struct.error, OverflowError, EOFError),
+    MemoryError,  # a header may ask for any amount
+)
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,8 @@ def _stacks(
     stack: list[LoadedRecording] = []
     for row in () if rows is None else rows.itertuples(index=False):
         try:
+            if getattr(row, "problem", ""):
+                raise DataError(row.problem)
             signal = dataset.read(raw, row)
             duration_s = signal.data.shape[1] / signal.rate_hz
             if duration_s < settings.window_s:
@@ -152,7 +157,7 @@ def _stacks(
             inside_recording(events, duration_s, str(row.path))
             recording = LoadedRecording(row, signal, events)
         except (DataError, *READER_ERRORS) as error:
-            quarantine.append((str(row.recording), _reason(error, raw)))
+            quarantine.append((str(row.recording) or f"row of {row.path!r}", _reason(error, raw)))
             bar.update()
             continue
         bar.update()
