@@ -24,7 +24,7 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-"""Names become parts of paths and command lines: nothing in them may lead elsewhere or mean something there."""
+"""Names become parts of paths and command lines: nothing in them may lead elsewhere or do anything there."""
 Name = Annotated[str, StringConstraints(pattern=NAME, max_length=64)]
 
 
