@@ -16,7 +16,7 @@ from cldtrans.errors import DataError
 
 needs_recordings = pytest.mark.skipif(not MIRROR.is_dir(), reason="no real recordings at ../shared/physionet")
 VOLTS = {"uV": 1e6, "mV": 1e3}
-MIRROR = [
+RECORDINGS = [
     "chbmit/1.0.0/chb01/chb01_03.edf",
     "eegmmidb/1.0.0/S001/S001R01.edf",
     "eegmat/1.0.0/Subject00_1.edf",
@@ -96,7 +96,7 @@ def write(path: Path, content: bytes | bytearray) -> Path:
 
 @needs_recordings
 @pytest.mark.data
-@pytest.mark.parametrize("name", MIRROR)
+@pytest.mark.parametrize("name", RECORDINGS)
 def test_equals_mne_sample_for_sample(name: str) -> None:
     import mne
 
