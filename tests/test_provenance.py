@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from cldtrans.errors import DataError
 from cldtrans.files import atomic_path
 from cldtrans.provenance import read_result, write_result
 
-COMPLETE = {
+COMPLETE: dict[str, Any] = {
     "experiment": "fewshot",
     "dataset": "ptbxl",
     "method": "cldtrans",

@@ -11,11 +11,12 @@ from cldtrans.baselines.gcc_phat import GccPhatPairs, correlations, peaks
 from cldtrans.baselines.var_granger import VarGranger, var_f_tests
 from cldtrans.data.base import Task
 from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.windows import LabelledWindows
 from cldtrans.scoring.metrics import PRIMARY, classification
 
 
-class Fake:
-    """What classifiers read of labelled windows."""
+class Fake(LabelledWindows):
+    """What classifiers read of labelled windows, from memory."""
 
     def __init__(self, x, y, mask=None):
         self._x, self.y = x.astype(np.float32), y
@@ -42,12 +43,18 @@ def rhythms(n, seed=0, n_samples=640, rate_hz=160.0):
     return Fake(x / x.std(axis=-1, keepdims=True), y)
 
 
+def auroc(test: Fake, proba: np.ndarray) -> float:
+    return classification("binary", ("a", "b"), test.y, proba, test.subjects).metrics["auroc"] or 0.0
+
+
 def test_inception_has_the_published_number_of_parameters():
     """Counted by hand from the paper's figure, and against the count printed for a public port.
 
     tsai's InceptionTime(3, 2) has 455 490 parameters: kernels 39, 19, 9 and no convolution in the second
     shortcut (128 x 128).
     """
+    from torch import nn
+
     from cldtrans.baselines.inception_time import InceptionNetwork
 
     def by_hand(c, k, kernels):
@@ -62,7 +69,8 @@ def test_inception_has_the_published_number_of_parameters():
 
     assert count(InceptionNetwork(3, 2, (39, 19, 9))) - 128 * 128 == 455_490
     assert count(InceptionNetwork(12, 5)) == by_hand(12, 5, (40, 20, 10))
-    assert InceptionNetwork(1, 2).blocks[0].branches[0].in_channels == 1
+    first = next(layer for layer in InceptionNetwork(1, 2).modules() if isinstance(layer, nn.Conv1d))
+    assert first.in_channels == 1
 
 
 @pytest.mark.filterwarnings("ignore:Using padding")
@@ -103,7 +111,7 @@ def test_inception_learns_and_repeats_itself():
     first = fitted()
     assert (first == fitted()).all()
     assert first.shape == (64, 2)
-    assert classification("binary", task.classes, test.y, first, test.subjects).metrics["auroc"] > 0.9
+    assert auroc(test, first) > 0.9
 
 
 def test_feature_linear_tells_rhythms_apart_and_fills_missing_channels():
@@ -114,7 +122,7 @@ def test_feature_linear_tells_rhythms_apart_and_fills_missing_channels():
     model.fit(train, val)
     proba = model.predict_proba(test)
     assert np.isfinite(proba).all()
-    assert classification("binary", ("a", "b"), test.y, proba, test.subjects).metrics["auroc"] > 0.95
+    assert auroc(test, proba) > 0.95
     assert model.parameters == 10 * (3 + 2) + 1
 
 
@@ -170,7 +178,7 @@ def test_linear_probe_agrees_with_the_truth_it_was_given(kind):
     probe.fit(x[:400], y[:400], x[400:500], y[400:500])
     proba = probe.predict_proba(x[500:])
     found = classification(kind, probe.classes, y[500:], proba, np.arange(100)).metrics[PRIMARY[kind]]
-    assert found > 0.95
+    assert found and found > 0.95
     shifted = LinearProbe(kind, probe.classes)
     shifted.fit(3 * x[:400] + 5, y[:400], 3 * x[400:500] + 5, y[400:500])
     np.testing.assert_allclose(shifted.predict_proba(3 * x[500:] + 5), proba, atol=1e-3)

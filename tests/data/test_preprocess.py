@@ -315,7 +315,7 @@ def test_absent_and_empty_corpora_are_empty_shards_with_a_reason(tmp_path):
 
     shards = build(Silent(3), tmp_path, settings_of(), tmp_path / "empty")
     assert shards.meta["status"] == "empty"
-    assert "of 4 channels 4 are flat" in shards.reason
+    assert "of 4 channels 4 are flat" in str(shards.reason)
 
 
 def test_a_batch_that_does_not_exist_is_refused(tmp_path):

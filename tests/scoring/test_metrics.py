@@ -128,6 +128,12 @@ def test_predictions_that_are_not_finite_are_an_error():
         )
 
 
+def only_threshold(kind: str, y: np.ndarray, proba: np.ndarray) -> float:
+    found = choose_thresholds(kind, y, proba)
+    assert found is not None
+    return float(found.item())
+
+
 @given(st.integers(0, 10_000))
 @settings(max_examples=25, deadline=None)
 def test_thresholds_are_the_best_of_all(seed):
@@ -137,11 +143,11 @@ def test_thresholds_are_the_best_of_all(seed):
     if len(set(y)) < 2:
         return
     proba = np.stack([1 - score, score], axis=1)
-    (best,) = choose_thresholds("binary", y, proba)
+    best = only_threshold("binary", y, proba)
     grid = np.append(np.unique(score), 2.0)
     reached = sk.balanced_accuracy_score(y, score >= best)
     assert reached == pytest.approx(max(sk.balanced_accuracy_score(y, score >= t) for t in grid))
-    (best,) = choose_thresholds("multilabel", y[:, None], score[:, None])
+    best = only_threshold("multilabel", y[:, None], score[:, None])
     assert sk.f1_score(y, score >= best) == pytest.approx(
         max(sk.f1_score(y, score >= t, zero_division=0) for t in grid)
     )
@@ -167,8 +173,8 @@ def test_intervals_cover():
     inside = 0
     for study in range(200):
         means = rng.beta(4, 2, size=20)
-        low, high = of_subject_means({"top1": means}, seed=study).ci95["top1"]
-        inside += low <= 4 / 6 <= high
+        interval = of_subject_means({"top1": means}, seed=study).ci95["top1"]
+        inside += interval is not None and interval[0] <= 4 / 6 <= interval[1]
     assert 0.89 <= inside / 200 <= 0.985
 
 
@@ -258,7 +264,7 @@ def test_fixed_false_alarm_rate_needs_hours_and_uses_validation_only():
     part = alarm_part(labels, score)
     found = alarms.at_fixed_rate(part, part, 10.0, 10.0)
     assert found.metrics["sensitivity_1fa_per_h"] == 1.0
-    assert found.metrics["false_alarms_per_h"] <= 1.0
+    assert 0 <= (found.metrics["false_alarms_per_h"] or 0) <= 1.0
     assert found.metrics["latency_s"] == pytest.approx(10.0)  # 20 s and 0 s
     short = alarm_part(labels[:300], score[:300])
     assert "too few" in alarms.at_fixed_rate(part, short, 10.0, 10.0).reasons["sensitivity_1fa_per_h"]

@@ -225,12 +225,12 @@ def test_averaged_weights_follow_and_are_applied_for_a_while():
 
 def test_training_lowers_the_loss_and_records_it(tmp_path):
     result = train_toy(toy(), loop_config(steps=60), log_dir=tmp_path / "tb")
-    losses = [row["reconstruction"] for row in result.history]
+    losses = np.array([row["reconstruction"] for row in result.history], float)
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
     assert [row["step"] for row in result.history] == list(range(1, 61))
     assert {"loss", "vq", "grad_norm", "learning_rate"} <= set(result.history[0])
     assert [row["step"] for row in result.validations] == [10, 20, 30, 40, 50, 60]
-    assert result.stopped == "steps" and result.step_ms > 0
+    assert result.stopped == "steps" and result.step_ms
     assert next((tmp_path / "tb").glob("events.*")).stat().st_size > 1000
 
 
@@ -300,7 +300,7 @@ def test_bf16_autocast_trains_float32_weights():
     model = toy()
     result = train_toy(model, loop_config(precision="bf16"), loss=loss)
     assert seen == {torch.bfloat16} and model.encoder.weight.dtype == torch.float32
-    assert all(math.isfinite(row["loss"]) for row in result.history)
+    assert np.isfinite(np.array([row["loss"] for row in result.history], float)).all()
 
 
 def test_generated_worlds_are_a_corpus_too():
@@ -396,9 +396,9 @@ def test_guard_judges_by_the_running_median_of_each_corpus():
         assert guard.problem("a", 1.0 + 0.01 * (step % 3), 1.0) is None
         assert guard.problem("likelihood", -50.0 + step % 5, 1.0) is None
     assert guard.problem("a", 9.0, 1.0) is None
-    assert "above" in guard.problem("a", 12.0, 1.0)
+    assert "above" in str(guard.problem("a", 12.0, 1.0))
     assert guard.problem("likelihood", 100.0, 1.0) is None
-    assert "above" in guard.problem("likelihood", 500.0, 1.0)
+    assert "above" in str(guard.problem("likelihood", 500.0, 1.0))
     assert guard.problem("new", 1e9, 1.0) is None
     copy = DivergenceGuard(10.0)
     copy.restore(guard.state())
