@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from cldtrans.lag.simulate import Innovation
 from cldtrans.lag.system import bin_counts, rfft_bins, system_matrix
@@ -38,13 +39,13 @@ _VALUES_AT_ONCE = 4_000_000
 class Bounds:
     """Smallest standard deviations that an unbiased estimate of all parameters together can have.
 
-    tau [C, C] seconds and weight [C, C]: NaN off the support; self_dynamics [C, P]; scale [C].
+    tau in seconds; tau and weight are NaN off the support.
     """
 
-    tau: np.ndarray
-    weight: np.ndarray
-    self_dynamics: np.ndarray
-    scale: np.ndarray
+    tau: Float[np.ndarray, "C C"]
+    weight: Float[np.ndarray, "C C"]
+    self_dynamics: Float[np.ndarray, "C P"]
+    scale: Float[np.ndarray, " C"]
 
 
 def lag_bounds(
@@ -56,8 +57,8 @@ def lag_bounds(
     innovation: Innovation,
     scale: Any,
     degrees_of_freedom: float = 5.0,
-) -> np.ndarray:
-    """Cramér-Rao standard deviation of every lag, seconds, [C, C]; NaN off the support.
+) -> Float[np.ndarray, "C C"]:
+    """Cramér-Rao standard deviation of every lag, seconds; NaN off the support.
 
     Arguments as in `parameter_bounds`.
     """

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor, nn
 
 from cldtrans.config import ModelConfig
@@ -36,15 +37,15 @@ ROWS_AT_ONCE = 16  # channels whose tokens are worked on together on a CPU
 class Output:
     """What the model says about a batch of windows; tau_ij is the delay from source j to target i."""
 
-    tau: Tensor  # [B, C, C] seconds
-    tau_stderr: Tensor  # [B, C, C] seconds, estimated error of tau
-    edge_probability: Tensor  # [B, C, C]
-    adjacency: Tensor  # [B, knots, C, C] signed, sparse, over time
-    focal_scores: Tensor  # [B, C] higher = more likely the leading channel; masked: -inf
-    pooled: Tensor  # [B, F], the same for any order of the channels
-    channels: Tensor  # [B, C, P] pooled over time alone
-    tokens: Tensor | None  # [B, C, L] codebook entries (None without a codebook)
-    logits: Tensor | None  # [B, K] of the chosen task
+    tau: Float[Tensor, "B C C"]  # seconds
+    tau_stderr: Float[Tensor, "B C C"]  # seconds, estimated error of tau
+    edge_probability: Float[Tensor, "B C C"]
+    adjacency: Float[Tensor, "B knots C C"]  # signed, sparse, over time
+    focal_scores: Float[Tensor, "B C"]  # higher = more likely the leading channel; masked: -inf
+    pooled: Float[Tensor, "B F"]  # the same for any order of the channels
+    channels: Float[Tensor, "B C P"]  # pooled over time alone
+    tokens: Int[Tensor, "B C L"] | None  # codebook entries (None without a codebook)
+    logits: Float[Tensor, "B K"] | None  # of the chosen task
     task: str | None
     nfe: int  # evaluations of the ODE's right-hand side
 
@@ -53,13 +54,13 @@ class Output:
 class Encoding:
     """The same, with everything that training needs."""
 
-    x: Tensor  # [B, C, T] standardised, at the modality's rate
-    mask: Tensor  # [B, C] valid and not flat
+    x: Float[Tensor, "B C T"]  # standardised, at the modality's rate
+    mask: Bool[Tensor, "B C"]  # valid and not flat
     modality: str
     codes: Codes
     lags: Lags
-    path: Tensor  # [B, C, S, D] control path before anything is hidden
-    adjacency: Tensor
+    path: Float[Tensor, "B C S D"]  # control path before anything is hidden
+    adjacency: Float[Tensor, "B knots C C"]
     trajectory: Trajectory
 
 
@@ -151,13 +152,13 @@ class CLDTrans(
     @torch.inference_mode()
     def read(
         self,
-        x: np.ndarray,
+        x: Num[np.ndarray, "B C T"],
         sample_rate: float,
-        channel_mask: np.ndarray,
+        channel_mask: Bool[np.ndarray, "B C"],
         modality: str,
         task: str | None = None,
     ) -> Output:
-        """`forward` of arrays [B, C, T] and [B, C] on the model's own device; the result on the CPU."""
+        """`forward` of arrays on the model's own device; the result on the CPU."""
         device = self.fill.weight.device
         mask = torch.from_numpy(channel_mask).to(device)
         out = self(torch.from_numpy(x).to(device), sample_rate, mask, modality, task)
@@ -174,8 +175,8 @@ class CLDTrans(
 
     def motifs(
         self, x: Tensor, sample_rate: float, channel_mask: Tensor | None = None, modality: str | None = None
-    ) -> tuple[Tensor, Tensor, Codes]:
-        """Standardised waveform [B, C, T], valid channels, and the motif of every patch, without the rest."""
+    ) -> tuple[Float[Tensor, "B C T"], Bool[Tensor, "B C"], Codes]:
+        """Standardised waveform, valid channels, and the motif of every patch, without the rest."""
         modality = self.which_modality(x, sample_rate, modality)
         x, mask = self._prepare(x, sample_rate, channel_mask, modality)
         return x, mask, self.tokenize(x, mask, modality)
@@ -194,11 +195,11 @@ class CLDTrans(
         sample_rate: float,
         channel_mask: Tensor | None,
         modality: str,
-        hide: Tensor | None = None,
+        hide: Bool[Tensor, "B C S"] | None = None,
     ) -> Encoding:
         """From the waveform to the ODE's states.
 
-        `hide` bool [B, C, S]: control steps whose latents the dynamics do not see.
+        `hide`: control steps whose latents the dynamics do not see.
         """
         x, mask = self._prepare(x, sample_rate, channel_mask, modality)
         codes = self.tokenize(x, mask, modality)
@@ -209,8 +210,8 @@ class CLDTrans(
         trajectory = self.dynamics(seen, adjacency, mask)
         return Encoding(x, mask, modality, codes, lags, path, adjacency, trajectory)
 
-    def tokenize(self, x: Tensor, mask: Tensor, modality: str) -> Codes:
-        """Standardised windows [B, C, T] -> codes; masked channels get tokens that nothing uses."""
+    def tokenize(self, x: Float[Tensor, "B C T"], mask: Bool[Tensor, "B C"], modality: str) -> Codes:
+        """Standardised windows -> codes; masked channels get tokens that nothing uses."""
         b, c, _ = x.shape
         rows = x.flatten(0, 1)
         encode = partial(self.encoder, modality=modality)
@@ -223,8 +224,8 @@ class CLDTrans(
         """The codebook of a modality."""
         return self.codebooks["shared" if self.config.shared_codebook else modality]  # type: ignore[return-value]
 
-    def reconstruct(self, encoding: Encoding) -> Tensor:
-        """Standardised waveform [B, C, T] from codes and states."""
+    def reconstruct(self, encoding: Encoding) -> Float[Tensor, "B C T"]:
+        """Standardised waveform from codes and states."""
         latents = encoding.codes.latents
         b, c, n_tokens, _ = latents.shape
         latents = latents + to_tokens(self.to_latent(encoding.trajectory.states), n_tokens)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torchdiffeq import odeint, odeint_adjoint
 
@@ -27,13 +28,13 @@ STRIDE = 4  # tokens a control step: 250 ms of EEG, 160 ms of ECG
 class Trajectory:
     """States at the control times."""
 
-    states: Tensor  # [B, C, S, H]
-    energy: Tensor  # [B] mean squared speed of the valid channels' states
+    states: Float[Tensor, "B C S H"]
+    energy: Float[Tensor, " B"]  # mean squared speed of the valid channels' states
     nfe: int  # evaluations of the right-hand side (0 without an ODE)
 
 
-def control_path(z: Tensor) -> Tensor:
-    """Tokens [B, C, L, D] -> means over `STRIDE` of them [B, C, S, D], S = ceil(L / STRIDE)."""
+def control_path(z: Float[Tensor, "B C L D"]) -> Float[Tensor, "B C S D"]:
+    """Tokens -> means over `STRIDE` of them, S = ceil(L / STRIDE)."""
     n_tokens = z.shape[2]
     n_steps = -(-n_tokens // STRIDE)
     short = n_steps * STRIDE - n_tokens
@@ -43,8 +44,8 @@ def control_path(z: Tensor) -> Tensor:
     return whole.unflatten(2, (n_steps, STRIDE)).sum(3) / count
 
 
-def to_tokens(path: Tensor, n_tokens: int) -> Tensor:
-    """Control steps [B, C, S, D] -> tokens [B, C, L, D], each token with its step's value."""
+def to_tokens(path: Float[Tensor, "B C S D"], n_tokens: int) -> Float[Tensor, "B C {n_tokens} D"]:
+    """Control steps -> tokens, each with its step's value."""
     return path.repeat_interleave(STRIDE, 2)[:, :, :n_tokens]
 
 
@@ -62,8 +63,13 @@ class Adjacency(nn.Module):
         self.query = nn.Linear(config.width, config.ode_width)
         self.key = nn.Linear(config.width, config.ode_width)
 
-    def forward(self, path: Tensor, weight: Tensor, probability: Tensor) -> Tensor:
-        """`path` [B, C, S, D] control path; `weight`, `probability` [B, C, C]."""
+    def forward(
+        self,
+        path: Float[Tensor, "B C S D"],
+        weight: Float[Tensor, "B C C"],
+        probability: Float[Tensor, "B C C"],
+    ) -> Float[Tensor, "B K C C"]:
+        """From the control path, and the weight and probability of every edge."""
         local = F.adaptive_avg_pool1d(path.flatten(0, 1).transpose(1, 2), self.knots)
         local = local.transpose(1, 2).unflatten(0, path.shape[:2]).transpose(1, 2)  # [B, K, C, D]
         query, key = self.query(local), self.key(local)
@@ -116,8 +122,13 @@ class GraphODE(nn.Module):
         self.solver, self.adjoint, self.tolerance = config.solver, config.adjoint, config.tolerance
         self.field = VectorField(config.width, config.ode_width)
 
-    def forward(self, path: Tensor, adjacency: Tensor, mask: Tensor) -> Trajectory:
-        """`path` [B, C, S, D], `adjacency` [B, K, C, C], `mask` [B, C]."""
+    def forward(
+        self,
+        path: Float[Tensor, "B C S D"],
+        adjacency: Float[Tensor, "B K C C"],
+        mask: Bool[Tensor, "B C"],
+    ) -> Trajectory:
+        """Along a control path, from rest; `mask`: channels whose energy counts."""
         with torch.autocast(path.device.type, enabled=False):
             dtype = self.field.rate.dtype
             drive = self.field.control(path.to(dtype)).movedim(2, 0).contiguous()
@@ -161,7 +172,12 @@ class TokenMap(nn.Module):
             nn.Linear(config.ode_width, config.ode_width),
         )
 
-    def forward(self, path: Tensor, adjacency: Tensor, mask: Tensor) -> Trajectory:
+    def forward(
+        self,
+        path: Float[Tensor, "B C S D"],
+        adjacency: Float[Tensor, "B K C C"],
+        mask: Bool[Tensor, "B C"],
+    ) -> Trajectory:
         states = self.map(path)
         return Trajectory(states, states.sum((1, 2, 3)) * 0.0, 0)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -91,9 +92,9 @@ class Decoder(nn.Module):
 class Codes:
     """Result of a look-up: latents replaced by their entries, and what training needs to know about it."""
 
-    latents: Tensor  # [..., D], gradient passes straight through
-    index: Tensor  # [...] entry of each latent
-    distance: Tensor  # [...] mean squared difference of each latent from its entry
+    latents: Float[Tensor, "*n D"]  # gradient passes straight through
+    index: Int[Tensor, "*n"]  # entry of each latent
+    distance: Float[Tensor, "*n"]  # mean squared difference of each latent from its entry
 
 
 class _Replaced(torch.autograd.Function):
@@ -156,8 +157,8 @@ class Codebook(nn.Module):
         self._seen = None
         super()._load_from_state_dict(*args)
 
-    def forward(self, z: Tensor, valid: Tensor) -> Codes:
-        """Nearest entries of `z` [..., D]; `valid` bool [...]: only those enter the statistics."""
+    def forward(self, z: Float[Tensor, "*n D"], valid: Bool[Tensor, "*n"]) -> Codes:
+        """Nearest entries of the latents `z`; `valid`: only those enter the statistics."""
         index = self.nearest(z)
         if self.training and torch.is_grad_enabled():
             seen, chosen = z.detach().flatten(0, -2), index.flatten()
@@ -168,8 +169,8 @@ class Codebook(nn.Module):
         return Codes(latents, index, distance)
 
     @torch.no_grad()
-    def nearest(self, z: Tensor, at_once: int = 4096) -> Tensor:
-        """Entry nearest to each latent, long [...]; `at_once` latents at a time bound the memory."""
+    def nearest(self, z: Float[Tensor, "*n D"], at_once: int = 4096) -> Int[Tensor, "*n"]:
+        """Entry nearest to each latent; `at_once` latents at a time bound the memory."""
         half_norm = (self.entries**2).sum(-1) / 2
         rows = z.detach().reshape(-1, *z.shape[-2:]).to(self.entries.dtype)
         with torch.autocast(z.device.type, enabled=False):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float32
 
 from cldtrans.data.montages.electrodes import closing_a_loop, scalp_pair
 from cldtrans.data.montages.reference import Reference, rereference, usual_reference
@@ -34,12 +35,12 @@ LARGEST_DIVISOR = 2000
 class Window:
     """A stretch of a recording, ready to be fitted.
 
-    x          [C, T] float32 at `rate_hz`, band-passed
+    x          at `rate_hz`, band-passed
     channels   names, as referenced
     notes      what was left out, one line each
     """
 
-    x: np.ndarray
+    x: Float32[np.ndarray, "C T"]
     channels: list[str]
     rate_hz: float
     start_s: float
