@@ -113,6 +113,15 @@ class ToyModel(nn.Module):
         self.new_sums.zero_()
 
 
+def toy(seed: int = 0) -> ToyModel:
+    torch.manual_seed(seed)
+    return ToyModel()
+
+
+def same(one: nn.Module, two: nn.Module) -> bool:
+    return all(torch.equal(value, two.state_dict()[name]) for name, value in one.state_dict().items())
+
+
 def toy_loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     output, commitment = model(batch.x, batch.modality)
     reconstruction = ((output - batch.x) ** 2).mean()
