@@ -40,7 +40,7 @@ from cldtrans.evaluation.focal_lead import planted_cases
 from cldtrans.lag import fit_ldsem, simulate_ldsem
 from cldtrans.models import CLDTrans
 from cldtrans.models.lag_inference.evidence import Covariances, standardise
-from cldtrans.models.lag_inference.innovations import LearnedScoreFunction, Score, least_squares
+from cldtrans.models.lag_inference.innovations import LearnedScoreFunction, ScoreFunction, least_squares
 from cldtrans.models.lag_inference.network import LagInference, Lags
 from cldtrans.models.modality import RATE_HZ
 from cldtrans.models.motifs import perplexity
@@ -144,7 +144,7 @@ def networks(checkpoint: Path) -> dict[str, Method]:
     fixed = LearnedScoreFunction()
     fixed.out.bias.data.copy_(torch.tensor(TANH))
 
-    def features(score: Score, x: Tensor, mask: Tensor) -> Lags:
+    def features(score: ScoreFunction, x: Tensor, mask: Tensor) -> Lags:
         covariances = Covariances.of(*standardise(x.double(), mask), inference.max_lag("eeg"))
         evidence = covariances.evidence(inference.sources, score)[1].to(x.dtype)
         lags = fresh.lags(x, RATE, mask, "eeg")
@@ -191,6 +191,9 @@ def cell(value: Interval) -> str:
     return "{:.3f} [{:.3f}, {:.3f}]".format(*value)
 
 
+Average = Callable[[np.ndarray], float]
+
+
 @dataclass
 class Reading:
     """What one method says of some worlds: scores of the pairs, lag errors of true edges, a world each."""
@@ -211,7 +214,7 @@ class Reading:
         pairs = zip(truth, self.scores, strict=True)
         return np.array([roc_auc_score(t, s) if 0 < t.mean() < 1 else np.nan for t, s in pairs])
 
-    def error(self, average: Callable[[np.ndarray], float], draw: np.ndarray) -> float:
+    def error(self, average: Average, draw: np.ndarray) -> float:
         """Average the errors of the lags of all true edges of the drawn worlds."""
         return float(average(np.concatenate([self.errors[i] for i in draw])))
 
@@ -263,8 +266,8 @@ def on_worlds(methods: dict[str, Method], n_worlds: int, n_fits: int) -> list[Co
                     flush=True,
                 )
             n, trained = len(truth), readings["trained"]
-            auroc = [bootstrap(partial(readings[name].auroc, truth), n) for name in methods]
-            print(f"| {n_channels} | all {difficulty} | {n} | " + " | ".join(map(cell, auroc)), end="")
+            of_all = [bootstrap(partial(readings[name].auroc, truth), n) for name in methods]
+            print(f"| {n_channels} | all {difficulty} | {n} | " + " | ".join(map(cell, of_all)), end="")
             print(f" | | {np.median(np.concatenate(trained.errors)):.3f} | | |", flush=True)
             for name in list(methods)[1:]:
                 where = f"{difficulty}, {n_channels} channels"
@@ -281,8 +284,7 @@ def worlds_contrasts(
     gain = bootstrap(lambda d: trained.auroc(truth, d) - other.auroc(truth, d), n)
     alone = bootstrap(partial(_mean, trained.within(truth) - other.within(truth)), n)
     median, mean = (
-        bootstrap(lambda d, a=average: other.error(a, d) - trained.error(a, d), n)
-        for average in (np.median, np.mean)
+        bootstrap(partial(_less_error, average, trained, other), n) for average in (np.median, np.mean)
     )
     return [
         Contrast(f"edge AUROC of all windows' pairs, {where}", name, n, gain),
@@ -344,8 +346,12 @@ def planted_leads(methods: dict[str, Method], windows: ShardSet, trials: int) ->
     for level in SNR_DB:
         cases = planted_cases(windows, readouts, [level], trials, seed=7)
         n, chance = len(cases), np.mean([1 / np.isfinite(c.scores["trained"]).sum() for c in cases])
+        leads = [case.truth[0] if case.truth else set() for case in cases]
         right = {
-            name: np.array([int(np.argmax(case.scores[name])) in case.truth[0] for case in cases], float)
+            name: np.array(
+                [int(np.argmax(case.scores[name])) in lead for case, lead in zip(cases, leads, strict=True)],
+                float,
+            )
             for name in methods
         }
         tops = [bootstrap(partial(_mean, right[name]), n) for name in methods]
@@ -355,6 +361,10 @@ def planted_leads(methods: dict[str, Method], windows: ShardSet, trials: int) ->
             contrasts.append(Contrast(f"planted lead top-1, {level:g} dB", name, n, gain))
     print()
     return contrasts
+
+
+def _less_error(average: Average, trained: Reading, other: Reading, draw: np.ndarray) -> float:
+    return other.error(average, draw) - trained.error(average, draw)
 
 
 def _mean(values: np.ndarray, draw: np.ndarray) -> float:

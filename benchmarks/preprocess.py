@@ -24,6 +24,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -174,7 +175,7 @@ def compare(
     rows = np.linspace(1, len(shards) - 2, probe).astype(int)
     for name, rival in rivals.items():
         rival(1)
-        rival_s = np.median([cost(lambda k=k, rival=rival: rival(int(k))) for k in rows], axis=0)
+        rival_s = np.median([cost(partial(rival, int(k))) for k in rows], axis=0)
         difference = ""
         if name != "read only":
             worst = [np.abs(rival(int(k)) - shards.windows(np.array([k]))[0]).max() for k in rows[:20]]

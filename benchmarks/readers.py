@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -47,6 +48,9 @@ def wfdb_wfdb(paths: list[Path]) -> np.ndarray:
     return np.stack([wfdb.rdrecord(str(path)).p_signal.T for path in paths])
 
 
+Reader = Callable[..., np.ndarray]
+
+
 def main() -> None:
     """Compare the readers on files that are written for it."""
     parser = argparse.ArgumentParser(
@@ -58,7 +62,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         (edf,), ecgs = write_eegs(Path(folder), 1), write_ecgs(Path(folder), RECORDS)
-        jobs = {
+        jobs: dict[str, tuple[Reader, Reader, str, tuple]] = {
             "EDF, an hour": (edf_ours, edf_mne, "mne", (edf, 0, 3600 * 256)),
             "EDF, 10 s": (edf_ours, edf_mne, "mne", (edf, 10 * 256, 20 * 256)),
             f"WFDB, {RECORDS} records": (wfdb_ours, wfdb_wfdb, "wfdb", (ecgs,)),

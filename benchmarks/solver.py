@@ -11,6 +11,7 @@ import argparse
 import copy
 import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,17 +21,18 @@ from cldtrans.models import CLDTrans
 from cldtrans.models.cldtrans import Encoding
 from cldtrans.models.graph_ode import GraphODE, Trajectory
 
-WAYS = [("rk4", 0.0), *(("dopri5", 10.0**-k) for k in range(1, 7))]
-REFERENCE = ("dopri5", 1e-9)
+Way = tuple[Literal["rk4", "dopri5"], float]  # solver, tolerance
+WAYS: list[Way] = [("rk4", 0.0), *(("dopri5", 10.0**-k) for k in range(1, 7))]
+REFERENCE: Way = ("dopri5", 1e-9)
 
 
-def solved(ode: GraphODE, encoding: Encoding, way: tuple[str, float], adjoint: bool) -> Trajectory:
+def solved(ode: GraphODE, encoding: Encoding, way: Way, adjoint: bool) -> Trajectory:
     """Solve for the states of a batch in one way: solver, tolerance, method of gradients."""
     ode.solver, ode.tolerance, ode.adjoint = *way, adjoint
     return ode(encoding.path, encoding.adjacency, encoding.mask)
 
 
-def with_gradient(ode: GraphODE, encoding: Encoding, way: tuple[str, float], adjoint: bool) -> float:
+def with_gradient(ode: GraphODE, encoding: Encoding, way: Way, adjoint: bool) -> float:
     """Return the seconds of a pass forward and back."""
     start = time.perf_counter()
     solved(ode, encoding, way, adjoint).states.square().mean().backward()

@@ -112,7 +112,7 @@ def codebooks() -> Ways:
     return ways
 
 
-class Windows:
+class Windows(torch.utils.data.Dataset[np.ndarray]):
     """Noise in memory, as a corpus and as a torch data set."""
 
     name, modality, rate_hz = "noise", "eeg", 160.0

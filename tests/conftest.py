@@ -3,6 +3,10 @@
 from pathlib import Path
 
 import pytest
+import toys.shapes  # noqa: F401 - named below
+from jaxtyping import install_import_hook
+
+install_import_hook("cldtrans", "toys.shapes.checked")
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ FOLDERS = "benchmarks|cldtrans|config|docs|envs|examples|profiles|rules|tests|wo
 
 def load(path: Path):
     spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -3,6 +3,8 @@
 import re
 import tomllib
 
+import pytest
+import torch
 import yaml
 from toys.paths import PROJECT
 
@@ -29,3 +31,12 @@ def test_types_travel_with_the_package() -> None:
     data = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     assert "py.typed" in data["cldtrans"]
     assert (PROJECT / "cldtrans" / "py.typed").is_file()
+
+
+def test_shapes_that_the_package_annotates_are_checked_in_tests() -> None:
+    from cldtrans.models.motifs import Codebook, Codes
+
+    with pytest.raises(TypeError, match="valid"):
+        Codebook(4, 2)(torch.zeros(3, 2), torch.ones(5, dtype=torch.bool))
+    with pytest.raises(TypeError, match="distance"):
+        Codes(torch.zeros(3, 2), torch.zeros(3, dtype=torch.long), torch.zeros(5))

@@ -1,15 +1,15 @@
-"""Result records and atomic writes."""
+"""Result records."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cldtrans.errors import DataError
-from cldtrans.files import atomic_path
 from cldtrans.provenance import read_result, write_result
 
-COMPLETE = {
+COMPLETE: dict[str, Any] = {
     "experiment": "fewshot",
     "dataset": "ptbxl",
     "method": "cldtrans",
@@ -57,23 +57,3 @@ def test_a_damaged_record_is_refused_by_name(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(DataError, match=r"seed-42\.json: not a readable result file"):
         read_result(path)
-
-
-def test_an_error_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    path.write_text("old")
-    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_folder_replaces_a_folder(tmp_path: Path) -> None:
-    path = tmp_path / "model"
-    for content in ("first", "second"):
-        with atomic_path(path) as temporary:
-            temporary.mkdir()
-            (temporary / content).write_text(content)
-    assert [entry.name for entry in path.iterdir()] == ["second"]
-    assert list(tmp_path.iterdir()) == [path]

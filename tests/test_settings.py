@@ -34,8 +34,9 @@ def attributes_of_module(source: str) -> set[str]:
 
 
 def _looks_up(node: ast.AST) -> bool:
-    called = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr"
-    return called and not isinstance(node.args[1], ast.Constant)
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr"):
+        return False
+    return not isinstance(node.args[1], ast.Constant)
 
 
 def attributes_of_rules(source: str) -> set[str]:

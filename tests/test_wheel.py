@@ -51,7 +51,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (PROJECT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((PROJECT / name).read_bytes())
-    options = ["--no-deps", "--no-build-isolation", "--wheel-dir", folder, source]
+    options: list[str | Path] = ["--no-deps", "--no-build-isolation", "--wheel-dir", folder, source]
     call(sys.executable, "-m", "pip", "wheel", "--quiet", *options, cwd=folder)
     return next(folder.glob("cldtrans-*.whl"))
 
@@ -107,7 +107,15 @@ def test_a_pretrained_model_is_loaded(installed: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
-    command = [installed / "cldtrans", "run", "--no-report", "--configfile", "tiny", "--cores", "2"]
+    command: list[str | Path] = [
+        installed / "cldtrans",
+        "run",
+        "--no-report",
+        "--configfile",
+        "tiny",
+        "--cores",
+        "2",
+    ]
     output = call(*command, "-n", "--quiet", "rules", cwd=tmp_path)
     script = (
         "from cldtrans.config import load_any; from cldtrans.planning.plan import Plan; "

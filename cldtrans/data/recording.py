@@ -175,7 +175,7 @@ def open_recording(path: str | Path) -> Recording:
 def _recording(
     origin: str,
     names: list[str],
-    rate_hz: float,
+    sample_rate: float,
     n_samples: int,
     read: Read,
     notes: Sequence[str] = (),
@@ -202,7 +202,7 @@ def _recording(
             ) from error
         return data * scale if is_ecg else data
 
-    return Recording(origin, names, rate_hz, n_samples, guarded, list(notes), units, kinds, list(breaks))
+    return Recording(origin, names, sample_rate, n_samples, guarded, list(notes), units, kinds, list(breaks))
 
 
 def _first_bytes(path: Path) -> bytes:

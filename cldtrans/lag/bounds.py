@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from cldtrans.lag.simulate import Innovation
 from cldtrans.lag.system import bin_counts, rfft_bins, system_matrix
@@ -38,22 +39,13 @@ _VALUES_AT_ONCE = 4_000_000
 class Bounds:
     """Smallest standard deviations that an unbiased estimate of all parameters together can have.
 
-    Attributes
-    ----------
-    tau : array [C, C]
-        Of the lags, seconds; NaN off the support.
-    weight : array [C, C]
-        NaN off the support.
-    self_dynamics : array [C, P]
-        Of the channels' own filters.
-    scale : array [C]
-        Of the innovations' standard deviations.
+    tau in seconds; tau and weight are NaN off the support.
     """
 
-    tau: np.ndarray
-    weight: np.ndarray
-    self_dynamics: np.ndarray
-    scale: np.ndarray
+    tau: Float[np.ndarray, "C C"]
+    weight: Float[np.ndarray, "C C"]
+    self_dynamics: Float[np.ndarray, "C P"]
+    scale: Float[np.ndarray, " C"]
 
 
 def lag_bounds(
@@ -65,7 +57,7 @@ def lag_bounds(
     innovation: Innovation,
     scale: Any,
     degrees_of_freedom: float = 5.0,
-) -> np.ndarray:
+) -> Float[np.ndarray, "C C"]:
     """Compute the Cramér-Rao standard deviation of every lag.
 
     Arguments as in `parameter_bounds`.

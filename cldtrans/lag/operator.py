@@ -22,6 +22,7 @@ from functools import lru_cache, wraps
 from typing import Any
 
 import torch
+from jaxtyping import Float, Shaped
 from scipy.fft import next_fast_len
 from torch import Tensor
 
@@ -34,7 +35,9 @@ _ENTRIES_PER_BLOCK_GPU = 1 << 25
 _SMALL_ENTRIES = 1 << 17
 
 
-def delay(x: Tensor, tau: Any, sample_rate: float, *, max_delay: float | None = None) -> Tensor:
+def delay(
+    x: Shaped[Tensor, "*lead T"], tau: Any, sample_rate: float, *, max_delay: float | None = None
+) -> Float[Tensor, "*lead T"]:
     """Delay real signals by any, also fractional or negative, times: `y(t) = x(t - tau)`.
 
     Parameters
@@ -70,8 +73,13 @@ def delay(x: Tensor, tau: Any, sample_rate: float, *, max_delay: float | None = 
 
 
 def lagged_mix(
-    x: Tensor, weight: Tensor, tau: Tensor, sample_rate: float, *, max_delay: float | None = None
-) -> Tensor:
+    x: Shaped[Tensor, "*signals"],
+    weight: Tensor,
+    tau: Tensor,
+    sample_rate: float,
+    *,
+    max_delay: float | None = None,
+) -> Float[Tensor, "*signals"]:
     """Mix delayed channels: `y_i(t) = Σ_j weight_ij x_j(t - tau_ij)`, row = target.
 
     Parameters

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Bool, Float
 from scipy import fft
 
 from cldtrans.lag.system import delay_factor, loop_gain, rfft_bins, self_filter, system_matrix
@@ -45,16 +46,16 @@ class Sample:
         True: each window is one period; False: windows cut one after another from a long record.
     """
 
-    x: np.ndarray
-    tau: np.ndarray
-    weight: np.ndarray
-    support: np.ndarray
+    x: Float[np.ndarray, "N C T"]
+    tau: Float[np.ndarray, "C C"]
+    weight: Float[np.ndarray, "C C"]
+    support: Bool[np.ndarray, "C C"]
     sample_rate: float
-    self_dynamics: np.ndarray
+    self_dynamics: Float[np.ndarray, "C P"]
     innovation: Innovation
     degrees_of_freedom: float
-    scale: np.ndarray
-    innovations: np.ndarray
+    scale: Float[np.ndarray, " C"]
+    innovations: Float[np.ndarray, "N C T"]
     coupling: Literal["linear", "tanh"]
     periodic: bool
 

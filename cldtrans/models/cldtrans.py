@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor, nn
 
 from cldtrans.config import ModelConfig
@@ -62,15 +63,15 @@ class Output:
         Evaluations of the ODE's right-hand side.
     """
 
-    tau: Tensor
-    tau_stderr: Tensor
-    edge_probability: Tensor
-    adjacency: Tensor
-    focal_scores: Tensor
-    pooled: Tensor
-    channels: Tensor
-    tokens: Tensor | None
-    logits: Tensor | None
+    tau: Float[Tensor, "B C C"]
+    tau_stderr: Float[Tensor, "B C C"]
+    edge_probability: Float[Tensor, "B C C"]
+    adjacency: Float[Tensor, "B knots C C"]
+    focal_scores: Float[Tensor, "B C"]
+    pooled: Float[Tensor, "B F"]
+    channels: Float[Tensor, "B C P"]
+    tokens: Int[Tensor, "B C L"] | None
+    logits: Float[Tensor, "B K"] | None
     task: str | None
     nfe: int
 
@@ -79,13 +80,13 @@ class Output:
 class Encoding:
     """The same, with everything that training needs."""
 
-    x: Tensor  # [B, C, T] standardised, at the modality's rate
-    mask: Tensor  # [B, C] valid and not flat
+    x: Float[Tensor, "B C T"]  # standardised, at the modality's rate
+    mask: Bool[Tensor, "B C"]  # valid and not flat
     modality: str
     codes: Codes
     lags: Lags
-    path: Tensor  # [B, C, S, D] control path before anything is hidden
-    adjacency: Tensor
+    path: Float[Tensor, "B C S D"]  # control path before anything is hidden
+    adjacency: Float[Tensor, "B knots C C"]
     trajectory: Trajectory
 
 
@@ -191,9 +192,9 @@ class CLDTrans(
     @torch.inference_mode()
     def read(
         self,
-        x: np.ndarray,
+        x: Num[np.ndarray, "B C T"],
         sample_rate: float,
-        channel_mask: np.ndarray,
+        channel_mask: Bool[np.ndarray, "B C"],
         modality: str,
         task: str | None = None,
     ) -> Output:
@@ -231,7 +232,7 @@ class CLDTrans(
 
     def motifs(
         self, x: Tensor, sample_rate: float, channel_mask: Tensor | None = None, modality: str | None = None
-    ) -> tuple[Tensor, Tensor, Codes]:
+    ) -> tuple[Float[Tensor, "B C T"], Bool[Tensor, "B C"], Codes]:
         """Find the motif of every patch, without the rest; arguments as in `forward`.
 
         Returns
@@ -261,7 +262,7 @@ class CLDTrans(
         sample_rate: float,
         channel_mask: Tensor | None,
         modality: str,
-        hide: Tensor | None = None,
+        hide: Bool[Tensor, "B C S"] | None = None,
     ) -> Encoding:
         """Go from the waveform to the ODE's states.
 
@@ -281,7 +282,7 @@ class CLDTrans(
         trajectory = self.dynamics(seen, adjacency, mask)
         return Encoding(x, mask, modality, codes, lags, path, adjacency, trajectory)
 
-    def tokenize(self, x: Tensor, mask: Tensor, modality: str) -> Codes:
+    def tokenize(self, x: Float[Tensor, "B C T"], mask: Bool[Tensor, "B C"], modality: str) -> Codes:
         """Replace standardised windows [B, C, T] by codes; masked channels get tokens that nothing uses."""
         b, c, _ = x.shape
         rows = x.flatten(0, 1)
@@ -295,7 +296,7 @@ class CLDTrans(
         """Return the codebook of a modality."""
         return self.codebooks["shared" if self.config.shared_codebook else modality]  # type: ignore[return-value]
 
-    def reconstruct(self, encoding: Encoding) -> Tensor:
+    def reconstruct(self, encoding: Encoding) -> Float[Tensor, "B C T"]:
         """Decode the standardised waveform [B, C, T] from codes and states."""
         latents = encoding.codes.latents
         b, c, n_tokens, _ = latents.shape

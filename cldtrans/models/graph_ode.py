@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torchdiffeq import odeint, odeint_adjoint
 
@@ -27,12 +28,12 @@ STRIDE = 4  # tokens a control step: 250 ms of EEG, 160 ms of ECG
 class Trajectory:
     """States at the control times."""
 
-    states: Tensor  # [B, C, S, H]
-    energy: Tensor  # [B] mean squared speed of the valid channels' states
+    states: Float[Tensor, "B C S H"]
+    energy: Float[Tensor, " B"]  # mean squared speed of the valid channels' states
     nfe: int  # evaluations of the right-hand side (0 without an ODE)
 
 
-def control_path(z: Tensor) -> Tensor:
+def control_path(z: Float[Tensor, "B C L D"]) -> Float[Tensor, "B C S D"]:
     """Average tokens [B, C, L, D] over `STRIDE` of them: [B, C, S, D], S = ceil(L / STRIDE)."""
     n_tokens = z.shape[2]
     n_steps = -(-n_tokens // STRIDE)
@@ -43,7 +44,7 @@ def control_path(z: Tensor) -> Tensor:
     return whole.unflatten(2, (n_steps, STRIDE)).sum(3) / count
 
 
-def to_tokens(path: Tensor, n_tokens: int) -> Tensor:
+def to_tokens(path: Float[Tensor, "B C S D"], n_tokens: int) -> Float[Tensor, "B C {n_tokens} D"]:
     """Give each token its control step's value: [B, C, S, D] -> [B, C, L, D]."""
     return path.repeat_interleave(STRIDE, 2)[:, :, :n_tokens]
 
@@ -62,7 +63,12 @@ class Adjacency(nn.Module):
         self.query = nn.Linear(config.width, config.ode_width)
         self.key = nn.Linear(config.width, config.ode_width)
 
-    def forward(self, path: Tensor, weight: Tensor, probability: Tensor) -> Tensor:
+    def forward(
+        self,
+        path: Float[Tensor, "B C S D"],
+        weight: Float[Tensor, "B C C"],
+        probability: Float[Tensor, "B C C"],
+    ) -> Float[Tensor, "B K C C"]:
         """Compute the adjacency.
 
         Parameters
@@ -135,7 +141,12 @@ class GraphODE(nn.Module):
         self.solver, self.adjoint, self.tolerance = config.solver, config.adjoint, config.tolerance
         self.field = VectorField(config.width, config.ode_width)
 
-    def forward(self, path: Tensor, adjacency: Tensor, mask: Tensor) -> Trajectory:
+    def forward(
+        self,
+        path: Float[Tensor, "B C S D"],
+        adjacency: Float[Tensor, "B K C C"],
+        mask: Bool[Tensor, "B C"],
+    ) -> Trajectory:
         """Solve for the states of a batch.
 
         Parameters
@@ -190,7 +201,12 @@ class TokenMap(nn.Module):
             nn.Linear(config.ode_width, config.ode_width),
         )
 
-    def forward(self, path: Tensor, adjacency: Tensor, mask: Tensor) -> Trajectory:
+    def forward(
+        self,
+        path: Float[Tensor, "B C S D"],
+        adjacency: Float[Tensor, "B K C C"],
+        mask: Bool[Tensor, "B C"],
+    ) -> Trajectory:
         """Map each control step of `path` by itself; arguments as in `GraphODE.forward`."""
         states = self.map(path)
         return Trajectory(states, states.sum((1, 2, 3)) * 0.0, 0)

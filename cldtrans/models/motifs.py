@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -96,9 +97,9 @@ class Decoder(nn.Module):
 class Codes:
     """Result of a look-up: latents replaced by their entries, and what training needs to know about it."""
 
-    latents: Tensor  # [..., D], gradient passes straight through
-    index: Tensor  # [...] entry of each latent
-    distance: Tensor  # [...] mean squared difference of each latent from its entry
+    latents: Float[Tensor, "*n D"]  # gradient passes straight through
+    index: Int[Tensor, "*n"]  # entry of each latent
+    distance: Float[Tensor, "*n"]  # mean squared difference of each latent from its entry
 
 
 class _Replaced(torch.autograd.Function):
@@ -170,7 +171,7 @@ class Codebook(nn.Module):
         self._seen = None
         super()._load_from_state_dict(*args)
 
-    def forward(self, z: Tensor, valid: Tensor) -> Codes:
+    def forward(self, z: Float[Tensor, "*n D"], valid: Bool[Tensor, "*n"]) -> Codes:
         """Replace latents by their nearest entries.
 
         Parameters
@@ -190,7 +191,7 @@ class Codebook(nn.Module):
         return Codes(latents, index, distance)
 
     @torch.no_grad()
-    def nearest(self, z: Tensor, at_once: int = 4096) -> Tensor:
+    def nearest(self, z: Float[Tensor, "*n D"], at_once: int = 4096) -> Int[Tensor, "*n"]:
         """Find the entry nearest to each latent.
 
         Parameters

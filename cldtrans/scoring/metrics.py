@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from jaxtyping import Float, Num, Shaped
 
 from cldtrans.scoring.intervals import over_subjects
 
@@ -103,10 +104,10 @@ def choose_thresholds(kind: str, y: np.ndarray, proba: np.ndarray) -> np.ndarray
 def classification(
     kind: str,
     classes: Sequence[str],
-    y: np.ndarray,
-    proba: np.ndarray,
-    subjects: np.ndarray,
-    thresholds: np.ndarray | None = None,
+    y: Num[np.ndarray, "n ..."],
+    proba: Float[np.ndarray, "n K"],
+    subjects: Shaped[np.ndarray, " n"],
+    thresholds: Float[np.ndarray, " decisions"] | None = None,
     seed: int = 0,
 ) -> Scores:
     """Score predictions on held-out windows.

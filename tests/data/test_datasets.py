@@ -34,7 +34,7 @@ def test_description(name):
     dataset = get_dataset(name)
     assert dataset.name == name and dataset.modality in ("eeg", "ecg")
     assert len(set(dataset.channels)) == len(dataset.channels) <= 64
-    documentation = importlib.import_module(DATASETS[name].partition(":")[0]).__doc__
+    documentation = importlib.import_module(DATASETS[name].partition(":")[0]).__doc__ or ""
     for fact in (dataset.doi, dataset.version, "Source:", "Labels:", "Split:"):
         assert fact in documentation
 
@@ -67,11 +67,11 @@ def test_signals_and_labels(name, bucket):
             assert (1 < spread < 1000) if dataset.modality == "eeg" else (0.01 < spread < 5)
         start_s = np.arange(0, n_samples / signal.rate_hz - 9.99, 5.0)
         labels = dataset.label_windows(bucket, row, start_s, 10.0)
-        columns = () if dataset.task is None else dataset.task.columns
-        assert set(labels) - {"keep"} == set(columns)
-        for column in columns:
-            assert labels[column].shape == start_s.shape and labels[column].dtype == dataset.task.dtype
-            top = 1 if dataset.task.kind == "multilabel" else len(dataset.task.classes) - 1
+        task = dataset.task
+        assert set(labels) - {"keep"} == set(task.columns if task else ())
+        for column in set(labels) - {"keep"}:
+            assert task and labels[column].shape == start_s.shape and labels[column].dtype == task.dtype
+            top = 1 if task.kind == "multilabel" else len(task.classes) - 1
             assert labels[column].min() >= -1 and labels[column].max() <= top
         for onset, end in dataset.events(bucket, row):
             assert 0 <= onset < end <= n_samples / signal.rate_hz

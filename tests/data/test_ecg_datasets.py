@@ -57,6 +57,7 @@ def test_a_table_without_a_column_is_named(bucket, tmp_path):
 def test_real_table_of_ecgs():
     dataset = get_dataset("ptbxl")
     table = dataset.recordings(MIRROR)
+    assert dataset.task
     if len(table) == 400:
         assert sorted(table["fold"].unique()) == list(range(1, 11))
         assert table[list(dataset.task.columns)].clip(lower=0).sum().min() > 10

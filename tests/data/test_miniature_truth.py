@@ -19,9 +19,11 @@ from cldtrans.data.miniature.truth import generator
 def test_neighbours_are_mutual_and_connected():
     table = neighbours()
     assert all(i in table[j] for i, row in enumerate(table) for j in row)
-    reached, queue = {0}, [0]
+    reached: set[int] = set()
+    queue = [0]
     while queue:
-        queue += [j for j in table[queue.pop()] if j not in reached and not reached.add(j)]
+        reached.add(here := queue.pop())
+        queue += set(table[here]) - reached
     assert reached == set(range(len(BANANA)))
 
 
@@ -145,7 +147,7 @@ def cross_validated(features, labels, groups=None, strength=1.0):
 def test_ecg_classes_are_in_the_shape_and_not_in_amplitude_or_rate():
     from sklearn.metrics import roc_auc_score
 
-    easy, shape, kinds = [], [], []
+    easy, shape = [], []
     for k in range(400):
         rng = np.random.default_rng([11, k])
         kind = ecg.CLASSES[k % 5]
@@ -156,8 +158,7 @@ def test_ecg_classes_are_in_the_shape_and_not_in_amplitude_or_rate():
         mean = np.median(beats, axis=0)
         shape.append(((mean - mean.mean(1, keepdims=True)) / mean.std(1, keepdims=True))[:, ::10].ravel())
         easy.append(np.append(np.log(x.std(axis=1)), np.log(rate)))
-        kinds.append(k % 5)
-    kinds = np.array(kinds)
+    kinds = np.arange(400) % 5
     easy_score = cross_validated(np.array(easy), kinds)
     shape_score = cross_validated(np.array(shape), kinds, strength=0.003)
     assert roc_auc_score(kinds, easy_score, multi_class="ovr") < 0.6
@@ -167,7 +168,7 @@ def test_ecg_classes_are_in_the_shape_and_not_in_amplitude_or_rate():
 def test_sleep_stages_are_in_the_spectrum_and_not_in_amplitude():
     from sklearn.metrics import cohen_kappa_score
 
-    level, spectrum, stages, subjects = [], [], [], []
+    level, spectrum, nights = [], [], []
     edges = (0.3, 1, 2, 4, 6, 8, 9.5, 11, 12.5, 14.5, 20, 35)
     frequency = np.fft.rfftfreq(300, 0.01)
     for k in range(8):
@@ -184,9 +185,8 @@ def test_sleep_stages_are_in_the_spectrum_and_not_in_amplitude():
         relative = np.log(bands / bands.sum(axis=0))
         spectrum.append(relative.transpose(2, 0, 1).reshape(len(night), -1))
         level.append(np.log(x.std(axis=(2, 3))).T)
-        stages.append(night)
-        subjects.append(np.full(len(night), k))
-    stages, subjects = np.concatenate(stages), np.concatenate(subjects)
+        nights.append(night)
+    stages, subjects = np.concatenate(nights), np.repeat(np.arange(8), [len(night) for night in nights])
     by_level = cross_validated(np.concatenate(level), stages, subjects).argmax(axis=1)
     by_spectrum = cross_validated(np.concatenate(spectrum), stages, subjects, 0.1).argmax(axis=1)
     assert cohen_kappa_score(stages, by_level) < 0.25

@@ -1,4 +1,4 @@
-"""Filter, resampling, windows, quality flags and whole batches, against scipy and known signals."""
+"""Windows and whole batches, against scipy and known signals."""
 
 from __future__ import annotations
 
@@ -19,98 +19,7 @@ from toys.preprocess import OK, Synthetic, build, settings_of
 from cldtrans.data import get_dataset
 from cldtrans.data.base import Signal
 from cldtrans.data.preprocess import onset_starts, pack_mask, preprocess_batch, window_starts
-from cldtrans.data.quality import assess, fill_gaps
-from cldtrans.data.zero_phase import band_pass, rate_ratio
 from cldtrans.errors import DataError
-
-EEG = (0.5, 40.0)
-ECG = (0.05, 150.0)
-
-
-# Filter and resampling
-
-
-@pytest.mark.parametrize(
-    ("rate_in", "rate_out", "band", "seconds"),
-    [
-        (256, 160, EEG, 100),
-        (512, 160, EEG, 60),
-        (100, 160, EEG, 120),
-        (500, 500, ECG, 400),
-        (160, 160, EEG, 70),
-    ],
-)
-def test_equals_sosfiltfilt_and_resample_poly(rate_in, rate_out, band, seconds):
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((3, int(seconds * rate_in) + 13)).astype(np.float32)
-    sos = scipy.signal.butter(4, band, "bandpass", fs=rate_in, output="sos")
-    expected = scipy.signal.sosfiltfilt(sos, x.astype(float), axis=-1)
-    up, down = rate_ratio(rate_in, rate_out)
-    expected = scipy.signal.resample_poly(expected, up, down, axis=-1)
-    y = band_pass(x, rate_in, rate_out, band)
-    assert y.shape == expected.shape and y.dtype == np.float32
-    edge = int((150 if band is ECG else 20) * rate_out)
-    assert np.abs(y - expected)[:, edge:-edge].max() < 3e-3 * expected.std()
-
-
-def test_edges_equal_an_evenly_continued_recording():
-    rng = np.random.default_rng(1)
-    x = rng.standard_normal((2, 5000)).cumsum(axis=1).astype(np.float32)
-    mirrored = np.concatenate([x, x[:, ::-1]], axis=1).astype(float)
-    sos = scipy.signal.butter(4, ECG, "bandpass", fs=500, output="sos")
-    expected = scipy.signal.sosfiltfilt(sos, np.tile(mirrored, 31))[:, 30 * 5000 : 31 * 5000]
-    assert np.abs(band_pass(x, 500, 500, ECG) - expected).max() < 1e-4 * expected.std()
-
-
-def test_blocks_leave_no_seam():
-    x = np.random.default_rng(2).standard_normal((2, 300_007)).cumsum(axis=1).astype(np.float32)
-    whole = band_pass(x, 256, 160, EEG)
-    for start in (65_000 // 8 * 8, 131_072, 200_000):
-        around = band_pass(x[:, start - 20_480 : start + 20_480], 256, 160, EEG)
-        middle = slice(20_480 * 5 // 8 - 1000, 20_480 * 5 // 8 + 1000)
-        there = whole[:, start * 5 // 8 - 1000 : start * 5 // 8 + 1000]
-        assert np.abs(around[:, middle] - there).max() < 1e-3 * whole.std()
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    frequency=st.floats(2, 30),
-    phase=st.floats(0, 6.28),
-    rates=st.sampled_from([(256, 160), (512, 160), (100, 160), (128, 160), (160, 160), (200, 160)]),
-)
-def test_a_tone_in_the_band_keeps_its_time(frequency, phase, rates):
-    rate_in, rate_out = rates
-    t_in, t_out = np.arange(60 * rate_in) / rate_in, np.arange(60 * rate_out) / rate_out
-    x = np.cos(2 * np.pi * frequency * t_in + phase).astype(np.float32)[None]
-    y = band_pass(x, rate_in, rate_out, EEG)[0]
-    inner = slice(20 * rate_out, 40 * rate_out)
-    gain = scipy.signal.sosfreqz(
-        scipy.signal.butter(4, EEG, "bandpass", fs=rate_in, output="sos"), worN=[frequency], fs=rate_in
-    )[1]
-    expected = np.abs(gain[0]) ** 2 * np.cos(2 * np.pi * frequency * t_out + phase)
-    assert np.abs(y - expected)[inner].max() < 5e-3
-
-
-@pytest.mark.parametrize("frequency", [100.0, 120.0, 155.0])
-def test_nothing_folds_back(frequency):
-    """A tone above the new Nyquist frequency of 80 Hz would appear below it without the filter."""
-    x = np.cos(2 * np.pi * frequency * np.arange(512 * 40) / 512).astype(np.float32)[None]
-    assert np.abs(band_pass(x, 512, 160, EEG)[0, 1600:4800]).max() < 1e-4
-
-
-def test_constant_offset_and_drift_go():
-    x = (5000 + 3 * np.arange(256 * 120) / 256).astype(np.float32)[None]
-    assert np.abs(band_pass(x, 256, 160, EEG)[0, 4000:-4000]).max() < 0.05
-
-
-def test_too_low_a_rate_is_refused():
-    with pytest.raises(DataError, match="250 Hz is too low for the pass band"):
-        band_pass(np.zeros((1, 1000), np.float32), 250, 500, ECG)
-    with pytest.raises(DataError, match="cannot be resampled"):
-        rate_ratio(256.123, 160)
-
-
-# Windows
 
 
 @settings(max_examples=200, deadline=None)
@@ -141,36 +50,6 @@ def test_onset_windows_begin_in_the_seizure(onset, length, n, count):
         assert start_s[0] == onset
 
 
-# Quality
-
-
-def test_flags_name_each_fault():
-    rng = np.random.default_rng(3)
-    x = 20 * rng.standard_normal((1, 5, 3000)).astype(np.float32)
-    x[0, 0, 1000:2000] = 3.0
-    x[0, 1, 1500] = np.nan
-    x[0, 2] = np.clip(x[0, 2], -15, 15)
-    x[0, 3] = 0
-    mask = np.array([[True, True, True, False, True]])
-    found = assess(x, mask, [(0, 1000), (1000, 2000), (2000, 3000)], 100.0, "eeg")
-    assert found.flat[0].tolist() == [[False] * 5, [True] + [False] * 4, [False] * 5]
-    assert found.nan[0].tolist() == [[False] * 5, [False, True, False, False, False], [False] * 5]
-    assert found.clipped[0, :, 2].all() and not found.clipped[0][:, [0, 3, 4]].any()
-
-
-@settings(max_examples=50, deadline=None)
-@given(gaps=st.lists(st.tuples(st.integers(0, 99), st.integers(1, 30)), max_size=5))
-def test_gaps_are_bridged_and_nothing_else_changes(gaps):
-    x = np.random.default_rng(4).standard_normal((2, 100)).astype(np.float32)
-    holed = x.copy()
-    for start, length in gaps:
-        holed[0, start : start + length] = np.nan
-    filled = fill_gaps(holed)
-    assert np.isfinite(filled).all()
-    known = ~np.isnan(holed)
-    assert np.array_equal(filled[known], x[known])
-
-
 def test_mask_bits_reach_channel_63():
     valid = np.zeros((2, 64), dtype=bool)
     valid[0, 63] = valid[1, 0] = True
@@ -197,7 +76,7 @@ def test_a_batch_against_scipy(tmp_path):
     x = shards.windows(rows)
     assert not x[~mask].any()
     signal = Synthetic().read(tmp_path, next(Synthetic().recordings(tmp_path).itertuples())).data[0]
-    sos = scipy.signal.butter(4, EEG, "bandpass", fs=256, output="sos")
+    sos = scipy.signal.butter(4, (0.5, 40.0), "bandpass", fs=256, output="sos")
     y = scipy.signal.resample_poly(scipy.signal.sosfiltfilt(sos, signal.astype(float)), 5, 8)
     y = (y - y[:9600].mean()) / y[:9600].std()
     assert np.abs(x[1:5, 0].ravel() - y[1600:8000])[400:-400].max() < 0.02
@@ -301,7 +180,7 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path, monkeypatch):
 
 def test_absent_and_empty_corpora_are_empty_shards_with_a_reason(tmp_path):
     dataset = get_dataset("ptbxl")
-    chosen = settings_of(rate_hz=500, band_hz=ECG, shards=2, batches=2)
+    chosen = settings_of(rate_hz=500, band_hz=(0.05, 150.0), shards=2, batches=2)
     absent = {"status": "absent", "reason": "the source has no ptb-xl", "checksums_sha256": None}
     shards = build(dataset, tmp_path / "raw", chosen, tmp_path / "absent", absent)
     assert len(shards) == 0 and shards.meta["status"] == "absent"
@@ -315,7 +194,7 @@ def test_absent_and_empty_corpora_are_empty_shards_with_a_reason(tmp_path):
 
     shards = build(Silent(3), tmp_path, settings_of(), tmp_path / "empty")
     assert shards.meta["status"] == "empty"
-    assert "of 4 channels 4 are flat" in shards.reason
+    assert "of 4 channels 4 are flat" in str(shards.reason)
 
 
 def test_a_batch_that_does_not_exist_is_refused(tmp_path):
@@ -330,7 +209,7 @@ def test_a_batch_that_does_not_exist_is_refused(tmp_path):
     [
         ("chbmit", {"onset_windows": 3, "records": 4}, None),
         ("eegmmidb", {"records": 2}, 6 + 12),
-        ("ptbxl", {"rate_hz": 500, "band_hz": ECG, "records": 40}, 40),
+        ("ptbxl", {"rate_hz": 500, "band_hz": (0.05, 150.0), "records": 40}, 40),
     ],
 )
 def test_real_recordings(tmp_path, name, changes, windows):
@@ -360,7 +239,7 @@ def test_real_recording_against_mne_and_scipy(tmp_path):
     )
     names = [name.strip(".").upper() for name in raw.ch_names]
     data = raw.get_data()[[names.index(channel.upper()) for channel in shards.channels]] * 1e6
-    sos = scipy.signal.butter(4, EEG, "bandpass", fs=160, output="sos")
+    sos = scipy.signal.butter(4, (0.5, 40.0), "bandpass", fs=160, output="sos")
     y = scipy.signal.sosfiltfilt(sos, data)
     y = y[:, : len(shards) * 1600]
     y = (y - y.mean(axis=1, keepdims=True)) / y.std(axis=1, keepdims=True)

@@ -1,72 +1,18 @@
-"""Few-shot and robustness cells on shards with known content."""
+"""Few-shot cells on shards with known content."""
 
 import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
-from toys.shards import paper_config, write_shards, write_split
+from toys.fewshot import arguments, staged
+from toys.shards import paper_config, write_split
 
 from cldtrans.cli import main
-from cldtrans.config import RobustnessConfig
-from cldtrans.data.shards import ShardSet
 from cldtrans.errors import ConfigError, DataError
 from cldtrans.evaluation.fewshot import run_fewshot
-from cldtrans.evaluation.robustness import DegradedWindows, conditions, run_robustness
 from cldtrans.files import write_json
-from cldtrans.methods.windows import LabelledWindows
 from cldtrans.provenance import read_result
-
-CHANNELS = ("A", "B", "C")
-STAGES = {"name": "stages", "kind": "multiclass", "classes": ["W", "N1", "N2"]}
-RATE_HZ = 100.0
-
-
-def staged(folder, n_subjects=14, per_subject=12, classes=3, reason=None):
-    """Three classes of rhythm (4, 8, 16 Hz), a split of subjects, and features that hold the class."""
-    rng = np.random.default_rng(0)
-    n = n_subjects * per_subject
-    y = np.arange(n) % classes
-    time_s = np.arange(400) / RATE_HZ
-    wave = np.sin(2 * np.pi * np.array([4, 8, 16])[y][:, None] * time_s + rng.uniform(0, 6, (n, 1)))
-    x = 0.7 * wave[:, None] + rng.standard_normal((n, 3, 400))
-    subject = [f"s{k:02d}" for k in range(n_subjects) for _ in range(per_subject)]
-    index = pd.DataFrame({"subject": subject, "recording": subject, "label": y.astype("int16")})
-    mask = np.ones((n, 3), dtype=bool)
-    mask[::5, 2] = False
-    x[~mask] = 0
-    write_shards(
-        folder / "toy",
-        x,
-        index,
-        channels=CHANNELS,
-        sample_rate=RATE_HZ,
-        task=STAGES,
-        mask=mask,
-        reason=reason,
-    )
-    names = [f"s{k:02d}" for k in range(n_subjects)]
-    parts = ["val", "val", "test", "test", "test", "test", "test", "test"] + ["train"] * n_subjects
-    write_split(folder / "split.csv", dict(zip(names, parts, strict=False)))
-    features = np.column_stack(
-        [np.eye(3)[y] + 0.5 * rng.standard_normal((n, 3)), rng.standard_normal((n, 13))]
-    )
-    np.savez(folder / "features.npz", features=features.astype(np.float32))
-    return folder
-
-
-def arguments(folder, **changes):
-    given = {
-        "dataset": "sleepedf",
-        "method": "feature_linear",
-        "budget": "1.0",
-        "seed": 42,
-        "shards": folder / "toy",
-        "split": folder / "split.csv",
-        "output": folder / "seed-42.json",
-    }
-    return {**given, **changes}
 
 
 def probe_config():
@@ -196,54 +142,3 @@ def test_command_needs_no_torch(tmp_path, monkeypatch):
     assert read_result(tmp_path / "out" / "seed-42.json")["metrics"]["kappa"] > 0.3
     monkeypatch.chdir(tmp_path)
     assert main([*words[:6], "nonsense", *words[7:]]) == 2
-
-
-def test_degradations_do_what_they_say(tmp_path):
-    staged(tmp_path)
-    windows = ShardSet(tmp_path / "toy")
-    clean = LabelledWindows(windows, np.arange(40))
-    settings = RobustnessConfig(noise_db=[10.0], dropped_channels=[0.4], rate_fractions=[0.5], shifts_s=[1.0])
-    noisy, dropped, slower, shifted = (DegradedWindows(clean, c, 3, None) for c in conditions(settings))
-    valid = clean.mask()
-    power = clean.x().var(axis=-1) / (noisy.x() - clean.x()).var(axis=-1).clip(1e-12)
-    assert 10 * np.log10(power[valid].mean()) == pytest.approx(10, abs=0.3)
-    assert (noisy.x() == noisy.x()).all()
-    np.testing.assert_array_equal(noisy.x(np.array([7, 3])), noisy.x()[[7, 3]])  # whatever is read together
-    lost = valid.sum(axis=1) - dropped.mask().sum(axis=1)
-    assert (lost == np.round(0.4 * valid.sum(axis=1))).all()
-    assert (dropped.x()[~dropped.mask()] == 0).all()
-    spectrum = np.abs(np.fft.rfft(slower.x()))
-    frequency = np.fft.rfftfreq(400, 1 / RATE_HZ)
-    assert spectrum[..., frequency > 23].max() < 1e-3 * spectrum.max()
-    np.testing.assert_allclose(
-        spectrum[..., frequency < 22], np.abs(np.fft.rfft(clean.x()))[..., frequency < 22], atol=0.01
-    )
-    np.testing.assert_array_equal(shifted.x()[..., 100:], clean.x()[..., :-100])
-    assert (shifted.y == clean.y).all()
-
-
-def test_robustness_cell(tmp_path):
-    staged(tmp_path)
-    config = paper_config(
-        robustness={
-            "noise_db": [20.0, -20.0],
-            "dropped_channels": [0.4],
-            "rate_fractions": [0.2],
-            "shifts_s": [0.5],
-        }
-    )
-    record = run_robustness(config, **arguments(tmp_path))
-    clean, metrics = run_fewshot(config, **arguments(tmp_path))["metrics"], record["metrics"]
-    assert metrics["macro_f1"] == clean["macro_f1"]
-    assert metrics["macro_f1@noise_20db"] > 0.85
-    assert metrics["macro_f1@noise_-20db"] < 0.6
-    assert metrics["macro_f1@shift_0.5s"] > 0.85
-    assert metrics["macro_f1@rate_0.2"] < metrics["macro_f1"]  # 16 Hz lies above 9 Hz
-    assert record["ci95"]["macro_f1@noise_20db"][0] > record["chance"]["macro_f1@noise_20db"]
-    assert "f1_W@noise_20db" not in metrics
-
-
-def test_robustness_without_subjects(tmp_path):
-    staged(tmp_path, n_subjects=1)
-    record = run_robustness(paper_config(), **arguments(tmp_path))
-    assert set(record["metrics"].values()) == {None}

@@ -43,11 +43,11 @@ def world(b=2, c=3, t=50, d=None, per_window=False, dtype=torch.float64, max_del
     return x.to(dtype), draw(*shape).to(dtype), tau.to(dtype)
 
 
-def dense_mix(x, weight, tau, sample_rate, n):
+def dense_mix(x, weight, tau, *, n):
     """Every delayed pair, by plain autograd."""
     signals = x if x.ndim == 4 else x[..., None]
     spectrum = torch.fft.rfft(signals, n, dim=2)
-    frequency = torch.fft.rfftfreq(n, 1 / sample_rate, dtype=tau.dtype)
+    frequency = torch.fft.rfftfreq(n, 1 / RATE_HZ, dtype=tau.dtype)
     phase = torch.exp(-2j * math.pi * frequency * tau[..., None])
     phase = phase if tau.ndim == 3 else phase[None]
     pairs = torch.fft.irfft(phase[..., None] * spectrum[:, None], n, dim=3)[..., : signals.shape[2], :]
@@ -121,7 +121,7 @@ def test_outputs_and_gradients_equal_the_dense_operator(dtype, tolerance, per_wi
     cotangent = torch.randn(inputs[0].shape, dtype=dtype)
     n = length(t, float(inputs[2].detach().abs().max()))
     ours = lagged_mix(*inputs, RATE_HZ)
-    dense = dense_mix(*inputs, RATE_HZ, n)
+    dense = dense_mix(*inputs, n=n)
     pairs = zip(
         (ours, *torch.autograd.grad(ours, inputs, cotangent)),
         (dense, *torch.autograd.grad(dense, inputs, cotangent)),

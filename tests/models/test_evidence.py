@@ -89,8 +89,7 @@ def test_standard_errors_are_the_spread_of_lags():
     target = 0.5 * source * np.exp(-2j * np.pi * frequency * lag)
     x = np.fft.irfft(np.stack([source, target], 1))[..., 200 : 200 + n_samples]
     x[:, 1] += x[:, 1].std() * rng.standard_normal((n, n_samples))
-    x, mask = torch.from_numpy(x), torch.ones(n, 2, dtype=torch.bool)
-    found = evidence(x, mask)[1]
+    found = evidence(torch.from_numpy(x), torch.ones(n, 2, dtype=torch.bool))[1]
     spread = float((found.tau[:, 1, 0] - lag).std())
     told = float(found.tau_error[:, 1, 0].mean())
     assert abs(float(found.tau[:, 1, 0].mean()) - lag) < 0.02

@@ -1,6 +1,7 @@
 """The network's contract: shapes, masks, permutations, saving, ablations."""
 
 import json
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from toys.model import SETTINGS, make_model
 
 from cldtrans.config import ModelConfig
 from cldtrans.models import CLDTrans
-from cldtrans.models.heads import HeadSpec
+from cldtrans.models.heads import HeadSpec, Kind
 from cldtrans.models.readouts import READOUTS, focal_scores
 
-MONTAGES = {  # windows, rate, modality of each kind of recording
+MONTAGES: dict[
+    str, tuple[tuple[int, int, int], float, Literal["eeg", "ecg"]]
+] = {  # windows, rate, modality of each kind of recording
     "eegmmidb": ((2, 64, 640), 160.0, "eeg"),
     "chbmit": ((2, 18, 1024), 256.0, "eeg"),
     "sleepedf": ((2, 2, 3000), 100.0, "eeg"),
@@ -76,7 +79,8 @@ def test_one_stage2_checkpoint_serves_every_montage_in_any_order_of_channels(tmp
     """All of the file's tensors are used; float64 and rk4, so that only the arithmetic's order differs."""
     model = make_model()
     as_after_training(model)
-    for name, kind in (("chbmit", "binary"), ("sleepedf", "multiclass"), ("ptbxl", "multilabel")):
+    kinds: dict[str, Kind] = {"chbmit": "binary", "sleepedf": "multiclass", "ptbxl": "multilabel"}
+    for name, kind in kinds.items():
         head = model.attach_head(name, HeadSpec(kind, ("a", "b", "c"), MONTAGES[name][2]))
         head.mean.normal_()
         head.scale.uniform_(0.5, 2.0)
@@ -113,8 +117,8 @@ def test_a_checkpoint_whose_tensors_do_not_fit_is_refused(tmp_path, change):
 def test_the_order_of_dependent_leads_does_not_decide_lags():
     x = torch.randn(4, 8, 2500).cumsum(-1)
     first, second = x[:, :1], x[:, 1:2]
-    leads = [x, first - second, -(first + second) / 2, first - second / 2, second - first / 2]
-    leads = torch.cat(leads, 1)
+    derived = first - second, -(first + second) / 2, first - second / 2, second - first / 2
+    leads = torch.cat([x, *derived], 1)
     model, order = make_model(), torch.randperm(12)
     with torch.no_grad():
         a, b = (model.lags(value, 500.0, modality="ecg").tau for value in (leads, leads[:, order]))

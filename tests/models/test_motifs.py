@@ -19,7 +19,7 @@ def test_codebook_follows_clusters_and_revives_dead_entries():
     assert (gap < 0.2).sum() >= 13, "nearly every cluster has an entry"
     z = torch.randn(4, 8, requires_grad=True)
     book(z, torch.ones(4, dtype=torch.bool)).latents.sum().backward()
-    assert torch.equal(z.grad, torch.ones_like(z)), "straight through"
+    assert z.grad is not None and (z.grad == 1).all(), "straight through"
 
 
 def test_codes_and_gradients_are_those_of_the_composed_formula():

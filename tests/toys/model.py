@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
 from cldtrans.lag.simulate import simulate_ldsem
 from cldtrans.models import CLDTrans
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "width": 16,
     "codebook_size": 32,
     "shared_codebook": False,

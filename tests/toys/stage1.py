@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -110,10 +111,10 @@ def train_and_die(config: Config, folder: Path, name: str, die_at: int | None, w
         if batch.step == die_at:
             if not while_saving:
                 kill_self()
-            Path.rename = kill_self  # the last act of writing a checkpoint
+            mock.patch.object(Path, "rename", kill_self).start()  # the last act of writing a checkpoint
         return step(self, module, batch)
 
-    stage1.Objective.__call__ = watched
+    mock.patch.object(stage1.Objective, "__call__", watched).start()
     train(config, folder, name)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -29,8 +31,8 @@ class FakeShards:
 
     def __init__(self, windows: int, channels: int, modality: str, sample_rate: float, seed: int = 0):
         rng = np.random.default_rng([seed, channels])
-        self.data = rng.standard_normal((windows, channels, SAMPLES)).astype(np.float32)
-        self.data = np.cumsum(self.data, axis=2) / 3
+        steps = rng.standard_normal((windows, channels, SAMPLES)).astype(np.float32)
+        self.data = np.cumsum(steps, axis=2) / 3
         self.modality, self.rate_hz = modality, sample_rate
 
     def windows(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -49,7 +51,7 @@ def toy_corpora() -> list[ShardCorpus]:
 
 
 def loop_config(**changes) -> LoopConfig:
-    settings = {
+    settings: dict[str, Any] = {
         "steps": 20,
         "batch_size": 8,
         "micro_batch": 8,
@@ -71,6 +73,11 @@ def loop_config(**changes) -> LoopConfig:
 
 class ToyModel(nn.Module):
     """Encoder, EMA codebook of 6 codes, one decoder a modality."""
+
+    codes: Tensor
+    counts: Tensor
+    new_counts: Tensor
+    new_sums: Tensor
 
     def __init__(self, dropout: float = 0.0):
         super().__init__()
@@ -106,6 +113,15 @@ class ToyModel(nn.Module):
         self.new_sums.zero_()
 
 
+def toy(seed: int = 0) -> ToyModel:
+    torch.manual_seed(seed)
+    return ToyModel()
+
+
+def same(one: nn.Module, two: nn.Module) -> bool:
+    return all(torch.equal(value, two.state_dict()[name]) for name, value in one.state_dict().items())
+
+
 def toy_loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     output, commitment = model(batch.x, batch.modality)
     reconstruction = ((output - batch.x) ** 2).mean()
@@ -121,7 +137,14 @@ def train_toy(
     model: ToyModel, loop: LoopConfig, seed: int = 1, loss=toy_loss, validate=toy_validation, **options
 ) -> TrainingResult:
     return run_training(
-        model, loss, toy_corpora(), loop, seed=seed, validate=validate, step_end=ToyModel.step_end, **options
+        model,
+        loss,
+        toy_corpora(),
+        loop,
+        seed=seed,
+        validate=validate,
+        step_end=lambda _: model.step_end(),
+        **options,
     )
 
 
@@ -139,7 +162,7 @@ def train_and_save(
     def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         if batch.step == die_at:
             if while_saving:
-                Path.rename = die  # the last act of writing a checkpoint
+                mock.patch.object(Path, "rename", die).start()  # the last act of writing a checkpoint
             else:
                 die()
         return toy_loss(model, batch)
@@ -165,7 +188,7 @@ def train_rank(
                 os.kill(os.getpid(), signal.SIGTERM)
             return toy_loss(model, batch)
 
-        options = {"work_dir": folder / "work", "config_sha256": "same", "device": device}
+        options: dict[str, Any] = {"work_dir": folder / "work", "config_sha256": "same", "device": device}
         result = train_toy(model, loop, loss=loss, **options)
         losses = torch.tensor([row["loss"] for row in result.history], dtype=torch.float64)
         save_file(model.state_dict() | {"losses": losses}, folder / f"rank-{rank}.safetensors")

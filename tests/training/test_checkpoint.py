@@ -24,7 +24,7 @@ CONTEXT.set_forkserver_preload(["cldtrans.training.loop", "torch.distributed.nn"
 LOOP = loop_config(steps=40, checkpoint_every=4, validate_every=6, ema_decay=0.9, num_workers=2)
 
 
-def run_child(out, work_dir, die_at=None, while_saving=False) -> int:
+def run_child(out, work_dir, die_at=None, while_saving=False) -> int | None:
     child = CONTEXT.Process(target=train_and_save, args=(out, work_dir, die_at, while_saving, LOOP))
     child.start()
     child.join(timeout=120)
@@ -65,7 +65,7 @@ def test_the_last_two_are_kept_and_read_back(tmp_path):
     store = save_three(tmp_path)
     assert store.steps() == [20, 30]
     found = store.latest()
-    assert found.step == 30 and found.state["note"] == 30 and found.groups["best"] == {}
+    assert found and found.step == 30 and found.state["note"] == 30 and found.groups["best"] == {}
     assert torch.equal(found.groups["model"]["w"], torch.full((50,), 30.0))
     assert {path.suffix for path in (tmp_path / "step-0000000030").iterdir()} == {".safetensors", ".json", ""}
 
@@ -83,7 +83,7 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(tmp_path, caplog, na
         kept = {"truncate": content[: len(content) // 2], "flip": content, "empty": b""}[damage]
         file.write_bytes(kept)
     with caplog.at_level(logging.WARNING):
-        assert store.latest().step == 20
+        assert (found := store.latest()) and found.step == 20
     assert "step-0000000030 is damaged" in caplog.text and store.steps() == [20]
 
 
@@ -118,7 +118,7 @@ def test_the_other_process_is_named_and_its_death_frees_the_folder(tmp_path):
     hold += "with F(sys.argv[1], 'a').locked():\n    print(flush=True); time.sleep(600)"
     other = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE)
     try:
-        other.stdout.readline()
+        assert other.stdout and other.stdout.readline()
         with (
             pytest.raises(CheckpointError, match=f"pid {other.pid} on "),
             CheckpointFolder(tmp_path, "a").locked(),
@@ -141,7 +141,7 @@ def test_a_failed_write_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         store.save(40, {"model": {"w": torch.zeros(3)}}, {})
     monkeypatch.undo()
-    assert store.latest().step == 30
+    assert (found := store.latest()) and found.step == 30
 
 
 def test_a_finished_run_started_again_returns_the_same(tmp_path):

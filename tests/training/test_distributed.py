@@ -23,7 +23,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["cldtrans.training.loop", "torch.distributed.nn"])
 
 
-def run_ranks(world_size: int, folder: Path, loop, send_term: bool = False) -> list[int]:
+def run_ranks(world_size: int, folder: Path, loop, send_term: bool = False) -> list[int | None]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

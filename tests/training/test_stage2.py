@@ -130,6 +130,7 @@ def test_a_task_without_two_classes_gets_no_head(shards, tmp_path):
 
 def test_fine_tuning_moves_all_weights_and_predicts(shards, tmp_path):
     windows = ShardSet(shards)
+    assert windows.task
     train, val, test = (LabelledWindows(windows, np.arange(*r)) for r in ((0, 30), (30, 36), (36, 48)))
     tuned = FineTuned(
         stage2_config(6), "cldtrans", tmp_path / "stage1", windows.task, "eeg", seed=0, threads=1
@@ -149,6 +150,7 @@ def test_fine_tuning_moves_all_weights_and_predicts(shards, tmp_path):
 
 def test_adapting_without_steps_is_the_linear_probe(shards):
     windows = ShardSet(shards)
+    assert windows.task
     train, val = (LabelledWindows(windows, np.arange(*r)) for r in ((0, 30), (30, 36)))
     model = make_model()
     assert adapt(model, windows.task, train, val, stage2_config(0), modality="eeg") is None
@@ -172,6 +174,6 @@ def test_losses_balance_classes_and_ignore_what_is_not_known(kind, y):
     loss.backward()
     assert torch.isfinite(loss)
     if kind == "multilabel":
-        assert logits.grad[3, 0] == 0
+        assert logits.grad is not None and logits.grad[3, 0] == 0
     if kind == "binary":
         assert weight.tolist() == [3.0]

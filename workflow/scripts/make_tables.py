@@ -204,12 +204,12 @@ def make_tables(
 
 
 if __name__ == "__main__":
-    begin(snakemake)
+    job = begin()
     make_tables(
-        read_results(snakemake.input.results),
-        dataset_table(snakemake.input.stamps, snakemake.input.metas, snakemake.input.quarantines),
-        task_kinds(snakemake.input.metas),
-        training_notes(snakemake.input.histories),
-        sorted(snakemake.config["methods"]),
-        Path(snakemake.output.csv[0]).parent,
+        read_results(job.input.results),
+        dataset_table(job.input.stamps, job.input.metas, job.input.quarantines),
+        task_kinds(job.input.metas),
+        training_notes(job.input.histories),
+        sorted(job.config["methods"]),
+        Path(job.output.csv[0]).parent,
     )

@@ -57,5 +57,5 @@ def plot_fewshot(table: pd.DataFrame, *paths: str) -> None:
 
 
 if __name__ == "__main__":
-    begin(snakemake)
-    plot_fewshot(pd.read_csv(snakemake.input.table, dtype={"budget": str}), *snakemake.output)
+    job = begin()
+    plot_fewshot(pd.read_csv(job.input.table, dtype={"budget": str}), *job.output)

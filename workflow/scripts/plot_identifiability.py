@@ -54,5 +54,5 @@ def plot_identifiability(table: pd.DataFrame, *paths: str) -> None:
 
 
 if __name__ == "__main__":
-    begin(snakemake)
-    plot_identifiability(pd.read_csv(snakemake.input.table, dtype={"budget": str}), *snakemake.output)
+    job = begin()
+    plot_identifiability(pd.read_csv(job.input.table, dtype={"budget": str}), *job.output)

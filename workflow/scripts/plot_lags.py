@@ -79,8 +79,8 @@ def draw_graph(panel: Axes, tau_ms: np.ndarray, probability: np.ndarray, channel
             alpha=float(probability[target, source]),
         )
         panel.add_patch(arrow)
-        middle = 0.6 * place[target] + 0.4 * place[source]
-        panel.text(*middle, f"{tau_ms[target, source]:.0f}", fontsize=5.5, color="0.35", ha="center")
+        x, y = 0.6 * place[target] + 0.4 * place[source]
+        panel.text(x, y, f"{tau_ms[target, source]:.0f}", fontsize=5.5, color="0.35", ha="center")
     for (x, y), channel in zip(place, channels, strict=True):
         panel.text(1.12 * x, 1.12 * y, channel, fontsize=6, ha="center", va="center")
     panel.set_xlim(-1.4, 1.4)
@@ -101,7 +101,9 @@ def plot_lags(checkpoint: Path, folders: list[Path], *paths: str) -> None:
     figure, panels = new_figure(columns=3, rows=max(len(windows), 1), width=3.6, height=3.4)
     if not windows:
         say(panels[0], "no windows in this run")
-    for (shards, row), (traces, heat, graph) in zip(windows, np.reshape(panels, (-1, 3)), strict=False):
+    for (shards, row), (traces, heat, graph) in zip(
+        windows, np.array(panels, dtype=object).reshape(-1, 3), strict=False
+    ):
         rows, channels = np.array([row]), list(shards.channels)
         x, mask = shards.windows(rows), shards.mask(rows)
         with torch.no_grad():
@@ -118,9 +120,9 @@ def plot_lags(checkpoint: Path, folders: list[Path], *paths: str) -> None:
 
 
 if __name__ == "__main__":
-    begin(snakemake)
+    job = begin()
     plot_lags(
-        Path(snakemake.input.weights[0]).parent,
-        [Path(index).parent for index in snakemake.input.indices],
-        *snakemake.output,
+        Path(job.input.weights[0]).parent,
+        [Path(index).parent for index in job.input.indices],
+        *job.output,
     )

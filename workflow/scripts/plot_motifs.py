@@ -111,7 +111,9 @@ def plot_motifs(checkpoint: Path, folders: list[Path], *paths: str) -> None:
         for panel in panels:
             panel.set_axis_off()
         say(panels[0], reason)
-    for shards, (usage, places, near, waves) in zip(corpora, np.reshape(panels, (-1, 4)), strict=False):
+    for shards, (usage, places, near, waves) in zip(
+        corpora, np.array(panels, dtype=object).reshape(-1, 4), strict=False
+    ):
         rows = np.random.default_rng(0).permutation(len(shards))[:WINDOWS]
         atlas = motif_atlas(model, shards, np.sort(rows))
         draw_usage(usage, atlas)
@@ -123,9 +125,9 @@ def plot_motifs(checkpoint: Path, folders: list[Path], *paths: str) -> None:
 
 
 if __name__ == "__main__":
-    begin(snakemake)
+    job = begin()
     plot_motifs(
-        Path(snakemake.input.weights[0]).parent,
-        [Path(index).parent for index in snakemake.input.indices],
-        *snakemake.output,
+        Path(job.input.weights[0]).parent,
+        [Path(index).parent for index in job.input.indices],
+        *job.output,
     )

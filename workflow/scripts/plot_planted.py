@@ -67,5 +67,5 @@ def plot_planted(table: pd.DataFrame, *paths: str) -> None:
 
 
 if __name__ == "__main__":
-    begin(snakemake)
-    plot_planted(pd.read_csv(snakemake.input.table, dtype={"budget": str}), *snakemake.output)
+    job = begin()
+    plot_planted(pd.read_csv(job.input.table, dtype={"budget": str}), *job.output)

@@ -65,5 +65,5 @@ def plot_robustness(table: pd.DataFrame, *paths: str) -> None:
 
 
 if __name__ == "__main__":
-    begin(snakemake)
-    plot_robustness(pd.read_csv(snakemake.input.table, dtype={"budget": str}), *snakemake.output)
+    job = begin()
+    plot_robustness(pd.read_csv(job.input.table, dtype={"budget": str}), *job.output)

@@ -12,7 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-CHANCE = {"color": "0.45", "linestyle": (0, (4, 3)), "linewidth": 1, "zorder": 0}
+CHANCE: dict[str, Any] = {"color": "0.45", "linestyle": (0, (4, 3)), "linewidth": 1, "zorder": 0}
 NAMES = {
     "cldtrans": "CLD-Trans",
     "feature_linear": "Features + linear",
@@ -57,7 +57,7 @@ def colours(methods: list[str]) -> dict[str, tuple[float, float, float]]:
 
 
 def new_figure(
-    columns: int = 1, rows: int = 1, width: float = 3.4, height: float = 2.8, **options
+    columns: int = 1, rows: int = 1, width: float = 3.4, height: float = 2.8, **options: Any
 ) -> tuple[Figure, list[Axes]]:
     """Make a grid of panels in the common style, flattened to a list."""
     sns.set_theme(context="paper", style="ticks", rc={"axes.titlesize": 9, "legend.frameon": False})
@@ -79,10 +79,15 @@ def say(axes: Axes, message: str) -> None:
     axes.text(0.5, 0.5, message, ha="center", va="center", wrap=True, color="0.35", transform=axes.transAxes)
 
 
-def begin(job: Any) -> None:
-    """Send what a script prints, tracebacks included, to its log; learn what its datasets are called."""
+def begin() -> Any:
+    """Return the job of the script that runs: Snakemake puts it among the script's names.
+
+    What the script prints, tracebacks included, goes to its log from here on; datasets get their titles.
+    """
+    job = vars(sys.modules["__main__"])["snakemake"]
     sys.stdout = sys.stderr = Path(job.log[0]).open("w", buffering=1)  # noqa: SIM115
     NAMES.update(job.params.get("titles", {}))
+    return job
 
 
 def save(figure: Figure, *paths: str) -> None:

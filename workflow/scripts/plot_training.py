@@ -53,5 +53,5 @@ def plot_training(histories: pd.DataFrame, *paths: str) -> None:
 
 
 if __name__ == "__main__":
-    begin(snakemake)
-    plot_training(read_histories(list(snakemake.input.histories)), *snakemake.output)
+    job = begin()
+    plot_training(read_histories(list(job.input.histories)), *job.output)

@@ -1,6 +1,7 @@
 """Fill the draft's templates with the tables of this run."""
 
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -35,7 +36,7 @@ def write_paper(
     absent = [
         f"*{row.dataset}*: {row.reason}." for row in datasets.itertuples() if isinstance(row.reason, str)
     ]
-    values = {
+    values: dict[str, Any] = {
         "run": run,
         "miniature": miniature,
         "tables": tables,
@@ -63,12 +64,12 @@ def write_paper(
 
 
 if __name__ == "__main__":
-    begin(snakemake)
+    job = begin()
     write_paper(
-        Path(snakemake.input.tables[0]).parent,
-        snakemake.output.md,
-        snakemake.output.tex,
-        snakemake.config["run"],
-        bool(snakemake.config["source"]["miniature"]),
-        Path(snakemake.scriptdir).parent / "report",
+        Path(job.input.tables[0]).parent,
+        job.output.md,
+        job.output.tex,
+        job.config["run"],
+        bool(job.config["source"]["miniature"]),
+        Path(job.scriptdir).parent / "report",
     )

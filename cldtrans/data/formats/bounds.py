@@ -12,7 +12,7 @@ MOST_FRAME = 1 << 20  # samples of one signal in a frame
 MOST_GAP_BYTES = 1 << 30  # of samples that were never recorded, in one piece that is read
 
 
-def checked_rate(rate_hz: float, origin: str) -> float:
+def checked_rate(sample_rate: float, origin: str) -> float:
     """Return a sampling rate that can be one.
 
     Raises
@@ -21,12 +21,12 @@ def checked_rate(rate_hz: float, origin: str) -> float:
         For any other.
     """
     low, high = RATE_HZ
-    if not low <= rate_hz <= high:
+    if not low <= sample_rate <= high:
         raise DataError(
-            f"{origin}: expected a sampling rate of {low:g} to {high:g} Hz, found {rate_hz:g}; the header is "
-            "damaged"
+            f"{origin}: expected a sampling rate of {low:g} to {high:g} Hz, found {sample_rate:g}; the header "
+            "is damaged"
         )
-    return rate_hz
+    return sample_rate
 
 
 def checked_step(step: float, origin: str) -> float:

@@ -175,8 +175,9 @@ def _pairs(model: Parameters, names: np.ndarray, mask: np.ndarray) -> str:
 
 
 def _autocorrelation(residual: np.ndarray, runs: np.ndarray, lag: int) -> float:
-    same = runs[lag:] == runs[:-lag]
-    return float((residual[lag:] * residual[:-lag])[same].mean() / (residual**2).mean())
+    products = (residual[lag:] * residual[:-lag])[runs[lag:] == runs[:-lag]]
+    # Windows may score fewer samples than the longest own past.
+    return float(products.mean() / (residual**2).mean()) if products.size else 0.0
 
 
 def _listed(items: object) -> str:

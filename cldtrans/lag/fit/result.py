@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,16 +51,16 @@ class LagFit:
         One line each.
     """
 
-    tau: np.ndarray
-    tau_stderr: np.ndarray
-    weight: np.ndarray
-    weight_stderr: np.ndarray
-    support: np.ndarray
-    p_value: np.ndarray
-    sigma: np.ndarray
-    self_dynamics: np.ndarray
-    kurtosis: np.ndarray
-    degrees_of_freedom: np.ndarray | None
+    tau: Float[np.ndarray, "C C"]
+    tau_stderr: Float[np.ndarray, "C C"]
+    weight: Float[np.ndarray, "C C"]
+    weight_stderr: Float[np.ndarray, "C C"]
+    support: Bool[np.ndarray, "C C"]
+    p_value: Float[np.ndarray, "C C"]
+    sigma: Float[np.ndarray, " C"]
+    self_dynamics: Float[np.ndarray, "C P"]
+    kurtosis: Float[np.ndarray, " C"]
+    degrees_of_freedom: Float[np.ndarray, " C"] | None
     log_likelihood: float
     n_scored: int
     sample_rate: float

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float32
 
 from cldtrans.data.montages.electrodes import closing_a_loop
 from cldtrans.data.montages.kinds import Kind
@@ -35,29 +36,12 @@ LARGEST_DIVISOR = 2000
 class Window:
     """A stretch of a recording, ready to be fitted.
 
-    Attributes
-    ----------
-    x : array [C, T] of float32
-        Band-passed, in the recording's units.
-    channels : list of str
-        Names of the C channels, as referenced.
-    rate_hz : float
-        Sampling rate of x, hertz.
-    start_s, stop_s : float
-        Ends of the stretch, seconds from the recording's beginning.
-    band_hz : (float, float)
-        Pass band, hertz.
-    reference : one of "bipolar", "laplacian", "average", "none"
-        See `rereference`.
-    innovation : one of "laplace", "student", "gaussian"
-        Density of the innovations that the fit assumes.
-    origin : str
-        File or other name that messages begin with.
-    notes : list of str
-        What was left out, one line each.
+    x          at `rate_hz`, band-passed
+    channels   names, as referenced
+    notes      what was left out, one line each
     """
 
-    x: np.ndarray
+    x: Float32[np.ndarray, "C T"]
     channels: list[str]
     rate_hz: float
     start_s: float

@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from cldtrans.config import ModelConfig
@@ -47,16 +48,16 @@ from cldtrans.models.modality import RATE_HZ
 class Lags:
     """What one window says about every ordered pair, row = target; zero where a channel is invalid."""
 
-    tau: Tensor  # [B, C, C] seconds, 0 <= tau <= tau_max
-    tau_stderr: Tensor  # [B, C, C] seconds, the network's own estimate of its error
-    edge_logit: Tensor  # [B, C, C]
-    edge_probability: Tensor  # [B, C, C]
-    weight: Tensor  # [B, C, C] signed coefficient for channels of unit variance
-    own: Tensor  # [B, C, P] coefficients of a channel's own past, lags 1..P samples
-    candidates: Tensor  # [B, C, C, 3] seconds, the lags that tau chooses from: the models', the timelines'
-    choice: Tensor  # [B, C, C, 3] logarithm of the share of each
-    driven: Tensor  # [B] how much of the window one timeline explains: probability that one source drives it
-    matching: Tensor  # [B, C] score matching loss of a channel's innovations
+    tau: Float[Tensor, "B C C"]  # seconds, 0 <= tau <= tau_max
+    tau_stderr: Float[Tensor, "B C C"]  # seconds, the network's own estimate of its error
+    edge_logit: Float[Tensor, "B C C"]
+    edge_probability: Float[Tensor, "B C C"]
+    weight: Float[Tensor, "B C C"]  # signed coefficient for channels of unit variance
+    own: Float[Tensor, "B C P"]  # coefficients of a channel's own past, lags 1..P samples
+    candidates: Float[Tensor, "B C C 3"]  # seconds, what tau chooses from: the models' lags, the timelines'
+    choice: Float[Tensor, "B C C 3"]  # logarithm of the share of each
+    driven: Float[Tensor, " B"]  # how much one timeline explains: probability that one source drives all
+    matching: Float[Tensor, "B C"]  # score matching loss of a channel's innovations
 
     def of(self, windows: slice) -> Lags:
         """Return the lags of some of the windows."""
@@ -81,7 +82,7 @@ class LagInference(nn.Module):
         self.gate = Gate()
         self.network = PairNetwork(N_FEATURES, config.pair_width, 2)
 
-    def forward(self, x: Tensor, mask: Tensor, modality: str) -> Lags:
+    def forward(self, x: Float[Tensor, "B C T"], mask: Bool[Tensor, "B C"], modality: str) -> Lags:
         """Infer the lags of windows.
 
         Parameters
@@ -169,7 +170,7 @@ class LagInference(nn.Module):
 class ZeroLag(nn.Module):
     """The no-lag ablation: tau = 0 and edges by zero-lag correlation, without parameters."""
 
-    def forward(self, x: Tensor, mask: Tensor, modality: str) -> Lags:
+    def forward(self, x: Float[Tensor, "B C T"], mask: Bool[Tensor, "B C"], modality: str) -> Lags:
         """Read the edges of windows from their correlations; arguments as in `LagInference.forward`."""
         x, alive = standardise(x, mask)
         correlation = x @ x.transpose(1, 2) / x.shape[-1]

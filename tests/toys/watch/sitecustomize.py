@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-FOLDER = os.environ.get("CLDTRANS_WATCH")
+FOLDER = os.environ.get("CLDTRANS_WATCH", "")
 SETTINGS = "cldtrans.config"
 COLLECTORS = ("cldtrans/config.py", "cldtrans/methods/cells.py", "pydantic/main.py")
 fields: set[str] = set()
@@ -46,13 +46,14 @@ class Finder(importlib.abc.MetaPathFinder):
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
+        assert spec and spec.loader
         execute = spec.loader.exec_module
 
         def and_watch(module) -> None:
             execute(module)
             watch(module)
 
-        spec.loader.exec_module = and_watch
+        setattr(spec.loader, "exec_module", and_watch)  # noqa: B010 - types know no assignment to a method
         return spec
 
 

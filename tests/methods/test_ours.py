@@ -1,0 +1,74 @@
+"""Our own model asked without training it: readouts and features are the model's, in any batches."""
+
+import numpy as np
+import pytest
+import torch
+from toys.model import make_model
+from toys.windows import Fake
+
+from cldtrans.methods import model_readouts
+from cldtrans.methods.features import features_of
+from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.model_readouts import ModelReadouts, PooledFeatures
+from cldtrans.methods.ours import ProbedFeatures
+from cldtrans.models.readouts import READOUT, READOUTS, focal_scores
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    model = make_model()
+    torch.nn.init.normal_(model.lag_inference.network.out.weight, std=0.2)
+    model.save_pretrained(tmp_path)
+    return tmp_path, model
+
+
+@pytest.fixture
+def windows():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((5, 4, 800)).cumsum(-1).astype(np.float32)
+    mask = np.ones((5, 4), dtype=bool)
+    mask[3, 2] = False
+    return x, mask
+
+
+def test_readouts_and_features_are_the_models(checkpoint, windows, monkeypatch):
+    monkeypatch.setattr(model_readouts, "_BATCH", 2)
+    (folder, model), (x, mask) = checkpoint, windows
+    out = model.read(x, 160.0, mask, "eeg")
+    readouts = ModelReadouts(folder, "eeg", threads=1)
+    scores = readouts(x, mask, 160.0)
+    assert set(scores) == {"", *READOUTS} - {READOUT} and readouts.nfe == out.nfe
+    assert readouts.parameters == sum(p.numel() for p in model.parameters())
+    for name, found in scores.items():
+        expected = focal_scores(out.tau, out.edge_probability, torch.from_numpy(mask), name or READOUT)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+        assert found[3, 2] == -np.inf
+    features = PooledFeatures(folder, "eeg", threads=1)(x, mask, 160.0)
+    np.testing.assert_allclose(features, features_of(out, torch.from_numpy(mask)), rtol=1e-3, atol=1e-4)
+
+
+def test_channels_that_are_not_there_have_no_features(checkpoint, windows):
+    (_, model), (x, mask) = checkpoint, windows
+    out = model.read(x, 160.0, mask, "eeg")
+    features = features_of(out, torch.from_numpy(mask))
+    width = out.channels.shape[2]
+    by_channel = features[:, out.pooled.shape[1] :].view(5, 4, width)
+    assert not by_channel[3, 2].any() and torch.equal(by_channel[0], out.channels[0])
+
+
+def test_probed_features_are_the_probe_of_features():
+    class Featured(Fake):
+        features = np.zeros(0)
+
+    rng = np.random.default_rng(0)
+    parts = []
+    for n in (60, 30, 20):
+        part = Featured(np.zeros((n, 1, 1)), rng.integers(0, 2, n))
+        part.features = rng.standard_normal((n, 4)) + part.y[:, None]
+        parts.append(part)
+    train, val, test = parts
+    ours, probe = ProbedFeatures("binary", ("no", "yes")), LinearProbe("binary", ("no", "yes"))
+    ours.fit(train, val)
+    probe.fit(train.features, train.y, val.features, val.y)
+    np.testing.assert_array_equal(ours.predict_proba(test), probe.predict_proba(test.features))
+    assert ours.parameters == probe.parameters and ours.notes == probe.notes

@@ -1,0 +1,108 @@
+"""A run started again finds what its dead predecessor left, and nothing else."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from cldtrans.planning import launcher
+from cldtrans.planning.launcher import MARK, RunError, end, owner_of, reclaim, remove_partial_files
+
+MINE = "tests of the launcher, of this process"
+
+
+def sleeper(*command: str, mark: str = MINE) -> subprocess.Popen:
+    """A process that sleeps, of the run `mark`; it prints once it does."""
+    script = "import time; print(flush=True); time.sleep(600)"
+    process = subprocess.Popen(
+        [sys.executable, *(command or ("-c", script))],
+        env=os.environ | {MARK: f"{mark} {os.getpid()}"},
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout and process.stdout.readline()
+    return process
+
+
+@pytest.fixture
+def orphan() -> Iterator[subprocess.Popen]:
+    process = sleeper()
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".snakemake/locks").mkdir(parents=True)
+    (tmp_path / ".snakemake/locks/0.input.lock").touch()
+    return tmp_path
+
+
+def test_what_a_dead_run_left_is_ended_and_its_lock_removed(folder, orphan, monkeypatch, capsys):
+    stranger = sleeper(mark="another run")
+    try:
+        monkeypatch.setattr(launcher, "other_snakemakes", lambda mark: [])
+        reclaim("tiny", f"{MINE} {os.getpid()}")
+        assert not psutil.pid_exists(orphan.pid) and stranger.poll() is None
+        assert not list((folder / ".snakemake/locks").iterdir())
+        assert "ending 1 processes" in (told := capsys.readouterr().out) and "removing the lock" in told
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_the_lock_of_somebody_else_stays(folder, monkeypatch, capsys):
+    monkeypatch.setattr(launcher, "other_snakemakes", lambda mark: [psutil.Process()])
+    reclaim("tiny", f"{MINE} {os.getpid()}")
+    assert list((folder / ".snakemake/locks").iterdir())
+    assert f"process {os.getpid()} may own" in capsys.readouterr().out
+
+
+def test_a_run_that_somebody_waits_for_is_left_alone(folder, tmp_path, monkeypatch):
+    package = tmp_path / "cldtrans"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text("import time; print(flush=True); time.sleep(600)")
+    running = sleeper("-m", "cldtrans", "run")
+    try:
+        owner = owner_of([psutil.Process(running.pid)])
+        assert owner is not None and owner.pid == running.pid
+        with pytest.raises(RunError, match=f"already under way \\(process {running.pid}\\)"):
+            reclaim("tiny", f"{MINE} {os.getpid()}")
+        assert running.poll() is None
+    finally:
+        running.kill()
+        running.wait()
+
+
+def test_processes_that_do_not_listen_are_killed(monkeypatch):
+    deafen = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    deaf = sleeper("-c", deafen + "print(flush=True); time.sleep(600)")
+    wait = psutil.wait_procs
+    monkeypatch.setattr(psutil, "wait_procs", lambda processes, timeout: wait(processes, timeout=0.2))
+    end([psutil.Process(deaf.pid)])
+    assert not psutil.pid_exists(deaf.pid)
+
+
+def test_partial_files_go_and_finished_ones_stay(folder):
+    kept, partial = folder / "results/tiny/a.json", folder / "results/tiny/.a.12.part.json"
+    unfinished = folder / "data/tiny/shards/.x.7.part"
+    unfinished.mkdir(parents=True)
+    (unfinished / "shard").touch()
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    partial.touch()
+    remove_partial_files("tiny")
+    assert kept.is_file() and not partial.exists() and not unfinished.exists()
+
+
+def test_what_a_run_made_is_shown(folder, capsys):
+    (folder / "results/tiny/tables").mkdir(parents=True)
+    (folder / "results/tiny/tables/summary.md").write_text("| the summary |")
+    launcher.show_results("tiny", 90.0)
+    told = capsys.readouterr().out
+    assert "| the summary |" in told and "1.5 minutes" in told and "Tables:" in told and "Report:" not in told
