@@ -296,6 +296,7 @@ class Config(Section):
     """One run of the pipeline."""
 
     run: str = Field(
+        max_length=64,
         pattern=r"^[a-z0-9][a-z0-9_.-]*$",
         description="Name of the run, and of its folders in `results`, `data` and `logs`.",
     )
@@ -366,7 +367,7 @@ def parse(settings: dict[str, Any], origin: str = "config") -> Config:
     """
     try:
         found = Config.model_validate(settings)
-        json.dumps(found.model_dump(mode="json"), allow_nan=False)
+        json.dumps(found.model_dump(), allow_nan=False)
     except ValidationError as error:
         raise ConfigError(f"{origin}: " + "; ".join(_explain(item) for item in error.errors())) from None
     except (ValueError, TypeError, RecursionError) as error:  # free settings of methods and worlds
@@ -375,7 +376,7 @@ def parse(settings: dict[str, Any], origin: str = "config") -> Config:
 
 
 def _explain(item: Any) -> str:
-    path = ".".join(str(part) for part in item["loc"])
+    path = ".".join(repr(str(part))[1:-1] for part in item["loc"])
     if item["type"] == "extra_forbidden":
         return f"unknown key {path!r}{suggestion(item['loc'][-1], _fields_at(item['loc'][:-1]))}"
     if item["type"] == "missing":

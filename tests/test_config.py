@@ -1,5 +1,6 @@
 """Settings: what is refused, and what the message says."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,71 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
     (tmp_path / "odd.yaml").write_text("a: [1")
     with pytest.raises(ConfigError, match=r"odd\.yaml: not YAML"):
         settings.resolve([tmp_path / "odd.yaml"])
+
+
+HOSTILE = (
+    "$(touch x)",
+    "../../../up",
+    "a b",
+    "a;b",
+    "a'b",
+    "-n",
+    ".hidden",
+    "",
+    "x" * 65,
+    "ä",
+    "a/b",
+    "a\nb",
+    "`id`",
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("where", ["methods", "variants", "preprocess", "worlds", "run"])
+def test_names_that_would_reach_a_shell_or_another_folder_are_refused(where: str, name: str) -> None:
+    broken = resolved()
+    if where == "run":
+        broken["run"] = name
+    else:
+        section = broken["identifiability"]["worlds"] if where == "worlds" else broken[where]
+        section[name] = next(iter(section.values()))
+    with pytest.raises(ConfigError) as error:
+        settings.parse(broken)
+    assert "\n" not in str(error.value)
+
+
+def test_every_string_of_a_rules_shell_line_is_quoted() -> None:
+    """What a user may name is a wildcard, a file or a log of a rule; numbers are not quoted."""
+    for file in (PROJECT / "rules").glob("*.smk"):
+        for line in re.findall(r'^    shell:\n((?:        ".*"\n)+)', file.read_text(), re.MULTILINE):
+            fields = re.findall(r"\{([^}]*)\}", line)
+            plain = {field for field in fields if not field.endswith(":q")}
+            assert plain <= {"threads", "params.threads_each", "resources.procs"}, (file.name, plain)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "run: é".encode("latin-1"),
+        b"\xff\xfe\x00",
+        b"run: [1",
+        b"loop: {steps: " + b"9" * 5000 + b"}",
+        b"day: 2021-13-45",
+        b"loop: {learning_rate: .inf}",
+        b"loop: {learning_rate: .nan}",
+        b"methods: {m: {classifier: 'a:b', settings: {x: .inf}}}",
+        b"methods: {m: {classifier: 'a:b', settings: {x: !!binary aGVsbG8=}}}",
+        b"stage2: {seeds: [-1]}",
+        b"a: " + b"[" * 2000,
+        b"!!python/object/apply:os.system ['true']",
+        b"- a list",
+    ],
+)
+def test_a_config_that_cannot_be_one_is_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "odd.yaml").write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        settings.load_any([tmp_path / "odd.yaml"])
+    assert "\n" not in str(error.value) and len(str(error.value)) < 2000
 
 
 keys = st.sampled_from("abc")

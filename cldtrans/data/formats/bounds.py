@@ -23,8 +23,8 @@ def checked_rate(sample_rate: float, origin: str) -> float:
     low, high = RATE_HZ
     if not low <= sample_rate <= high:
         raise DataError(
-            f"{origin}: expected a sampling rate of {low:g} to {high:g} Hz, found {sample_rate:g}; the header "
-            "is damaged"
+            f"{origin}: expected a sampling rate of {low:g} to {high:g} Hz, found {sample_rate:g}; "
+            "the header is damaged"
         )
     return sample_rate
 

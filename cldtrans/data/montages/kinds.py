@@ -12,7 +12,7 @@ from typing import Literal
 
 from cldtrans.data.formats.units import microvolts
 from cldtrans.data.montages.electrodes import EARS, is_scalp
-from cldtrans.data.montages.montage import derivation
+from cldtrans.data.montages.montage import PREFIX, derivation
 
 Kind = Literal["eeg", "ecg", "eog", "emg", "breath", "trigger", "other"]
 
@@ -84,8 +84,9 @@ def kinds_of(
 def _kind(name: str, unit: str, mne_type: str) -> Kind:
     if mne_type in _MNE:
         return _MNE[mne_type]
+    bare = PREFIX.sub("", name.strip())
     for kind, pattern in _BY_NAME:
-        if pattern.match(name.strip()):
+        if pattern.match(bare):
             return kind
     if _plain(name) in _ECG_LEADS:
         return "ecg"

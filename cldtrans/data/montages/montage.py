@@ -18,13 +18,13 @@ FP2-F4 F4-C4 C4-P4 P4-O2   FP2-F8 F8-T8 T8-P8 P8-O2   FZ-CZ CZ-PZ
 DOUBLE_BANANA = tuple(_CHAINS.split())
 
 _OLD_NAMES = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}  # 10-20 before 1991
-_PREFIX = re.compile(r"^(?:EEG|SEEG|POL)[\s_-]+", re.IGNORECASE)  # what recorders put before the electrode
+PREFIX = re.compile(r"^(?:EEG|SEEG|POL)[\s_-]+", re.IGNORECASE)  # what recorders put before the electrode
 _ELECTRODE = re.compile(r"[A-Z]{1,3}[0-9]{0,2}[A-Z]?$")
 
 
 def electrode(name: str) -> str:
     """Return an electrode's modern name in capitals: `Fc5.` -> `FC5`, `EEG T3` -> `T7`."""
-    name = _PREFIX.sub("", name.strip().upper()).strip(" .")
+    name = PREFIX.sub("", name.strip().upper()).strip(" .")
     return _OLD_NAMES.get(name, name)
 
 
@@ -34,7 +34,7 @@ def derivation(label: str) -> tuple[str, str] | None:
     The reference is "" where none is named.
     """
     label = re.sub(r"#\d+$", "", label.strip())  # a reader's mark on a repeated name
-    plus, *others = re.split(r"[-_:/]", _PREFIX.sub("", label), maxsplit=1)  # Fp1-F7, Fp1_REF, C3:M2
+    plus, *others = re.split(r"[-_:/]", PREFIX.sub("", label), maxsplit=1)  # Fp1-F7, Fp1_REF, C3:M2
     dash, minus = bool(others), others[0] if others else ""
     plus, minus = electrode(plus), electrode(minus)
     if not _ELECTRODE.match(plus) or (dash and not minus):
