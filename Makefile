@@ -5,6 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= 2
+PLANS := config demo sample smoke standard tiny # what lint reads; a file in config/ may hold other things
 MIRROR ?=
 export CLDTRANS_MIRROR := $(abspath $(MIRROR))
 # One thread a numeric library: jobs run side by side instead, and results do not depend on the machine.
@@ -58,7 +59,7 @@ lint: setup ## style, types, workflow
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile rules
-	for config in config/*.yaml; do $(BIN)/snakemake --configfile $$config --lint || exit 1; done
+	$(foreach plan,$(PLANS),$(BIN)/snakemake --configfile config/$(plan).yaml --lint &&) true
 
 docs: setup ## the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -22,7 +22,7 @@ report: "workflow/report/workflow.rst"
 
 wildcard_constraints:
     run=exactly(SETTINGS.run),
-    dataset=r"[a-z0-9_-]+",
+    dataset=NAME,
     variant=one_of(SETTINGS.variants),
     budget=r"0|0\.01|0\.1|1\.0",
     seed=r"\d+",

@@ -14,6 +14,7 @@ class BuildWithWorkflow(build_py):
     """Puts the top-level folders beside the modules, where `cldtrans.files.project_folder` finds them."""
 
     def run(self) -> None:
+        """Build, and copy the folders where this is no editable install."""
         super().run()
         if self.editable_mode:  # a checkout has them around the package
             return

@@ -28,14 +28,14 @@ BESIDE_S = 40.0  # of the even continuation
 
 
 def by_scipy(x: np.ndarray, rate: float, to: float, band: tuple[float, float]) -> np.ndarray:
-    """As its functions come."""
+    """Filter and resample as scipy's functions come."""
     sos = scipy.signal.butter(4, band, "bandpass", fs=rate, output="sos")
     y = scipy.signal.sosfiltfilt(sos, x)
     return y if rate == to else scipy.signal.resample_poly(y, *rate_ratio(rate, to), axis=-1)
 
 
 def by_scipy_continued(x: np.ndarray, rate: float, to: float, band: tuple[float, float]) -> np.ndarray:
-    """The same of a recording continued evenly, forth and back if need be."""
+    """Filter and resample a recording continued evenly, forth and back if need be."""
     up, down = rate_ratio(rate, to)
     n, beside = x.shape[1], round(BESIDE_S * rate / down) * down
     at = np.arange(-beside, n + beside) % (2 * n)
@@ -44,12 +44,13 @@ def by_scipy_continued(x: np.ndarray, rate: float, to: float, band: tuple[float,
 
 
 def by_mne(x: np.ndarray, rate: float, to: float, band: tuple[float, float]) -> np.ndarray:
-    """Its own filter and resampling."""
+    """Filter and resample by mne's own functions."""
     y = mne.filter.filter_data(x.astype(float), rate, *band, verbose="error")
     return y if rate == to else mne.filter.resample(y, up=to, down=rate, verbose="error")
 
 
 def main() -> None:
+    """Compare all ways on both inputs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -35,7 +35,7 @@ class Regime:
 
 @dataclass
 class Score:
-    """Pooled over seeds."""
+    """Results of one regime, pooled over seeds."""
 
     hits: int = 0
     false: int = 0
@@ -49,6 +49,7 @@ class Score:
 
     @property
     def f1(self) -> float:
+        """F1 of the edges."""
         return 2 * self.hits / max(1, 2 * self.hits + self.false + self.missed)
 
 
@@ -116,14 +117,17 @@ def score(regime: Regime, seeds: range, *, periodic: bool, **settings: Any) -> S
 
 
 def rms(values: list[float]) -> float:
+    """Return the root mean square, NaN of nothing."""
     return float(np.sqrt(np.mean(np.square(values)))) if values else float("nan")
 
 
 def covered(values: list[float]) -> float:
+    """Return the share of standardised errors within 95 % intervals, NaN of nothing."""
     return float(np.mean(np.abs(values) < 1.959964)) if values else float("nan")
 
 
 def table(regimes: dict[str, Regime], n_seeds: int, first_seed: int) -> None:
+    """Print one row a regime and kind of window."""
     print(
         f"{'regime':16s}{'windows':10s}{'err/bound':>10s}{'bar':>6s}{'weight':>8s}{'F1':>8s}{'bar':>6s}"
         f"{'false':>6s}{'missed':>7s}{'cover':>7s}{'cov w':>7s}{'cpu s':>7s}{'max':>7s}{'bar':>5s}"
@@ -141,7 +145,7 @@ def table(regimes: dict[str, Regime], n_seeds: int, first_seed: int) -> None:
 
 
 def contrast(n_seeds: int, first_seed: int) -> None:
-    """The same worlds under four likelihoods: what the Jacobian and the right density are worth."""
+    """Fit the same worlds under four likelihoods: what the Jacobian and the right density are worth."""
     print(f"\n{'regime':16s}{'likelihood':24s}{'tau MAE, samples':>18s}{'err/bound':>10s}{'F1':>8s}")
     for name in ("white-240s", "subsample-240s"):
         for innovation in ("laplace", "gaussian"):
@@ -159,7 +163,7 @@ def contrast(n_seeds: int, first_seed: int) -> None:
 
 
 def nulls(n_worlds: int, first_seed: int) -> None:
-    """Worlds without edges: how many fits report any."""
+    """Fit worlds without edges, and count how many fits report any."""
     print(f"\n{'worlds without edges':24s}{'fits with edges':>16s}{'of':>5s}")
     for name, dynamics in (("white", None), ("ar2", "ar2")):
         for periodic in (False, True):
@@ -175,6 +179,7 @@ def nulls(n_worlds: int, first_seed: int) -> None:
 
 
 def main() -> None:
+    """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)

@@ -43,7 +43,7 @@ Operator = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 
 
 def dense_mix(x: Tensor, weight: Tensor, tau: Tensor, sample_rate: float) -> Tensor:
-    """The same operator with all C x C delayed signals materialised, differentiated by autograd."""
+    """Compute the same with all C x C delayed signals materialised, differentiated by autograd."""
     n_samples = x.shape[2]
     n = n_samples + 2 * (math.ceil(float(tau.detach().abs().max()) * sample_rate) + 64)
     spectrum = torch.fft.rfft(x, n, dim=2)[:, None]
@@ -56,7 +56,7 @@ def dense_mix(x: Tensor, weight: Tensor, tau: Tensor, sample_rate: float) -> Ten
 def make_inputs(
     shape: tuple[int, int, int, int], per_window: bool, dtype: torch.dtype = torch.float32
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """x [B, C, T, D], weight, tau, and a cotangent."""
+    """Draw x [B, C, T, D], weight, tau, and a cotangent."""
     generator = torch.Generator().manual_seed(0)
     b, c = shape[:2]
     matrix = (b, c, c) if per_window else (c, c)
@@ -69,12 +69,13 @@ def make_inputs(
 def forward_backward(
     operator: Operator, x: Tensor, weight: Tensor, tau: Tensor, cotangent: Tensor
 ) -> list[Tensor]:
+    """Return the output and the gradients of x, weight and tau."""
     output = operator(x, weight, tau, RATE_HZ)
     return [output.detach(), *torch.autograd.grad(output, (x, weight, tau), cotangent)]
 
 
 def dense_in_chunks(x: Tensor, weight: Tensor, tau: Tensor, cotangent: Tensor) -> None:
-    """Forward and backward of the dense operator, some windows at a time."""
+    """Run the dense operator forward and backward, some windows at a time."""
     b, c, t, d = x.shape
     at_once = max(1, int(DENSE_BYTES_AT_ONCE / (c * c * d * (t + 160) * 4)))
     for start in range(0, b, at_once):
@@ -84,14 +85,14 @@ def dense_in_chunks(x: Tensor, weight: Tensor, tau: Tensor, cotangent: Tensor) -
 
 
 def disagreement(shape: tuple[int, int, int, int], per_window: bool, dtype: torch.dtype) -> float:
-    """Largest relative error (2-norm) among the output and the three gradients."""
+    """Return the largest relative error (2-norm) among the output and the three gradients."""
     inputs = make_inputs(shape, per_window, dtype)
     pairs = zip(forward_backward(lagged_mix, *inputs), forward_backward(dense_mix, *inputs), strict=True)
     return max(float(torch.linalg.norm(a - b) / torch.linalg.norm(b)) for a, b in pairs)
 
 
 def time_both(shape: tuple[int, int, int, int], per_window: bool, budget_s: float) -> tuple[float, float]:
-    """Median seconds of lagged_mix and of the dense operator, called in turns for about `budget_s`."""
+    """Return median seconds of lagged_mix and of the dense operator, called in turns for about `budget_s`."""
     inputs = make_inputs(shape, per_window)
     calls = [lambda: forward_backward(lagged_mix, *inputs), lambda: dense_in_chunks(*inputs)]
     calls[0]()  # first calls make plans and tables
@@ -108,7 +109,7 @@ def time_both(shape: tuple[int, int, int, int], per_window: bool, budget_s: floa
 
 
 def peak_memory(name: str, shape: tuple[int, int, int, int], threads: int) -> float:
-    """Bytes above the inputs that one forward + backward needs; in a process of its own."""
+    """Return the bytes above the inputs that one forward + backward needs; in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measure_peak, (name, shape, threads))
 
@@ -126,7 +127,7 @@ def _measure_peak(name: str, shape: tuple[int, int, int, int], threads: int) -> 
 
 
 def _kilobytes(entry: str) -> int:
-    """Of this process; VmHWM, unlike ru_maxrss, starts afresh with the program."""
+    """Read a number of this process; VmHWM, unlike ru_maxrss, starts afresh with the program."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(entry)).split()[1])
 
@@ -142,6 +143,7 @@ def _row(shape: tuple[int, ...], lags: str, ours: float, dense: float) -> dict[s
 
 
 def main() -> int:
+    """Compare at every shape; return 1 where a bar is missed."""
     parser = argparse.ArgumentParser(description="lagged_mix against the dense pairwise FFT operator")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     add_write_option(parser)

@@ -40,9 +40,9 @@ SHAPES = {
 
 
 def write_corpus(
-    folder: Path, channels: int, samples: int, rate_hz: float, dtype: str, windows: int
+    folder: Path, channels: int, samples: int, sample_rate: float, dtype: str, windows: int
 ) -> ShardSet:
-    """Random shards with the files that a ShardSet reads."""
+    """Write random shards with the files that a ShardSet reads."""
     rng = np.random.default_rng(0)
     per_shard = windows // SHARDS
     for shard in range(SHARDS):
@@ -58,7 +58,7 @@ def write_corpus(
     index.to_parquet(folder / "index.parquet")
     meta = {
         "channels": [f"c{i}" for i in range(channels)],
-        "rate_hz": rate_hz,
+        "rate_hz": sample_rate,
         "n_samples": samples,
         "task": None,
     }
@@ -67,7 +67,7 @@ def write_corpus(
 
 
 def slice_raw(maps: list[np.ndarray], shards: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The plainest way: one slice a window."""
+    """Gather windows in the plainest way: one slice a window."""
     out = np.empty((len(rows), *maps[0].shape[1:]), dtype=np.float32)
     for i, (shard, row) in enumerate(zip(shards, rows, strict=True)):
         out[i] = maps[shard][row]
@@ -75,7 +75,7 @@ def slice_raw(maps: list[np.ndarray], shards: np.ndarray, rows: np.ndarray) -> n
 
 
 def compare(corpus: ShardSet, folder: Path, batches: int) -> dict[str, tuple[float, float]]:
-    """Windows a second of each way, by the clock and of the processor: medians of interleaved rounds."""
+    """Time windows a second of each way, by the clock and of the processor: medians of interleaved rounds."""
     maps = [np.load(folder / f"shard-{shard:05d}.npy", mmap_mode="r") for shard in range(SHARDS)]
     held: deque[np.ndarray | Batch] = deque(
         maxlen=1
@@ -117,6 +117,7 @@ def compare(corpus: ShardSet, folder: Path, batches: int) -> dict[str, tuple[flo
 
 
 def main() -> None:
+    """Compare both shapes in the number formats asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batches", type=int, default=80)
     parser.add_argument("--dtype", choices=("float16", "float32"), nargs="+", default=["float16", "float32"])

@@ -40,7 +40,7 @@ from cldtrans.evaluation.focal_lead import planted_cases
 from cldtrans.lag import fit_ldsem, simulate_ldsem
 from cldtrans.models import CLDTrans
 from cldtrans.models.lag_inference.evidence import Covariances, standardise
-from cldtrans.models.lag_inference.innovations import LearnedScore, Score, least_squares
+from cldtrans.models.lag_inference.innovations import LearnedScoreFunction, ScoreFunction, least_squares
 from cldtrans.models.lag_inference.network import LagInference, Lags
 from cldtrans.models.modality import RATE_HZ
 from cldtrans.models.motifs import perplexity
@@ -57,7 +57,7 @@ TANH = (-1.0, 0.0, 1.0, 0.0)  # what makes psi(u) = tanh(2 u) of the functions t
 
 
 def poles(rng: np.random.Generator, kind: str) -> np.ndarray:
-    """Own past of one channel, 6 coefficients, for a kind of spectrum at 160 Hz."""
+    """Draw the own past of one channel, 6 coefficients, for a kind of spectrum at 160 Hz."""
 
     def pair(radius: float, frequency_hz: float) -> list[complex]:
         turn = radius * np.exp(2j * np.pi * frequency_hz / RATE)
@@ -89,7 +89,7 @@ class World:
 
 
 def draw_world(n_channels: int, kind: str, seed: int) -> World:
-    """One 10-s window; heavy-tailed bursts drive the ECG-like ones."""
+    """Draw one 10-s window; heavy-tailed bursts drive the ECG-like ones."""
     rng = np.random.default_rng([seed, n_channels])
     own = np.stack([poles(rng, kind) for _ in range(n_channels)])
     innovation = "student" if kind.endswith("ECG-like") else "laplace"
@@ -108,9 +108,19 @@ def draw_world(n_channels: int, kind: str, seed: int) -> World:
 
 
 def ridge(x: np.ndarray) -> np.ndarray:
-    """Largest coefficient of each pair [C, C] in the ridge regression of every channel on all others' lags.
+    """Return each pair's largest coefficient in the ridge regression of every channel on all others' lags.
 
     A regression of one variable on the rest is a column of the inverse of their Gram matrix.
+
+    Parameters
+    ----------
+    x : array [C, T]
+        One window.
+
+    Returns
+    -------
+    array [C, C]
+        Row = target.
     """
     n_channels = len(x)
     n_lags = round(TAU_MAX_S * RATE) + 1
@@ -125,16 +135,16 @@ Method = Callable[[Tensor, Tensor], Lags]
 
 
 def networks(checkpoint: Path) -> dict[str, Method]:
-    """The five methods as functions of standardised windows [B, C, T] of EEG and their mask."""
+    """Return the five methods as functions of standardised windows [B, C, T] of EEG and their mask."""
     trained = CLDTrans.from_pretrained(str(checkpoint)).eval()
     fresh = CLDTrans(trained.config).eval()
     inference = trained.lag_inference
     assert isinstance(inference, LagInference)
 
-    fixed = LearnedScore()
+    fixed = LearnedScoreFunction()
     fixed.out.bias.data.copy_(torch.tensor(TANH))
 
-    def features(score: Score, x: Tensor, mask: Tensor) -> Lags:
+    def features(score: ScoreFunction, x: Tensor, mask: Tensor) -> Lags:
         covariances = Covariances.of(*standardise(x.double(), mask), inference.max_lag("eeg"))
         evidence = covariances.evidence(inference.sources, score)[1].to(x.dtype)
         lags = fresh.lags(x, RATE, mask, "eeg")
@@ -170,13 +180,14 @@ class Contrast:
 
 
 def bootstrap(statistic: Callable[[np.ndarray], float], n: int) -> Interval:
-    """Value and 95 % percentile interval of a statistic of drawn positions."""
+    """Return value and 95 % percentile interval of a statistic of drawn positions."""
     rng = np.random.default_rng(0)
     low, high = np.nanpercentile([statistic(rng.integers(0, n, n)) for _ in range(RESAMPLES)], [2.5, 97.5])
     return statistic(np.arange(n)), float(low), float(high)
 
 
 def cell(value: Interval) -> str:
+    """Write a value with its interval."""
     return "{:.3f} [{:.3f}, {:.3f}]".format(*value)
 
 
@@ -191,21 +202,25 @@ class Reading:
     errors: list[np.ndarray]
 
     def auroc(self, truth: list[np.ndarray], draw: np.ndarray) -> float:
-        """Over all pairs of the drawn worlds."""
+        """Return the AUROC over all pairs of the drawn worlds."""
         scores = np.concatenate([self.scores[i] for i in draw])
         return float(roc_auc_score(np.concatenate([truth[i] for i in draw]), scores))
 
     def within(self, truth: list[np.ndarray]) -> np.ndarray:
-        """AUROC of each world by itself: what one window tells, however logits compare between windows."""
+        """Return the AUROC of each world by itself.
+
+        It says what one window tells, however logits compare between windows.
+        """
         pairs = zip(truth, self.scores, strict=True)
         return np.array([roc_auc_score(t, s) if 0 < t.mean() < 1 else np.nan for t, s in pairs])
 
     def error(self, average: Average, draw: np.ndarray) -> float:
-        """Of the lags of all true edges of the drawn worlds."""
+        """Average the errors of the lags of all true edges of the drawn worlds."""
         return float(average(np.concatenate([self.errors[i] for i in draw])))
 
 
 def read(infer: Method, worlds: list[World]) -> Reading:
+    """Ask a method about worlds of one size."""
     x = torch.from_numpy(np.stack([world.x for world in worlds])).float()
     mask = torch.ones(x.shape[:2], dtype=torch.bool)
     parts = [infer(a, b) for a, b in zip(x.split(BATCH), mask.split(BATCH), strict=True)]
@@ -220,7 +235,7 @@ def read(infer: Method, worlds: list[World]) -> Reading:
 
 @torch.inference_mode()
 def on_worlds(methods: dict[str, Method], n_worlds: int, n_fits: int) -> list[Contrast]:
-    """Edge AUROC and lag errors by number of channels."""
+    """Print edge AUROC and lag errors by number of channels; return the contrasts."""
     print("| channels | spectra | worlds | " + " | ".join(f"AUROC, {name}" for name in methods), end=" | ")
     print(
         "ridge | median lag error, samples | on edges fit_ldsem finds | fit_ldsem there |\n|"
@@ -264,6 +279,7 @@ def on_worlds(methods: dict[str, Method], n_worlds: int, n_fits: int) -> list[Co
 def worlds_contrasts(
     where: str, truth: list[np.ndarray], trained: Reading, name: str, other: Reading
 ) -> list[Contrast]:
+    """Contrast the trained network with another method on the same worlds."""
     n = len(truth)
     gain = bootstrap(lambda d: trained.auroc(truth, d) - other.auroc(truth, d), n)
     alone = bootstrap(partial(_mean, trained.within(truth) - other.within(truth)), n)
@@ -279,7 +295,13 @@ def worlds_contrasts(
 
 
 def beside_the_fit(worlds: list[World], errors: list[np.ndarray]) -> tuple[float, float]:
-    """Median lag error in samples on the edges that `fit_ldsem` finds: of `errors`, and of the fit."""
+    """Return median lag errors in samples on the edges that `fit_ldsem` finds.
+
+    Returns
+    -------
+    ours, fitted : float
+        Of `errors`, and of the fit.
+    """
     ours, fitted = [], []
     for world, error in zip(worlds, errors, strict=False):
         fit = fit_ldsem(world.x[None], RATE, TAU_MAX_S)
@@ -292,7 +314,7 @@ def beside_the_fit(worlds: list[World], errors: list[np.ndarray]) -> tuple[float
 
 
 def print_contrasts(rows: list[Contrast]) -> None:
-    """A row a figure, a column a method; bold where the interval lies above zero."""
+    """Print a row a figure, a column a method; bold where the interval lies above zero."""
     others = list(dict.fromkeys(row.other for row in rows))
     print("\n| figure | n | " + " | ".join(f"better than {name} by" for name in others) + " |")
     print("|" + "---|" * (2 + len(others)))
@@ -304,10 +326,10 @@ def print_contrasts(rows: list[Contrast]) -> None:
 
 @torch.inference_mode()
 def planted_leads(methods: dict[str, Method], windows: ShardSet, trials: int) -> list[Contrast]:
-    """Top-1 of the leading channel of discharges planted in real EEG."""
+    """Print top-1 of the leading channel of discharges planted in real EEG; return the contrasts."""
 
-    def readouts(x: np.ndarray, mask: np.ndarray, rate_hz: float) -> dict[str, np.ndarray]:
-        assert rate_hz == RATE
+    def readouts(x: np.ndarray, mask: np.ndarray, sample_rate: float) -> dict[str, np.ndarray]:
+        assert sample_rate == RATE
         signal, valid = torch.from_numpy(x), torch.from_numpy(mask)
         lags = {name: infer(signal, valid) for name, infer in methods.items()}
         return {
@@ -351,7 +373,7 @@ def _mean(values: np.ndarray, draw: np.ndarray) -> float:
 
 @torch.inference_mode()
 def on_held_out(checkpoint: Path, shards: Path, at_most: int = 256) -> None:
-    """Codebook use, variance of the latents, reconstruction, and the likelihood with lags shuffled."""
+    """Print codebook use, variance of the latents, reconstruction, and the likelihood with lags shuffled."""
     model = CLDTrans.from_pretrained(str(checkpoint)).eval()
     generator = torch.Generator().manual_seed(0)
     print(
@@ -403,6 +425,7 @@ def on_held_out(checkpoint: Path, shards: Path, at_most: int = 256) -> None:
 
 
 def main() -> None:
+    """Print every table that the command line asks for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -51,16 +51,16 @@ MARGIN_S = 12
 BAR = 20
 
 
-def coloured(rng: np.random.Generator, n_channels: int, n_samples: int, rate_hz: float) -> np.ndarray:
-    """[C, T] of unit deviation with a spectrum that falls as 1/f."""
+def coloured(rng: np.random.Generator, n_channels: int, n_samples: int, sample_rate: float) -> np.ndarray:
+    """Draw [C, T] of unit deviation with a spectrum that falls as 1/f."""
     spectrum = np.fft.rfft(rng.standard_normal((n_channels, n_samples)))
-    spectrum /= np.maximum(np.fft.rfftfreq(n_samples, 1 / rate_hz), 0.3)
+    spectrum /= np.maximum(np.fft.rfftfreq(n_samples, 1 / sample_rate), 0.3)
     x = np.fft.irfft(spectrum, n_samples)
     return x / x.std(axis=1, keepdims=True)
 
 
 def write_eegs(root: Path, n: int) -> list[Path]:
-    """CHB-MIT with n recordings of an hour."""
+    """Write a CHB-MIT with n recordings of an hour."""
     labels = (*DOUBLE_BANANA, *EXTRA)
     folder = root / "chbmit/1.0.0/chb01"
     paths = []
@@ -75,7 +75,7 @@ def write_eegs(root: Path, n: int) -> list[Path]:
 
 
 def write_ecgs(root: Path, n: int) -> list[Path]:
-    """MIMIC-IV-ECG with n records."""
+    """Write a MIMIC-IV-ECG with n records."""
     rng = np.random.default_rng(1)
     folder = root / "mimic-iv-ecg/1.0"
     paths = []
@@ -88,11 +88,11 @@ def write_ecgs(root: Path, n: int) -> list[Path]:
     return paths
 
 
-def ours(name: str, root: Path, out: Path, rate_hz: float, band_hz: tuple[float, float]) -> ShardSet:
-    """The pipeline's own step, one job."""
+def ours(name: str, root: Path, out: Path, sample_rate: float, band_hz: tuple[float, float]) -> ShardSet:
+    """Run the pipeline's own step, one job."""
     settings = DatasetConfig(
-        window_s=10, stride_s=10, rate_hz=rate_hz, band_hz=band_hz, scale="window", dtype="float16", shards=1,
-        batches=1, onset_windows=0, subjects=None, records=None, glob=None,
+        window_s=10, stride_s=10, rate_hz=sample_rate, band_hz=band_hz, scale="window", dtype="float16",
+        shards=1, batches=1, onset_windows=0, subjects=None, records=None, glob=None,
     )  # fmt: skip
     dataset = get_dataset(name)
     preprocess_batch(dataset, root, settings, 0, out, {"status": "ok"}, progress=False)
@@ -101,12 +101,12 @@ def ours(name: str, root: Path, out: Path, rate_hz: float, band_hz: tuple[float,
 
 
 def z_score(x: np.ndarray) -> np.ndarray:
-    """Per channel over the window."""
+    """Standardise each channel over the window [C, T]."""
     return (x - x.mean(axis=-1, keepdims=True)) / x.std(axis=-1, keepdims=True)
 
 
 def eeg_same(path: Path, k: int) -> np.ndarray:
-    """Window k, equal to ours."""
+    """Make window k, equal to ours."""
     raw = mne.io.read_raw_edf(path, verbose="error")
     first, last = max(0, (10 * k - MARGIN_S) * 256), min(raw.n_times, (10 * k + 10 + MARGIN_S) * 256)
     x = raw.get_data(picks=list(DOUBLE_BANANA), start=first, stop=last)
@@ -117,7 +117,7 @@ def eeg_same(path: Path, k: int) -> np.ndarray:
 
 
 def eeg_default(path: Path, k: int) -> np.ndarray:
-    """Window k as mne's own calls make it."""
+    """Make window k as mne's own calls do."""
     raw = mne.io.read_raw_edf(path, verbose="error").pick(list(DOUBLE_BANANA))
     raw.crop(10 * k, 10 * k + 10, include_tmax=False).load_data(verbose="error")
     raw.filter(*EEG, verbose="error").resample(160, verbose="error")
@@ -125,13 +125,13 @@ def eeg_default(path: Path, k: int) -> np.ndarray:
 
 
 def eeg_read(path: Path, k: int) -> np.ndarray:
-    """Window k unprocessed."""
+    """Read window k unprocessed."""
     raw = mne.io.read_raw_edf(path, verbose="error")
     return raw.get_data(start=2560 * k, stop=2560 * (k + 1))
 
 
 def ecg_same(path: Path) -> np.ndarray:
-    """A record, equal to ours: the filter sees it continued evenly for 40 s on both sides."""
+    """Make a record, equal to ours: the filter sees it continued evenly for 40 s on both sides."""
     x = wfdb.rdrecord(str(path)).p_signal.T
     sos = scipy.signal.butter(4, ECG, "bandpass", fs=500, output="sos")
     padded = np.pad(x, ((0, 0), (20_000, 20_000)), mode="symmetric")
@@ -139,19 +139,19 @@ def ecg_same(path: Path) -> np.ndarray:
 
 
 def ecg_default(path: Path) -> np.ndarray:
-    """A record as scipy's defaults make it."""
+    """Make a record as scipy's defaults do."""
     x = wfdb.rdrecord(str(path)).p_signal.T
     sos = scipy.signal.butter(4, ECG, "bandpass", fs=500, output="sos")
     return z_score(scipy.signal.sosfiltfilt(sos, x))
 
 
 def ecg_read(path: Path) -> np.ndarray:
-    """A record unprocessed."""
+    """Read a record unprocessed."""
     return wfdb.rdrecord(str(path)).p_signal
 
 
 def cost(function: Callable[[], object]) -> np.ndarray:
-    """Wall-clock and CPU seconds of a call."""
+    """Return wall-clock and CPU seconds of a call."""
     began = np.array([time.perf_counter(), time.process_time()])
     function()
     return np.array([time.perf_counter(), time.process_time()]) - began
@@ -164,7 +164,7 @@ def compare(
     probe: int,
     folder: Path,
 ) -> list[dict[str, str]]:
-    """Rows of the table."""
+    """Return rows of the table."""
     shards = run(folder / "kept")
     costs = []
     for _ in range(3):

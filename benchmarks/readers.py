@@ -28,23 +28,23 @@ RECORDS = 50
 
 
 def edf_ours(path: Path, start: int, stop: int) -> np.ndarray:
-    """[C, T] in microvolts."""
+    """Read an EDF file, [C, T] in microvolts."""
     recording = read_edf(path)
     return recording.microvolts(range(len(recording.labels)), start, stop)
 
 
 def edf_mne(path: Path, start: int, stop: int) -> np.ndarray:
-    """The same, from volts."""
+    """Read the same by mne, from volts."""
     return 1e6 * mne.io.read_raw_edf(path, verbose="error").get_data(start=start, stop=stop)
 
 
 def wfdb_ours(paths: list[Path]) -> np.ndarray:
-    """[records, C, T] in millivolts."""
+    """Read WFDB records, [records, C, T] in millivolts."""
     return np.stack([read_wfdb(path).millivolts() for path in paths])
 
 
 def wfdb_wfdb(paths: list[Path]) -> np.ndarray:
-    """The same."""
+    """Read the same by wfdb."""
     return np.stack([wfdb.rdrecord(str(path)).p_signal.T for path in paths])
 
 
@@ -52,6 +52,7 @@ Reader = Callable[..., np.ndarray]
 
 
 def main() -> None:
+    """Compare the readers on files that are written for it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -27,7 +27,7 @@ LAGS = (0.12, 0.37, 0.81, 1.43, 2.5, 3.62)
 
 
 def delayed(window: Window, lag: float, seed: int) -> Window:
-    """The first channel, and the same `lag` samples later with white noise at 20 dB."""
+    """Return the first channel, and the same `lag` samples later with white noise at 20 dB."""
     source = window.x[0] - window.x[0].mean(dtype=float)
     even = np.concatenate([source, source[::-1]])  # no jump where the record wraps
     phase = np.exp(-2j * np.pi * np.fft.rfftfreq(len(even)) * lag)
@@ -37,7 +37,7 @@ def delayed(window: Window, lag: float, seed: int) -> Window:
 
 
 def self_delays(mirror: Path, axes: Axes) -> None:
-    """Error of known delays, in samples."""
+    """Draw the error of known delays, in samples."""
     for offset, (file, channels, label) in zip((-0.03, 0.03), DELAYED, strict=True):
         window = cut_window(mirror / file, channels=channels)
         found = []
@@ -65,6 +65,7 @@ def self_delays(mirror: Path, axes: Axes) -> None:
 
 
 def main() -> None:
+    """Fit both recordings, print what was found and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("mirror", type=Path)
     parser.add_argument("--figure", type=Path, default=Path("docs/real_lags.png"))

@@ -17,9 +17,10 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 
 
 def seconds_in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each way over `rounds` rounds; a first round, in which caches fill, does not count.
+    """Return the median seconds of each way over `rounds` rounds.
 
-    The ways take turns, so that whatever else the machine does disturbs all of them alike.
+    A first round, in which caches fill, does not count. The ways take turns, so that whatever else the
+    machine does disturbs all of them alike.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds + 1):
@@ -31,7 +32,7 @@ def seconds_in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> d
 
 
 def add_write_option(parser: argparse.ArgumentParser) -> None:
-    """The option `--write`, for `publish`."""
+    """Add the option `--write`, for `publish`."""
     parser.add_argument("--write", action="store_true", help=f"put the table into docs/{PAGE.name}")
 
 

@@ -31,7 +31,7 @@ WAYS = {"ours": "CLD-Trans", "dense": "every delayed pair at once"}
 
 
 def measure(way: str, size: dict[str, int], steps: int) -> tuple[float, float]:
-    """Processor seconds and megabytes a window."""
+    """Return processor seconds and megabytes a window."""
     options = [word for key, value in size.items() for word in (f"--{key}", str(value))]
     command = [sys.executable, str(STEP), *options, "--steps", str(steps), "--measure", way]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, text=True)
@@ -40,6 +40,7 @@ def measure(way: str, size: dict[str, int], steps: int) -> tuple[float, float]:
 
 
 def main() -> None:
+    """Measure every size, print a table and draw the figure."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -27,12 +27,13 @@ REFERENCE: Way = ("dopri5", 1e-9)
 
 
 def solved(ode: GraphODE, encoding: Encoding, way: Way, adjoint: bool) -> Trajectory:
+    """Solve for the states of a batch in one way: solver, tolerance, method of gradients."""
     ode.solver, ode.tolerance, ode.adjoint = *way, adjoint
     return ode(encoding.path, encoding.adjacency, encoding.mask)
 
 
 def with_gradient(ode: GraphODE, encoding: Encoding, way: Way, adjoint: bool) -> float:
-    """Seconds of a pass forward and back."""
+    """Return the seconds of a pass forward and back."""
     start = time.perf_counter()
     solved(ode, encoding, way, adjoint).states.square().mean().backward()
     ode.zero_grad()
@@ -40,6 +41,7 @@ def with_gradient(ode: GraphODE, encoding: Encoding, way: Way, adjoint: bool) ->
 
 
 def main() -> None:
+    """Print one row a solver and tolerance."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

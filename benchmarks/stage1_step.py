@@ -55,6 +55,7 @@ class Noise:
         return 1 << 20
 
     def load(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Draw windows `x` [B, C, T] and `mask` [B, C]."""
         x = np.cumsum(rng.standard_normal((len(rows), *self.shape), dtype=np.float32), axis=2)
         return {"x": x - x.mean(2, keepdims=True), "mask": np.ones((len(rows), self.shape[0]), dtype=bool)}
 
@@ -68,14 +69,14 @@ class Clock:
         self.processor: list[float] = []
 
     def tick(self) -> None:
-        """A step has ended."""
+        """Note that a step has ended."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         self.wall.append(1e3 * time.perf_counter())
         self.processor.append(1e3 * time.process_time())
 
     def result(self) -> dict[str, float]:
-        """Means in milliseconds: not all steps cost the same."""
+        """Return means in milliseconds: not all steps cost the same."""
         wall, processor = (float(np.diff(times[2:]).mean()) for times in (self.wall, self.processor))
         return {"step_ms": wall, "processor_ms": processor}
 
@@ -93,7 +94,7 @@ class Dense(nn.Module):
         self.tau = nn.Parameter(TAU_MAX_S * torch.rand(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Loss of windows [B, C, T]."""
+        """Compute the loss of windows [B, C, T]."""
         n_windows, n_channels, n_samples = x.shape
         latent = self.encoder(x.reshape(-1, 1, n_samples)).transpose(1, 2)  # [BC, L, D]
         nearest = torch.cdist(latent.reshape(-1, latent.shape[-1]), self.codebook).argmin(1)
@@ -114,7 +115,7 @@ class Dense(nn.Module):
 
 
 def ours(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """The step that training takes, by the training loop itself."""
+    """Time the step that training takes, by the training loop itself."""
     config = load_any([BASE])
     changes = {"width": args.width, "codebook_size": args.codes}
     torch.manual_seed(0)
@@ -150,7 +151,7 @@ def ours(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
 
 
 def dense(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """A plain loop around the dense formulation."""
+    """Time a plain loop around the dense formulation."""
     torch.manual_seed(0)
     model = Dense(args.channels, args.width, args.codes).to(device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4)
@@ -167,7 +168,7 @@ def dense(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """One way, in this process."""
+    """Measure one way, in this process."""
     torch.set_num_threads(args.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -182,6 +183,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Measure every way, each in processes of its own, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ways", nargs="+", choices=("ours", "dense"), default=["ours", "dense"])
     parser.add_argument("--measure", choices=("ours", "dense"), help=argparse.SUPPRESS)

@@ -54,7 +54,7 @@ Ways = dict[str, Callable[[], object]]
 
 
 def optimisers() -> Ways:
-    """One step of each, over parameters of their own."""
+    """Make one step of each, over parameters of their own."""
     models = [CLDTrans(CONFIG.model) for _ in range(2)]
     for model in models:
         for parameter in model.parameters():
@@ -69,14 +69,14 @@ def optimisers() -> Ways:
 
 
 def first_step_s(way: str, times: int = 3) -> float:
-    """Seconds that the first optimiser of a process takes to be made and to step, the least of some."""
+    """Return the seconds in which the first optimiser of a process is made and steps, the least of some."""
     imported, step = FIRST[way]
     command = [sys.executable, "-c", FIRST_STEP.format(imported=imported, step=step)]
     return min(float(subprocess.run(command, capture_output=True, check=True).stdout) for _ in range(times))
 
 
 def codebooks() -> Ways:
-    """One pass of training of each: look-up, gradient, moving averages."""
+    """Make one pass of training of each: look-up, gradient, moving averages."""
     latents = torch.randn(SEQUENCES, LATENTS, WIDTH)
     valid = torch.ones(SEQUENCES, LATENTS, dtype=torch.bool)
     cotangent = torch.randn_like(latents)
@@ -127,11 +127,12 @@ class Windows(torch.utils.data.Dataset[np.ndarray]):
         return self.x[row]
 
     def load(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Gather windows `x` [B, C, T] and `mask` [B, C]."""
         return {"x": self.x[rows], "mask": np.ones((len(rows), SHAPE[0]), dtype=bool)}
 
 
 def loops() -> Ways:
-    """`STEPS` steps of each, on the same network."""
+    """Make `STEPS` steps of each, on the same network."""
     windows = Windows()
     settings = {"steps": STEPS, "batch_size": BATCH, "micro_batch": BATCH, "num_workers": 0}
     loop = CONFIG.loop.model_copy(
@@ -161,6 +162,7 @@ def loops() -> Ways:
 
 
 def main() -> None:
+    """Time all parts and publish the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -22,7 +22,7 @@ SIZES = ((4, 1600, 16), (8, 1600, 16), (8, 4800, 48))  # channels, samples, lags
 
 
 def tested(x: np.ndarray, order: int) -> np.ndarray:
-    """F of every pair [target, source], NaN on the diagonal."""
+    """Return F of every pair [target, source], NaN on the diagonal."""
     fitted = VAR(x[0].T).fit(order)
     n_channels = x.shape[1]
     f_values = np.full((n_channels, n_channels), np.nan)
@@ -32,6 +32,7 @@ def tested(x: np.ndarray, order: int) -> np.ndarray:
 
 
 def main() -> None:
+    """Time both at every size."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

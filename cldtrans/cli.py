@@ -30,7 +30,18 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; 2 and a single line on standard error when the user has to act."""
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        What follows `cldtrans` on the command line; default: that of this process.
+
+    Returns
+    -------
+    int
+        The exit code: 2, and a single line on standard error, when the user has to act.
+    """
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="cldtrans", description="Causal-lagged dynamics of biosignals.")
     parser.add_argument("--version", action="version", version=cldtrans.__version__)

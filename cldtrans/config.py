@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from cldtrans.errors import ConfigError, suggestion
 from cldtrans.files import project_folder, write_json
@@ -22,12 +22,16 @@ PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""Names become parts of paths and command lines: nothing in them may lead elsewhere or do anything there."""
+Name = Annotated[str, StringConstraints(pattern=NAME, max_length=64)]
 
 
 class Section(BaseModel):
     """A mapping in the config: unknown keys are errors, and so are values of another type."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SourceConfig(Section):
@@ -192,7 +196,7 @@ class Stage2Config(Section):
     """Task heads and fine-tuning on a pretrained model."""
 
     variants: list[str] = Field(description="Variants that get a model with task heads.")
-    seeds: list[int] = Field(description="Seeds of these models: one pretrained model each.")
+    seeds: list[Seed] = Field(description="Seeds of these models: one pretrained model each.")
     datasets: list[str] = Field(min_length=1, description="Datasets that get a head each.")
     finetune_steps: int = Field(
         ge=0, description="Steps of the whole network after the linear probe; 0: the probe alone."
@@ -257,7 +261,7 @@ class IdentifiabilityConfig(Section):
     """Simulated worlds by name; which of them run is chosen in `experiments`."""
 
     tau_max_s: PositiveFloat = Field(description="Largest lag that estimators search, seconds.")
-    worlds: dict[str, dict[str, Any]] = Field(
+    worlds: dict[Name, dict[str, Any]] = Field(
         description="Arguments of `simulate_ldsem` by the world's name; lags in seconds."
     )
 
@@ -285,7 +289,7 @@ class ExperimentBlock(Section):
     )
     methods: list[str] = Field(min_length=1, description="Names of methods or variants.")
     budgets: list[Budget] = Field(min_length=1, description="Shares of the training labels; 0: none.")
-    seeds: list[int] = Field(min_length=1, description="Seeds of splits, training and sampling.")
+    seeds: list[Seed] = Field(min_length=1, description="Seeds of splits, training and sampling.")
 
 
 class Config(Section):
@@ -305,17 +309,17 @@ class Config(Section):
     )
     source: SourceConfig = Field(description="Where recordings come from.")
     datasets: list[str] = Field(min_length=1, description="Datasets that are downloaded and preprocessed.")
-    preprocess: dict[str, DatasetConfig] = Field(
+    preprocess: dict[Name, DatasetConfig] = Field(
         description="How each dataset becomes shards; one file a dataset, `config/datasets/<name>.yaml`."
     )
-    variants: dict[str, VariantConfig] = Field(
+    variants: dict[Name, VariantConfig] = Field(
         description="Variants of our model by name; an ablation is one of them."
     )
     model: ModelConfig = Field(description="The network.")
     loop: LoopConfig = Field(description="The training loop.")
     stage1: Stage1Config = Field(description="Pretraining.")
     stage2: Stage2Config = Field(description="Task heads and fine-tuning.")
-    methods: dict[str, MethodConfig] = Field(description="Methods beside ours by name.")
+    methods: dict[Name, MethodConfig] = Field(description="Methods beside ours by name.")
     zeroshot: ZeroshotConfig = Field(description="Focal leads of recorded seizures.")
     planted: PlantedConfig = Field(description="Focal leads of planted discharges.")
     identifiability: IdentifiabilityConfig = Field(description="Lag recovery on simulated worlds.")
@@ -348,15 +352,26 @@ class Config(Section):
 def parse(settings: dict[str, Any], origin: str = "config") -> Config:
     """Check a resolved mapping.
 
+    Parameters
+    ----------
+    settings : dict
+        All settings, as the merged YAML files give them.
+    origin : str
+        Where they come from; messages begin with it.
+
     Raises
     ------
     ConfigError
         One line for all problems: the key's path, what is wrong, and what was probably meant.
     """
     try:
-        return Config.model_validate(settings)
+        found = Config.model_validate(settings)
+        json.dumps(found.model_dump(mode="json"), allow_nan=False)
     except ValidationError as error:
         raise ConfigError(f"{origin}: " + "; ".join(_explain(item) for item in error.errors())) from None
+    except (ValueError, TypeError, RecursionError) as error:  # free settings of methods and worlds
+        raise ConfigError(f"{origin}: a setting is neither text nor a finite number ({error})") from None
+    return found
 
 
 def _explain(item: Any) -> str:
@@ -382,7 +397,13 @@ def _is_section(model: Any) -> bool:
 
 
 def load(path: str | Path) -> Config:
-    """The resolved config that the workflow wrote to ``results/<run>/config.json``."""
+    """Read the resolved config that the workflow wrote to ``results/<run>/config.json``.
+
+    Raises
+    ------
+    ConfigError
+        Where the file is absent, not JSON, or not a valid config.
+    """
     path = Path(path)
     try:
         settings = json.loads(path.read_text())
@@ -394,7 +415,18 @@ def load(path: str | Path) -> Config:
 
 
 def load_any(paths: Sequence[str | Path]) -> Config:
-    """One resolved JSON config, or YAML overlays on the paper's config and its datasets' settings."""
+    """Read one resolved JSON config, or YAML overlays on the paper's config and its datasets' settings.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        Files, or names of shipped configs (`demo`).
+
+    Raises
+    ------
+    ConfigError
+        Where a file cannot be read or the settings are not valid.
+    """
     chosen = [config_file(path) for path in paths]
     if len(chosen) == 1 and chosen[0].suffix == ".json":
         return load(chosen[0])
@@ -404,13 +436,19 @@ def load_any(paths: Sequence[str | Path]) -> Config:
 
 
 def config_file(name: str | Path) -> Path:
-    """The file of that path, or the shipped config of that name (`demo`)."""
+    """Return the file of that path, or the shipped config of that name (`demo`)."""
     shipped = project_folder() / "config" / f"{name}.yaml"
     return shipped if not Path(name).exists() and shipped.is_file() else Path(name)
 
 
 def write_resolved(config: Config, path: str | Path) -> str:
-    """Write what `load` reads, only when it differs: many processes may read the workflow at once."""
+    """Write what `load` reads, only when it differs: many processes may read the workflow at once.
+
+    Returns
+    -------
+    str
+        The path, as the workflow hands it on.
+    """
     settings = config.model_dump(mode="json")
     try:
         same = json.loads(Path(path).read_text()) == settings
@@ -422,17 +460,26 @@ def write_resolved(config: Config, path: str | Path) -> str:
 
 
 def resolve(paths: Sequence[str | Path]) -> Config:
-    """Merge YAML files as the workflow does (mappings merge, all else is replaced) and check the result."""
+    """Merge YAML files as the workflow does (mappings merge, all else is replaced) and check the result.
+
+    Raises
+    ------
+    ConfigError
+        Where a file cannot be read or the settings are not valid.
+    """
     import yaml
 
     merged: dict[str, Any] = {}
     for path in map(Path, paths):
         try:
-            overlay = yaml.safe_load(path.read_text())
+            overlay = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}") from None
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: expected text in UTF-8 ({error.reason}); save it so") from None
+        except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ConfigError(f"{path}: not YAML: {reason}") from None
         if not isinstance(overlay, dict):
             raise ConfigError(f"{path}: expected a mapping of settings, found {type(overlay).__name__}")
         merged = deep_merge(merged, overlay)
@@ -440,7 +487,7 @@ def resolve(paths: Sequence[str | Path]) -> Config:
 
 
 def deep_merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `overlay` on top: mappings merge, everything else is replaced."""
+    """Return `base` with `overlay` on top: mappings merge, everything else is replaced."""
     merged = dict(base)
     for key, value in overlay.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -449,7 +496,13 @@ def deep_merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
 
 
 def variant(config: Config, name: str) -> tuple[ModelConfig, Stage1Config]:
-    """Model and stage-1 settings of one variant."""
+    """Return the model and stage-1 settings of one variant.
+
+    Raises
+    ------
+    ConfigError
+        Where there is no such variant, or its overlay does not fit.
+    """
     if name not in config.variants:
         raise ConfigError(f"unknown variant {name!r}{suggestion(name, config.variants)}")
     overlay = config.variants[name]
@@ -469,12 +522,15 @@ def variant(config: Config, name: str) -> tuple[ModelConfig, Stage1Config]:
 
 
 def content_settings(config: Config, dataset: str) -> dict[str, Any]:
-    """Settings that shape a dataset's shards: all but the number of jobs, which leaves no trace in them."""
+    """Return the settings that shape a dataset's shards.
+
+    These are all but the number of jobs, which leaves no trace in them.
+    """
     return config.preprocess[dataset].model_dump(mode="json", exclude={"batches"})
 
 
 def pretraining_settings(config: Config, name: str) -> dict[str, Any]:
-    """Settings that shape a variant's pretrained model, the shards that it sees included."""
+    """Return the settings that shape a variant's pretrained model, the shards that it sees included."""
     model, stage1 = variant(config, name)
     return {
         "model": model.model_dump(mode="json"),
@@ -486,6 +542,12 @@ def pretraining_settings(config: Config, name: str) -> dict[str, Any]:
 
 
 def fingerprint(*parts: Any) -> str:
-    """sha256 of settings in canonical JSON: independent of key order and of where the data came from."""
+    """Hash settings in canonical JSON by sha256: independent of key order and of where the data came from.
+
+    Parameters
+    ----------
+    *parts : section or anything that JSON holds
+        Of the config, or plain values.
+    """
     plain = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

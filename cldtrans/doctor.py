@@ -33,7 +33,7 @@ class Check:
 
 
 def examine(config: Config | None, source_url: str | None = None) -> list[Check]:
-    """All checks; those of disk and source need a config. `source_url` replaces the config's."""
+    """Run all checks; those of disk and source need a config. `source_url` replaces the config's."""
     checks = [*_guarded("python", python_checks)]
     device: list[Any] = []
     checks += _guarded("torch", lambda: torch_checks(device))
@@ -49,7 +49,7 @@ def examine(config: Config | None, source_url: str | None = None) -> list[Check]
 
 
 def python_checks() -> Iterator[Check]:
-    """Interpreter (pip has refused one that is too old) and packages."""
+    """Check interpreter (pip has refused one that is too old) and packages."""
     yield Check("python", "OK", platform.python_version())
     missing = []
     for package in PACKAGES:
@@ -64,7 +64,7 @@ def python_checks() -> Iterator[Check]:
 
 
 def torch_checks(device: list[Any]) -> Iterator[Check]:
-    """torch, and the GPUs that it sees; appends the device to use to `device`."""
+    """Check torch, and the GPUs that it sees; append the device to use to `device`."""
     try:
         import torch
     except ImportError as error:
@@ -91,7 +91,7 @@ def torch_checks(device: list[Any]) -> Iterator[Check]:
 
 
 def fft_checks(device: Any) -> Iterator[Check]:
-    """Forward and inverse real FFT on the device, against NumPy in float64; then its speed."""
+    """Compare forward and inverse real FFT on the device with NumPy in float64; then time them."""
     import torch
 
     rng = np.random.default_rng(0)
@@ -114,7 +114,7 @@ def fft_checks(device: Any) -> Iterator[Check]:
 
 
 def adjoint_checks(device: Any) -> Iterator[Check]:
-    """Gradient of a small ODE by the adjoint method on the device, against direct float64 on the CPU."""
+    """Compare the gradient of a small ODE by the adjoint method on the device with float64 on the CPU."""
     import torch
     from torchdiffeq import odeint, odeint_adjoint
 
@@ -147,7 +147,7 @@ def adjoint_checks(device: Any) -> Iterator[Check]:
 
 
 def rank_checks(device: Any) -> Iterator[Check]:
-    """Whether several processes can train together."""
+    """Check whether several processes can train together."""
     import torch.distributed as dist
 
     wanted = "nccl" if device.type == "cuda" else "gloo"
@@ -161,11 +161,13 @@ def rank_checks(device: Any) -> Iterator[Check]:
 
 
 def disk_checks(config: Config, url: str) -> Iterator[Check]:
-    """Room where recordings, shards and results go, against what is still to come."""
+    """Compare the room where recordings, shards and results go with what is still to come."""
     from cldtrans.planning.cost import dataset_cost
 
     root = Path()
     linked = Path(url).is_dir()  # files of a mirror are linked, not copied
+    from cldtrans.data.base import raw_folder
+
     raw = shards = 0
     for name in config.datasets:
         cost = dataset_cost(config, name, root)
@@ -176,7 +178,7 @@ def disk_checks(config: Config, url: str) -> Iterator[Check]:
         )
         shards += 0 if cost.measured else cost.shard_bytes
     for name, folder, needed in (
-        ("raw", Path(config.raw), raw),
+        ("raw", raw_folder(config), raw),
         ("shards", root / "data", shards),
         ("results", root / "results", 10**9),
     ):
@@ -197,7 +199,7 @@ def disk_checks(config: Config, url: str) -> Iterator[Check]:
 
 
 def source_checks(config: Config, url: str) -> Iterator[Check]:
-    """Whether the source answers, and which datasets it has."""
+    """Check whether the source answers, and which datasets it has."""
     from cldtrans.data import get_dataset
     from cldtrans.data.fetch.sources import Retry, open_source
     from cldtrans.errors import SourceError
@@ -233,13 +235,13 @@ def source_checks(config: Config, url: str) -> Iterator[Check]:
 
 
 def render(checks: list[Check]) -> str:
-    """Table for a terminal."""
+    """Write the table for a terminal."""
     rows = [(check.status, check.name, check.found, check.advice) for check in checks]
     return tabulate(rows, tablefmt="plain", disable_numparse=True, preserve_whitespace=True) + "\n"
 
 
 def _guarded(name: str, run: Callable[[], Iterator[Check]]) -> list[Check]:
-    """A check that breaks is a finding, not the end of the report."""
+    """Run a check: one that breaks is a finding, not the end of the report."""
     done: list[Check] = []
     try:
         for check in run():

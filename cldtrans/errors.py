@@ -27,12 +27,12 @@ class SourceError(CldtransError):
 
 
 def suggestion(name: str, names: Any) -> str:
-    """'; did you mean ...?' or the list of what exists."""
+    """Return "; did you mean ...?", or the list of what exists."""
     close = difflib.get_close_matches(str(name), [str(n) for n in names], n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(map(str, names)))}"
 
 
 def listing(names: Sequence[str], most: int = 8) -> str:
-    """Names for a message, the first few of many."""
+    """Join names for a message, the first few of many."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary sibling of `path`, renamed onto it when the block ends without an error.
+    """Give a temporary sibling of `path`, which is renamed onto it when the block ends without an error.
 
     Works for files and folders; the suffix is kept, since writers choose the format by it.
     """
@@ -52,9 +52,9 @@ def locked(folder: Path, busy: Callable[[], None]) -> Iterator[None]:
 
     Parameters
     ----------
-    folder
+    folder : Path
         Must exist.
-    busy
+    busy : callable
         Called where another process holds the lock: raises, or returns to wait for it.
     """
     lock = FileLock(folder / "lock", fallback_to_soft=False)  # a soft lock would outlive its owner
@@ -79,12 +79,15 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def project_folder() -> Path:
-    """Where Snakefile, rules, workflow, profiles and configs lie: in a wheel, or around the package."""
+    """Return the folder of Snakefile, rules, workflow, profiles and configs.
+
+    It lies in a wheel, or is the one around the package.
+    """
     packaged = importlib.resources.files("cldtrans") / "_project"
     return Path(str(packaged)) if packaged.is_dir() else Path(__file__).resolve().parents[1]
 
 
 def sha256_file(path: Path) -> str:
-    """Hash of a file's content, read in blocks."""
+    """Hash a file's content, read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,7 +15,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def best_device() -> torch.device:
-    """The GPU, where there is one: for a model that is used outside training with several processes."""
+    """Return the GPU, where there is one: for a model used outside training with several processes."""
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -43,14 +43,14 @@ def keep_freed_memory() -> None:
 
 
 def rank() -> int:
-    """Number of this process among those that train together, 0 in a single one."""
+    """Return the number of this process among those that train together, 0 in a single one."""
     import torch.distributed as dist
 
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """Return how many processes train together."""
     import torch.distributed as dist
 
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
@@ -73,7 +73,15 @@ def all_reduce_sum_(*tensors: torch.Tensor) -> None:
 
 
 def unflatten(flat: torch.Tensor, tensors: Iterable[torch.Tensor]) -> None:
-    """Copy the parts of a flat buffer into the tensors that it was made of."""
+    """Copy the parts of a flat buffer into the tensors that it was made of.
+
+    Parameters
+    ----------
+    flat : tensor [n]
+        The tensors' elements, one tensor after another.
+    tensors : iterable of tensors
+        Written in place; n elements together.
+    """
     start = 0
     for tensor in tensors:
         tensor.detach().copy_(flat[start : start + tensor.numel()].view_as(tensor))

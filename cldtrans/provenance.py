@@ -24,7 +24,7 @@ _PACKAGES = ("cldtrans", "torch", "numpy", "scipy", "pandas", "scikit-learn", "m
 
 @functools.cache
 def git_state() -> tuple[str | None, bool | None]:
-    """Commit of the checkout and whether tracked files differ from it; None outside a checkout."""
+    """Return the checkout's commit and whether tracked files differ from it; None outside a checkout."""
 
     def git(*words: str) -> str | None:
         try:
@@ -41,7 +41,7 @@ def git_state() -> tuple[str | None, bool | None]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that shape a number."""
+    """Return the versions of Python and of the packages that shape a number."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -50,12 +50,12 @@ def versions() -> dict[str, str]:
 
 
 def peak_memory_bytes() -> int:
-    """Largest resident size of this process so far."""
+    """Return the largest resident size of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def process_wall_s() -> float:
-    """Seconds since the package was imported: a job's time without the interpreter's start."""
+    """Return the seconds since the package was imported: a job's time without the interpreter's start."""
     return time.monotonic() - _STARTED
 
 
@@ -68,7 +68,13 @@ def _validator() -> Any:
 
 
 def check_result(record: dict[str, Any], origin: str) -> None:
-    """Raise DataError with every way in which a record breaks the schema."""
+    """Check a record against the schema.
+
+    Raises
+    ------
+    DataError
+        With every way in which the record breaks the schema.
+    """
     problems = [
         f"{'.'.join(map(str, error.absolute_path)) or 'record'}: {error.message}"
         for error in _validator().iter_errors(record)
@@ -106,6 +112,16 @@ def write_result(
     """Write one ``seed-<s>.json``; its content is the contract in ``config/schemas/result.schema.json``.
 
     A metric that the data do not define is None with an entry in `reasons`; NaN is refused.
+
+    Returns
+    -------
+    dict
+        The record as written.
+
+    Raises
+    ------
+    DataError
+        For a metric that is not finite, or a record that breaks the schema.
     """
     commit, dirty = git_state()
     reasons = dict(reasons or {})
@@ -146,7 +162,13 @@ def write_result(
 
 
 def read_result(path: str | Path) -> dict[str, Any]:
-    """Read and check one result file."""
+    """Read and check one result file.
+
+    Raises
+    ------
+    DataError
+        Where the file is not readable or not a valid record.
+    """
     try:
         record = json.loads(Path(path).read_text())
     except (OSError, json.JSONDecodeError) as error:

@@ -38,7 +38,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Formulas as MathML, which browsers draw by themselves; a number stays on the line of its interval."""
+    """Write formulas as MathML, which browsers draw by themselves.
+
+    A number stays on the line of its interval.
+    """
     formula = r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>'
     content = re.sub(
         formula, lambda found: _mathml(found[1], html.unescape(found[2])), content, flags=re.DOTALL
@@ -47,7 +50,7 @@ def on_page_content(content: str, **_: Any) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """The site has to be readable without a network."""
+    """Refuse a site that cannot be read without a network."""
     asks = re.compile(
         r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//|url\([\"']?https?:"
     )
@@ -57,7 +60,7 @@ def on_post_build(config: MkDocsConfig) -> None:
 
 
 def _neighbour(name: str) -> str:
-    """A file at the project's root, with its links as they are from this folder."""
+    """Return a file at the project's root, with its links as they are from this folder."""
     text = (PROJECT / name).read_text()
     for page, neighbour in NEIGHBOURS.items():
         text = text.replace(f"]({neighbour}", f"]({page}")
@@ -65,7 +68,10 @@ def _neighbour(name: str) -> str:
 
 
 def _mathml(tag: str, formula: str) -> str:
-    """LaTeX as MathML, with tall braces and overlines put right, which the converter leaves to chance."""
+    """Turn LaTeX into MathML.
+
+    Tall braces and overlines are put right, which the converter leaves to chance.
+    """
     drawn = convert(formula.strip(), display="block" if tag == "div" else "inline")
     drawn = re.sub(r">\\([{}])<", r">\1<", drawn)
     overline = r'<mover>((?:(?!<mover>).)*)<mo accent="true">&#x02015;</mo></mover>'
@@ -99,7 +105,7 @@ def _settings_page() -> str:
 
 
 def _section(field: dict[str, Any]) -> str | None:
-    """Name of the model of a field that is a section, or holds sections."""
+    """Return the name of the model of a field that is a section, or holds sections."""
     for holder in (field, field.get("items"), field.get("additionalProperties")):
         if isinstance(holder, dict) and "$ref" in holder:
             return holder["$ref"].rpartition("/")[2]
@@ -119,7 +125,7 @@ def _table(fields: dict[str, Any], values: dict[str, Any]) -> str:
 
 
 def _type(field: dict[str, Any]) -> str:
-    """A field's JSON schema in words."""
+    """Say a field's JSON schema in words."""
     if "anyOf" in field:
         return " or ".join(_type(choice) for choice in field["anyOf"])
     if "enum" in field:

@@ -9,6 +9,7 @@ from cldtrans.lag import fit_ldsem, lag_bounds, simulate_ldsem
 
 
 def main() -> None:
+    """Print every edge with its lag as it is, as fitted, and as well as it can be fitted."""
     system = simulate_ldsem(
         n_channels=5, duration_s=60, lag_range_s=(0.003, 0.1), self_dynamics="ar2", seed=1
     )

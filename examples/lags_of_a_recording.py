@@ -20,6 +20,7 @@ NAMES = ("A", "B", "C", "D")
 
 
 def main(folder: Path) -> None:
+    """Write the recording into `folder` and print its lags."""
     folder.mkdir(parents=True, exist_ok=True)
     system = simulate_ldsem(
         n_channels=len(NAMES), duration_s=60, window_s=60, edges_per_node=0.75,

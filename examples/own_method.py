@@ -27,7 +27,7 @@ class Amplitudes:
         self,
         task: Task,
         channels: tuple[str, ...],
-        rate_hz: float,
+        sample_rate: float,
         modality: str,
         seed: int,
         threads: int,

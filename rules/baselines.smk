@@ -21,10 +21,10 @@ rule score_fewshot_baseline:
         code=code("fewshot", "fewshot"),
         settings=cell_settings("fewshot"),
     shell:
-        "python -m cldtrans fewshot --config {input.config} --dataset {wildcards.dataset}"
-        " --method {wildcards.method} --budget {wildcards.budget} --seed {wildcards.seed}"
-        " --shards data/{wildcards.run}/shards/{wildcards.dataset} --split {input.split}"
-        " --threads {threads} --output {output} > {log} 2>&1"
+        "python -m cldtrans fewshot --config {input.config:q} --dataset {wildcards.dataset:q}"
+        " --method {wildcards.method:q} --budget {wildcards.budget:q} --seed {wildcards.seed:q}"
+        " --shards data/{wildcards.run:q}/shards/{wildcards.dataset:q} --split {input.split:q}"
+        " --threads {threads} --output {output:q} > {log:q} 2>&1"
 
 
 rule baselines:

@@ -33,6 +33,7 @@ PLAN = Plan(SETTINGS, Path(workflow.basedir, "workflow", "scripts"))
 # alone, through its params, and Snakemake passes over missing outputs behind an input that is both ancient and new.
 CONFIG = ancient(settings_module.write_resolved(SETTINGS, f"results/{RUN}/config.json"))
 CONDA = "../envs/cpu.yaml"
+NAME = settings_module.NAME.removesuffix("$").removeprefix("^")
 
 
 def exactly(name):
@@ -121,9 +122,9 @@ def checkpoint_file(wildcards):
 
 
 def checkpoint_option(wildcards):
-    """The command-line option that names a variant's pretrained model; nothing for a baseline."""
+    """The command-line words that name a variant's pretrained model; none for a baseline."""
     files = checkpoint_file(wildcards)
-    return f"--checkpoint {Path(files).parent}" if files else ""
+    return ["--checkpoint", str(Path(files).parent)] if files else []
 
 
 def annotation_file(wildcards):

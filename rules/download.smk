@@ -13,7 +13,7 @@ rule write_miniature:
         code=code("miniature"),
         scale=SETTINGS.source.miniature,
     shell:
-        "python -m cldtrans miniature data/{wildcards.run}/mirror --scale {params.scale} > {log} 2>&1"
+        "python -m cldtrans miniature data/{wildcards.run:q}/mirror --scale {params.scale:q} > {log:q} 2>&1"
 
 
 rule download_dataset:
@@ -35,8 +35,8 @@ rule download_dataset:
         code=code("download"),
         settings=dataset_settings,
     shell:
-        "python -m cldtrans download --config {input.config} --dataset {wildcards.dataset}"
-        " --output {output} > {log} 2>&1"
+        "python -m cldtrans download --config {input.config:q} --dataset {wildcards.dataset:q}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule download:

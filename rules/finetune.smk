@@ -26,12 +26,12 @@ rule train_stage2:
         code=code("train-stage2"),
         settings=settings_module.fingerprint(SETTINGS.stage2.datasets),
     shell:
-        "python -m cldtrans train-stage2 --config {input.config} --variant {wildcards.variant}"
-        " --seed {wildcards.seed} --shards data/{wildcards.run}/shards --splits data/{wildcards.run}/splits"
-        " --features results/{wildcards.run}/features"
-        " --checkpoint results/{wildcards.run}/checkpoints/stage1/{wildcards.variant}/seed-{wildcards.seed}"
-        " --output results/{wildcards.run}/checkpoints/stage2/{wildcards.variant}/seed-{wildcards.seed}"
-        " --threads {threads} > {log} 2>&1"
+        "python -m cldtrans train-stage2 --config {input.config:q} --variant {wildcards.variant:q}"
+        " --seed {wildcards.seed:q} --shards data/{wildcards.run:q}/shards --splits data/{wildcards.run:q}/splits"
+        " --features results/{wildcards.run:q}/features"
+        " --checkpoint results/{wildcards.run:q}/checkpoints/stage1/{wildcards.variant:q}/seed-{wildcards.seed:q}"
+        " --output results/{wildcards.run:q}/checkpoints/stage2/{wildcards.variant:q}/seed-{wildcards.seed:q}"
+        " --threads {threads} > {log:q} 2>&1"
 
 
 rule extract_features:
@@ -54,11 +54,11 @@ rule extract_features:
     params:
         code=code("features"),
     shell:
-        "python -m cldtrans features --config {input.config} --dataset {wildcards.dataset}"
-        " --variant {wildcards.variant} --seed {wildcards.seed}"
-        " --checkpoint results/{wildcards.run}/checkpoints/stage1/{wildcards.variant}/seed-{wildcards.seed}"
-        " --shards data/{wildcards.run}/shards/{wildcards.dataset} --output {output}"
-        " --threads {threads} > {log} 2>&1"
+        "python -m cldtrans features --config {input.config:q} --dataset {wildcards.dataset:q}"
+        " --variant {wildcards.variant:q} --seed {wildcards.seed:q}"
+        " --checkpoint results/{wildcards.run:q}/checkpoints/stage1/{wildcards.variant:q}/seed-{wildcards.seed:q}"
+        " --shards data/{wildcards.run:q}/shards/{wildcards.dataset:q} --output {output:q}"
+        " --threads {threads} > {log:q} 2>&1"
 
 
 rule score_fewshot:
@@ -84,11 +84,11 @@ rule score_fewshot:
         code=code("fewshot", "fewshot"),
         settings=cell_settings("fewshot"),
     shell:
-        "python -m cldtrans fewshot --config {input.config} --dataset {wildcards.dataset}"
-        " --method {wildcards.variant} --budget {wildcards.budget} --seed {wildcards.seed}"
-        " --shards data/{wildcards.run}/shards/{wildcards.dataset} --split {input.split}"
-        " --checkpoint results/{wildcards.run}/checkpoints/stage1/{wildcards.variant}/seed-{wildcards.seed}"
-        " --features {input.features} --threads {threads} --output {output} > {log} 2>&1"
+        "python -m cldtrans fewshot --config {input.config:q} --dataset {wildcards.dataset:q}"
+        " --method {wildcards.variant:q} --budget {wildcards.budget:q} --seed {wildcards.seed:q}"
+        " --shards data/{wildcards.run:q}/shards/{wildcards.dataset:q} --split {input.split:q}"
+        " --checkpoint results/{wildcards.run:q}/checkpoints/stage1/{wildcards.variant:q}/seed-{wildcards.seed:q}"
+        " --features {input.features:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
 
 
 rule stage2:

@@ -16,9 +16,9 @@ rule score_identifiability:
         code=code("identifiability", "identifiability"),
         settings=cell_settings("identifiability"),
     shell:
-        "python -m cldtrans identifiability --config {input.config} --world {wildcards.dataset}"
-        " --method {wildcards.method} --seed {wildcards.seed} --threads {threads}"
-        " --output {output} > {log} 2>&1"
+        "python -m cldtrans identifiability --config {input.config:q} --world {wildcards.dataset:q}"
+        " --method {wildcards.method:q} --seed {wildcards.seed:q} --threads {threads}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule identifiability:

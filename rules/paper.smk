@@ -37,5 +37,5 @@ rule smoke:
         CONDA
     threads: SETTINGS.threads
     shell:
-        "(python -m cldtrans doctor --config {input.config}"
-        " && python -m cldtrans run --no-report --configfile smoke --cores {threads} --nolock) 2>&1 | tee {log}"
+        "(python -m cldtrans doctor --config {input.config:q}"
+        " && python -m cldtrans run --no-report --configfile smoke --cores {threads} --nolock) 2>&1 | tee {log:q}"

@@ -16,9 +16,9 @@ rule preprocess_batch:
         code=code("preprocess"),
         settings=dataset_settings,
     shell:
-        "python -m cldtrans preprocess --config {input.config} --dataset {wildcards.dataset}"
-        " --batch {wildcards.batch} --stamp {input.stamp}"
-        " --output-dir data/{wildcards.run}/shards/{wildcards.dataset} > {log} 2>&1"
+        "python -m cldtrans preprocess --config {input.config:q} --dataset {wildcards.dataset:q}"
+        " --batch {wildcards.batch:q} --stamp {input.stamp:q}"
+        " --output-dir data/{wildcards.run:q}/shards/{wildcards.dataset:q} > {log:q} 2>&1"
 
 
 rule index_shards:
@@ -40,8 +40,8 @@ rule index_shards:
     params:
         code=code("index"),
     shell:
-        "python -m cldtrans index --config {input.config} --dataset {wildcards.dataset}"
-        " --output-dir data/{wildcards.run}/shards/{wildcards.dataset} > {log} 2>&1"
+        "python -m cldtrans index --config {input.config:q} --dataset {wildcards.dataset:q}"
+        " --output-dir data/{wildcards.run:q}/shards/{wildcards.dataset:q} > {log:q} 2>&1"
 
 
 rule split_dataset:
@@ -61,8 +61,8 @@ rule split_dataset:
     params:
         code=code("split"),
     shell:
-        "python -m cldtrans split --config {input.config} --dataset {wildcards.dataset} --seed {wildcards.seed}"
-        " --shards data/{wildcards.run}/shards/{wildcards.dataset} --output {output} > {log} 2>&1"
+        "python -m cldtrans split --config {input.config:q} --dataset {wildcards.dataset:q} --seed {wildcards.seed:q}"
+        " --shards data/{wildcards.run:q}/shards/{wildcards.dataset:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule preprocess:

@@ -22,12 +22,12 @@ rule train_stage1:
         settings=variant_settings,
         threads_each=lambda wildcards, threads, resources: max(1, threads // resources.procs),
     shell:
-        "python -m cldtrans train-stage1 --config {input.config} --variant {wildcards.variant}"
-        " --seed {wildcards.seed} --shards data/{wildcards.run}/shards"
-        " --work-dir data/{wildcards.run}/scratch/stage1/{wildcards.variant}/seed-{wildcards.seed}"
-        " --log-dir logs/{wildcards.run}/tensorboard/stage1/{wildcards.variant}/seed-{wildcards.seed}"
-        " --output results/{wildcards.run}/checkpoints/stage1/{wildcards.variant}/seed-{wildcards.seed}"
-        " --threads {params.threads_each} --procs {resources.procs} > {log} 2>&1"
+        "python -m cldtrans train-stage1 --config {input.config:q} --variant {wildcards.variant:q}"
+        " --seed {wildcards.seed:q} --shards data/{wildcards.run:q}/shards"
+        " --work-dir data/{wildcards.run:q}/scratch/stage1/{wildcards.variant:q}/seed-{wildcards.seed:q}"
+        " --log-dir logs/{wildcards.run:q}/tensorboard/stage1/{wildcards.variant:q}/seed-{wildcards.seed:q}"
+        " --output results/{wildcards.run:q}/checkpoints/stage1/{wildcards.variant:q}/seed-{wildcards.seed:q}"
+        " --threads {params.threads_each} --procs {resources.procs} > {log:q} 2>&1"
 
 
 rule stage1:

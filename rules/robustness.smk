@@ -21,11 +21,11 @@ rule score_robustness:
         code=code("robustness", "robustness"),
         settings=cell_settings("robustness"),
     shell:
-        "python -m cldtrans robustness --config {input.config} --dataset {wildcards.dataset}"
-        " --method {wildcards.variant} --budget {wildcards.budget} --seed {wildcards.seed}"
-        " --shards data/{wildcards.run}/shards/{wildcards.dataset} --split {input.split}"
-        " --checkpoint results/{wildcards.run}/checkpoints/stage1/{wildcards.variant}/seed-{wildcards.seed}"
-        " --features {input.features} --threads {threads} --output {output} > {log} 2>&1"
+        "python -m cldtrans robustness --config {input.config:q} --dataset {wildcards.dataset:q}"
+        " --method {wildcards.variant:q} --budget {wildcards.budget:q} --seed {wildcards.seed:q}"
+        " --shards data/{wildcards.run:q}/shards/{wildcards.dataset:q} --split {input.split:q}"
+        " --checkpoint results/{wildcards.run:q}/checkpoints/stage1/{wildcards.variant:q}/seed-{wildcards.seed:q}"
+        " --features {input.features:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
 
 
 rule robustness:

@@ -23,10 +23,10 @@ rule score_focal_lead:
         settings=cell_settings(),
         checkpoint=checkpoint_option,
     shell:
-        "python -m cldtrans focal-lead --config {input.config} --experiment {wildcards.experiment}"
-        " --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed}"
-        " --shards data/{wildcards.run}/shards/{wildcards.dataset} {params.checkpoint}"
-        " --threads {threads} --output {output} > {log} 2>&1"
+        "python -m cldtrans focal-lead --config {input.config:q} --experiment {wildcards.experiment:q}"
+        " --dataset {wildcards.dataset:q} --method {wildcards.method:q} --seed {wildcards.seed:q}"
+        " --shards data/{wildcards.run:q}/shards/{wildcards.dataset:q} {params.checkpoint:q}"
+        " --threads {threads} --output {output:q} > {log:q} 2>&1"
 
 
 rule zeroshot:

@@ -37,48 +37,6 @@ def test_the_floors_are_those_that_imports_are_held_to() -> None:
     ]
 
 
-def test_docstrings_become_lists() -> None:
-    shown = load(PROJECT / "docs" / "docstrings.py").as_markdown(
-        """Fit it.
-
-        lag        of a pair,
-                   in seconds
-        zero lag   none
-
-        Parameters
-        ----------
-        x, y
-            Windows.
-        rate : Hz
-
-        Returns
-        -------
-        Nothing.
-        """
-    )
-    assert shown.split("\n") == [
-        "Fit it.",
-        "",
-        "",
-        "- `lag`: of a pair,",
-        "    in seconds",
-        "- `zero lag`: none",
-        "",
-        "",
-        "**Parameters**",
-        "",
-        "",
-        "- `x, y`: ",
-        "    Windows.",
-        "- `rate`: Hz",
-        "",
-        "",
-        "**Returns**",
-        "",
-        "Nothing.",
-    ]
-
-
 @pytest.mark.parametrize(
     ("name", "content"),
     [

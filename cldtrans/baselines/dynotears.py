@@ -24,11 +24,11 @@ class Dynotears:
 
     Parameters
     ----------
-    penalty_w, penalty_a
+    penalty_w, penalty_a : float
         Weights of the absolute values (0.05 each in the paper's simulations).
-    threshold
+    threshold : float
         Smallest |weight| that counts as an edge, on channels of unit variance.
-    max_iterations
+    max_iterations : int
         Outer steps of the augmented Lagrangian.
     """
 
@@ -42,9 +42,9 @@ class Dynotears:
         self.penalty_w, self.penalty_a = penalty_w, penalty_a
         self.threshold, self.max_iterations = threshold, max_iterations
 
-    def __call__(self, x: np.ndarray, rate_hz: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
-        """Edges and lags of windows x [N, C, T] of one system."""
-        order = max(1, int(np.ceil(tau_max_s * rate_hz)))
+    def __call__(self, x: np.ndarray, sample_rate: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
+        """Estimate edges and lags of windows x [N, C, T] of one system; lags reach `tau_max_s` seconds."""
+        order = max(1, int(np.ceil(tau_max_s * sample_rate)))
         scale = x.std(axis=(0, 2), keepdims=True)
         now, past = fit(
             (x - x.mean(axis=-1, keepdims=True)) / np.where(scale > 0, scale, 1),
@@ -56,15 +56,31 @@ class Dynotears:
         size = np.abs(np.concatenate([now[None], past]))  # [lag, source, target]
         strongest = size.max(axis=0).T
         support = (strongest > self.threshold) & ~np.eye(x.shape[1], dtype=bool)
-        return LagEstimate(np.where(support, size.argmax(axis=0).T / rate_hz, np.nan), support, None)
+        return LagEstimate(np.where(support, size.argmax(axis=0).T / sample_rate, np.nan), support, None)
 
 
 def fit(
     x: np.ndarray, order: int, penalty_w: float, penalty_a: float, max_iterations: int = 30
 ) -> tuple[np.ndarray, np.ndarray]:
-    """W [C, C] and A [order, C, C], both source by target, of windows x [N, C, T].
+    """Fit W and A to windows.
 
     Lags never reach across the edge of a window.
+
+    Parameters
+    ----------
+    x : array [N, C, T]
+        Windows of channels of unit variance.
+    order : int
+        Samples of past.
+    penalty_w, penalty_a, max_iterations
+        As in `Dynotears`.
+
+    Returns
+    -------
+    W : array [C, C]
+        Source by target.
+    A : array [order, C, C]
+        By lag, source and target.
     """
     from scipy.optimize import minimize
 
@@ -105,7 +121,7 @@ def fit(
 
 
 def acyclicity(weight: np.ndarray) -> tuple[float, np.ndarray]:
-    """h(W) = tr exp(W o W) - C, zero exactly for acyclic graphs, and its gradient [C, C]."""
+    """Compute h(W) = tr exp(W o W) - C, zero exactly for acyclic graphs, and its gradient [C, C]."""
     from scipy.linalg import expm
 
     power = expm(weight * weight)
@@ -113,7 +129,11 @@ def acyclicity(weight: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def _moments(x: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray, float, int]:
-    """Gram matrix of the features (now, then lags 1..order), their products with now, power of now, rows."""
+    """Return what the least squares need of windows.
+
+    These are the Gram matrix of the features (now, then lags 1..order), their products with now, the power of
+    now, and the number of rows.
+    """
     n_windows, n_channels, n_samples = x.shape
     n_features = n_channels * (order + 1)
     gram, n_rows = np.zeros((n_features, n_features)), n_windows * (n_samples - order)

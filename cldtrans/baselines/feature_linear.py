@@ -28,21 +28,24 @@ class FeatureLinear:
     """The `classifier` factory of the config."""
 
     def __init__(
-        self, task: Any, channels: tuple[str, ...], rate_hz: float, modality: str, seed: int, threads: int
+        self, task: Any, channels: tuple[str, ...], sample_rate: float, modality: str, seed: int, threads: int
     ) -> None:
-        self.rate_hz = rate_hz
+        self.rate_hz = sample_rate
         self._extract = ecg_features if modality == "ecg" else eeg_features
         self._probe = LinearProbe(task.kind, task.classes)
 
     @property
     def parameters(self) -> int | None:
+        """Number of fitted parameters; None before the fit."""
         return self._probe.parameters
 
     @property
     def notes(self) -> list[str]:
+        """Remarks on the fit, for the result file."""
         return self._probe.notes
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
+        """Fit on the features of training windows; validation windows choose the penalty."""
         features = self._features(train)
         finite = np.isfinite(features)
         total = np.where(finite, features, 0).sum(axis=0)
@@ -50,6 +53,7 @@ class FeatureLinear:
         self._probe.fit(self._filled(features), train.y, self._filled(self._features(val)), val.y)
 
     def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
+        """Predict probabilities [n, K]."""
         return self._probe.predict_proba(self._filled(self._features(windows)))
 
     def _filled(self, features: np.ndarray) -> np.ndarray:
@@ -63,15 +67,30 @@ class FeatureLinear:
         return np.concatenate(pieces) if pieces else np.zeros((0, len(self._fill)))
 
 
-def eeg_features(x: np.ndarray, mask: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Features [n, 10 (C + 2)] of EEG windows x [n, C, T]; NaN for channels that are not valid."""
-    length = min(round(SEGMENT_S * rate_hz), x.shape[-1])
+def eeg_features(x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
+    """Compute the features of EEG windows.
+
+    Parameters
+    ----------
+    x : array [n, C, T]
+        Windows in any unit.
+    mask : array [n, C] of bool
+        Valid channels.
+    sample_rate : float
+        Hertz.
+
+    Returns
+    -------
+    array [n, 10 (C + 2)]
+        NaN for channels that are not valid.
+    """
+    length = min(round(SEGMENT_S * sample_rate), x.shape[-1])
     n_segments = x.shape[-1] // length
     segments = x[..., : n_segments * length].reshape(*x.shape[:2], n_segments, length)
     taper = np.hanning(length).astype(np.float32)
     centred = (segments - segments.mean(axis=-1, keepdims=True)) * taper
-    power = (np.abs(np.fft.rfft(centred)) ** 2).mean(axis=2) / (rate_hz * (taper**2).sum())
-    frequency = np.fft.rfftfreq(length, 1 / rate_hz)
+    power = (np.abs(np.fft.rfft(centred)) ** 2).mean(axis=2) / (sample_rate * (taper**2).sum())
+    frequency = np.fft.rfftfreq(length, 1 / sample_rate)
     bands = [power[..., (frequency >= low) & (frequency < high)].sum(axis=-1) for low, high in BANDS_HZ]
     first = np.diff(x, axis=-1)
     activity, slope = x.var(axis=-1), first.var(axis=-1)
@@ -84,15 +103,30 @@ def eeg_features(x: np.ndarray, mask: np.ndarray, rate_hz: float) -> np.ndarray:
     return np.concatenate([features.reshape(len(x), -1), *across], axis=1)
 
 
-def ecg_features(x: np.ndarray, mask: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Features [n, (BEAT_POINTS + 3) C + 4] of ECG windows x [n, C, T]; NaN for leads that are not valid."""
-    return np.stack([_one_ecg(window, valid, rate_hz) for window, valid in zip(x, mask, strict=True)])
+def ecg_features(x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
+    """Compute the features of ECG windows.
+
+    Parameters
+    ----------
+    x : array [n, C, T]
+        Windows in any unit.
+    mask : array [n, C] of bool
+        Valid leads.
+    sample_rate : float
+        Hertz.
+
+    Returns
+    -------
+    array [n, (BEAT_POINTS + 3) C + 4]
+        NaN for leads that are not valid.
+    """
+    return np.stack([_one_ecg(window, valid, sample_rate) for window, valid in zip(x, mask, strict=True)])
 
 
-def _one_ecg(x: np.ndarray, valid: np.ndarray, rate_hz: float) -> np.ndarray:
-    peaks = r_peaks(x * valid[:, None], rate_hz)
-    offsets = np.linspace(BEAT_S[0], BEAT_S[1], BEAT_POINTS) * rate_hz
-    half = max(1, round(rate_hz * (BEAT_S[1] - BEAT_S[0]) / BEAT_POINTS / 2))
+def _one_ecg(x: np.ndarray, valid: np.ndarray, sample_rate: float) -> np.ndarray:
+    peaks = r_peaks(x * valid[:, None], sample_rate)
+    offsets = np.linspace(BEAT_S[0], BEAT_S[1], BEAT_POINTS) * sample_rate
+    half = max(1, round(sample_rate * (BEAT_S[1] - BEAT_S[0]) / BEAT_POINTS / 2))
     summed = np.cumsum(np.pad(x, ((0, 0), (half + 1, half)), mode="edge"), axis=1)
     smooth = (summed[:, 2 * half + 1 :] - summed[:, : -2 * half - 1]) / (2 * half + 1)
     inside = peaks[(peaks + offsets[0] >= 0) & (peaks + offsets[-1] < x.shape[1])]
@@ -106,7 +140,7 @@ def _one_ecg(x: np.ndarray, valid: np.ndarray, rate_hz: float) -> np.ndarray:
         [beat, np.log(_positive(spread)), (z**3).mean(axis=1), np.log((z**4).mean(axis=1) + 1)]
     )
     lead[~valid] = np.nan
-    interval = np.diff(peaks) / rate_hz
+    interval = np.diff(peaks) / sample_rate
     rhythm = np.full(4, np.nan)
     if len(interval) > 1:
         change = np.abs(np.diff(interval))
@@ -114,17 +148,17 @@ def _one_ecg(x: np.ndarray, valid: np.ndarray, rate_hz: float) -> np.ndarray:
     return np.concatenate([lead.ravel(), rhythm])
 
 
-def r_peaks(x: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Sample numbers of R peaks in one ECG x [C, T]: maxima of the 5-20 Hz slope energy over all leads."""
+def r_peaks(x: np.ndarray, sample_rate: float) -> np.ndarray:
+    """Find R peaks in one ECG x [C, T]: maxima of the 5-20 Hz slope energy over all leads; sample numbers."""
     n = x.shape[1]
-    frequency = np.fft.rfftfreq(n, 1 / rate_hz)
+    frequency = np.fft.rfftfreq(n, 1 / sample_rate)
     band = np.exp(-(((frequency - 12) / 7) ** 4))
     filtered = np.fft.irfft(np.fft.rfft(x) * band, n)
     filtered /= _positive(filtered.std(axis=1))[:, None]
-    bell = np.hanning(2 * max(1, round(0.06 * rate_hz)) + 1)  # a single top, unlike a box: beats line up
+    bell = np.hanning(2 * max(1, round(0.06 * sample_rate)) + 1)  # a single top, unlike a box: beats line up
     energy = np.convolve((filtered**2).sum(axis=0), bell / bell.sum(), mode="same")
     threshold = 0.3 * np.quantile(energy, 0.98)
-    return find_peaks(energy, height=threshold, distance=max(1, round(0.25 * rate_hz)))[0]
+    return find_peaks(energy, height=threshold, distance=max(1, round(0.25 * sample_rate)))[0]
 
 
 def _positive(values: np.ndarray) -> np.ndarray:

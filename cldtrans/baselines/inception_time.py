@@ -29,7 +29,7 @@ DEPTH = 6
 
 
 class InceptionModule(nn.Module):
-    """[B, channels, T] -> [B, 4 * FILTERS, T]."""
+    """One module, [B, channels, T] -> [B, 4 * FILTERS, T]."""
 
     def __init__(self, channels: int, kernels: tuple[int, ...]) -> None:
         super().__init__()
@@ -44,6 +44,7 @@ class InceptionModule(nn.Module):
         self.norm = nn.BatchNorm1d(FILTERS * (len(kernels) + 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the branches and join them."""
         narrow = self.bottleneck(x)
         return F.relu(
             self.norm(torch.cat([*(branch(narrow) for branch in self.branches), self.pool(x)], dim=1))
@@ -51,7 +52,7 @@ class InceptionModule(nn.Module):
 
 
 class InceptionNetwork(nn.Module):
-    """x [B, C, T] -> logits [B, K]."""
+    """One network, x [B, C, T] -> logits [B, K]."""
 
     def __init__(self, n_channels: int, n_outputs: int, kernels: tuple[int, ...] = KERNELS) -> None:
         super().__init__()
@@ -66,6 +67,7 @@ class InceptionNetwork(nn.Module):
         self.head = nn.Linear(width, n_outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Compute logits [B, K] of windows x [B, C, T]."""
         start = x
         for depth, block in enumerate(self.blocks):
             x = block(x)
@@ -80,22 +82,40 @@ class InceptionTime:
 
     Parameters
     ----------
-    steps
+    task : Task
+        What is predicted.
+    channels : tuple of str
+        Names of the C channels.
+    sample_rate : float
+        Hertz.
+    modality : one of "eeg", "ecg"
+        Of the windows; not used.
+    seed : int
+        Of weights and batches.
+    threads : int
+        torch's; part of the result's last bits.
+    steps : int
         Optimiser steps of one network.
-    ensemble
+    ensemble : int
         Networks (5 in the paper).
-    max_rate_hz
-        Windows sampled faster are resampled to this rate, as in the published PTB-XL benchmark (100 Hz): at
-        500 Hz the network sees a fifth of the time and costs five times as much.
-    validate_every
-        Steps between looks at validation windows, of which at most `validate_windows` are used.
+    batch_size : int
+        Windows a step.
+    learning_rate : float
+        Peak.
+    max_rate_hz : float
+        Windows sampled faster are resampled to this rate, as in the published PTB-XL benchmark (100 Hz):
+        at 500 Hz the network sees a fifth of the time and costs five times as much.
+    validate_every : int
+        Steps between looks at validation windows.
+    validate_windows : int
+        At most so many of them are used.
     """
 
     def __init__(
         self,
         task: Any,
         channels: tuple[str, ...],
-        rate_hz: float,
+        sample_rate: float,
         modality: str,
         seed: int,
         threads: int,
@@ -110,7 +130,7 @@ class InceptionTime:
         self.kind, self.classes, self.seed = task.kind, task.classes, seed
         self.steps, self.batch_size, self.learning_rate = steps, batch_size, learning_rate
         self.validate_every, self.validate_windows = validate_every, validate_windows
-        self._reduction = min(1.0, max_rate_hz / rate_hz)
+        self._reduction = min(1.0, max_rate_hz / sample_rate)
         self._device = best_device()
         self.device = str(self._device)
         self.notes: list[str] = []
@@ -122,10 +142,11 @@ class InceptionTime:
 
     @property
     def parameters(self) -> int:
-        """Of the whole ensemble."""
+        """Number of parameters of the whole ensemble."""
         return sum(p.numel() for network in self._networks for p in network.parameters())
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
+        """Train every network; validation windows choose the step that is kept."""
         weights = self._class_weights(train.y)
         some = np.random.default_rng(self.seed).permutation(len(val))[: self.validate_windows]
         some.sort()
@@ -133,6 +154,7 @@ class InceptionTime:
             self._fit_one(network, train, val, some, weights, np.random.default_rng([self.seed, member]))
 
     def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
+        """Predict probabilities [n, K], the mean over the networks."""
         everything = np.arange(len(windows))
         return np.mean([self._predict(network, windows, everything) for network in self._networks], axis=0)
 
@@ -170,7 +192,7 @@ class InceptionTime:
             self.notes.append(f"validation does not define {PRIMARY[self.kind]}: the last step is kept")
 
     def _input(self, windows: LabelledWindows, which: np.ndarray) -> Tensor:
-        """[n, C, T'] at the network's rate, by cutting the spectrum."""
+        """Return signals [n, C, T'] at the network's rate, by cutting the spectrum."""
         x = torch.from_numpy(windows.x(which)).to(self._device)
         n_samples = round(x.shape[-1] * self._reduction)
         if n_samples == x.shape[-1]:

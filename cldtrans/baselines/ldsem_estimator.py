@@ -18,8 +18,9 @@ class Ldsem:
         self._fit = fit_ldsem
         self.settings = {"innovation": innovation, **settings}
 
-    def __call__(self, x: np.ndarray, rate_hz: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
-        fit = self._fit(x, rate_hz, tau_max_s, **self.settings)
+    def __call__(self, x: np.ndarray, sample_rate: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
+        """Estimate edges and lags of windows x [N, C, T] of one system; lags reach `tau_max_s` seconds."""
+        fit = self._fit(x, sample_rate, tau_max_s, **self.settings)
         return LagEstimate(
             np.asarray(fit.tau, dtype=float),
             np.asarray(fit.support, dtype=bool),

@@ -17,11 +17,11 @@ class LdsemReadout:
 
     Parameters
     ----------
-    tau_max_s
+    tau_max_s : float
         Largest lag, seconds.
-    band_high_hz
+    band_high_hz : float or None
         Upper edge of the pass-band; None: windows are fitted at their own rate.
-    innovation
+    innovation : one of "laplace", "student", "gaussian"
         Family of the likelihood.
     """
 
@@ -30,13 +30,13 @@ class LdsemReadout:
     ) -> None:
         self.tau_max_s, self.band_high_hz, self.innovation = tau_max_s, band_high_hz, innovation
 
-    def __call__(self, x: np.ndarray, mask: np.ndarray, rate_hz: float) -> np.ndarray:
-        """Scores float [n, C] of windows x [n, C, T]; -inf where the mask is False."""
+    def __call__(self, x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
+        """Score channels: float [n, C] of windows x [n, C, T]; -inf where the mask is False."""
         from cldtrans.lag import fit_ldsem
 
         scores = np.full(mask.shape, -np.inf)
         for k, (window, valid) in enumerate(zip(x, mask, strict=True)):
-            signal, rate = self._filled_band(window[valid].astype(np.float64), rate_hz)
+            signal, rate = self._filled_band(window[valid].astype(np.float64), sample_rate)
             fit = fit_ldsem(signal[None], rate, self.tau_max_s, innovation=self.innovation)
             scores[k, valid] = net_lead(
                 np.asarray(fit.tau),
@@ -46,19 +46,32 @@ class LdsemReadout:
             )
         return scores
 
-    def _filled_band(self, window: np.ndarray, rate_hz: float) -> tuple[np.ndarray, float]:
+    def _filled_band(self, window: np.ndarray, sample_rate: float) -> tuple[np.ndarray, float]:
         from scipy.signal import resample_poly
 
         if self.band_high_hz is None:
-            return window, rate_hz
+            return window, sample_rate
         target = round(2 * self.band_high_hz / 0.9)
-        if target >= rate_hz:
-            return window, rate_hz
-        return resample_poly(window, target, round(rate_hz), axis=-1), float(target)
+        if target >= sample_rate:
+            return window, sample_rate
+        return resample_poly(window, target, round(sample_rate), axis=-1), float(target)
 
 
 def net_lead(tau: np.ndarray, weight: np.ndarray, stderr: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Weighted outgoing minus incoming lag of each channel, [C]; matrices [C, C] have targets as rows."""
+    """Weigh outgoing minus incoming lags of each channel.
+
+    Parameters
+    ----------
+    tau, weight, stderr : array [C, C]
+        Lags, weights and their standard errors, with targets as rows.
+    support : array [C, C] of bool
+        Edges.
+
+    Returns
+    -------
+    array [C]
+        Higher for likelier leads.
+    """
     strength = np.where(support & (stderr > 0), np.abs(weight) / np.where(stderr > 0, stderr, 1), 0.0)
     flow = np.where(support, strength * np.nan_to_num(tau), 0.0)
     return (flow.sum(axis=0) - flow.sum(axis=1)) / max(strength.sum(), 1e-12)

@@ -15,19 +15,19 @@ class LineLength:
 
     Parameters
     ----------
-    frame_s
+    frame_s : float
         Length of a frame, seconds; frames start every quarter of it.
-    contrast
+    contrast : float
         A rise needs the upper level to be this many times the lower one.
     """
 
     def __init__(self, frame_s: float = 0.5, contrast: float = 1.3) -> None:
         self.frame_s, self.contrast = frame_s, contrast
 
-    def __call__(self, x: np.ndarray, mask: np.ndarray, rate_hz: float) -> np.ndarray:
-        """Scores float [n, C] of windows x [n, C, T]; -inf where the mask is False."""
+    def __call__(self, x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
+        """Score channels: float [n, C] of windows x [n, C, T]; -inf where the mask is False."""
         steps = np.abs(np.diff(x, axis=-1))
-        frame, hop = max(1, round(self.frame_s * rate_hz)), max(1, round(self.frame_s * rate_hz / 4))
+        frame, hop = max(1, round(self.frame_s * sample_rate)), max(1, round(self.frame_s * sample_rate / 4))
         total = np.cumsum(np.pad(steps, ((0, 0), (0, 0), (1, 0))), axis=-1)
         starts = np.arange(0, steps.shape[-1] - frame + 1, hop)
         level = (total[..., starts + frame] - total[..., starts]) / frame  # [n, C, frames]
@@ -38,7 +38,7 @@ class LineLength:
         before = np.take_along_axis(level, np.maximum(after - 1, 0)[..., None], -1)[..., 0]
         middle = 0.5 * (low + high)
         part = np.where(here > before, (middle - before) / np.where(here > before, here - before, 1), 1.0)
-        rise_s = (after - 1 + np.clip(part, 0, 1)) * hop / rate_hz  # linear between frames
+        rise_s = (after - 1 + np.clip(part, 0, 1)) * hop / sample_rate  # linear between frames
         ratio = high / np.maximum(low, 1e-12)
         scores = np.where(ratio >= self.contrast, -rise_s, -1e3 + np.minimum(ratio, self.contrast))
         return np.where(mask, scores, -np.inf)

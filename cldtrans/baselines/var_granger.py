@@ -21,18 +21,18 @@ class VarGranger:
 
     Parameters
     ----------
-    alpha
+    alpha : float
         Family-wise error rate over all pairs.
     """
 
     def __init__(self, alpha: float = 0.01) -> None:
         self.alpha = alpha
 
-    def __call__(self, x: np.ndarray, rate_hz: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
-        """Edges and lags of windows x [N, C, T] of one system."""
+    def __call__(self, x: np.ndarray, sample_rate: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
+        """Estimate edges and lags of windows x [N, C, T] of one system; lags reach `tau_max_s` seconds."""
         from scipy.special import fdtrc
 
-        order = max(1, int(np.ceil(tau_max_s * rate_hz)))
+        order = max(1, int(np.ceil(tau_max_s * sample_rate)))
         coefficients, f_values, degrees = var_f_tests(x, order)
         n_channels = x.shape[1]
         p_values = fdtrc(order, degrees, np.maximum(f_values, 0))
@@ -48,14 +48,29 @@ class VarGranger:
             bend = before - 2 * here + after
             shift = 0.5 * (before - after) / np.where(bend < 0, bend, -1.0)
             tau += np.where((at == inner) & (bend < 0), np.clip(shift, -0.5, 0.5), 0.0)
-        return LagEstimate(np.where(support, tau / rate_hz, np.nan), support, None)
+        return LagEstimate(np.where(support, tau / sample_rate, np.nan), support, None)
 
 
 def var_f_tests(x: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Least squares of each channel on all channels' last `order` samples, windows x [N, C, T].
+    """Regress each channel on all channels' last samples, by least squares.
 
-    Returns coefficients [target, source, lag], the F statistic of each source's block [target, source], and
-    the residual degrees of freedom. Lags never reach across the edge of a window.
+    Lags never reach across the edge of a window.
+
+    Parameters
+    ----------
+    x : array [N, C, T]
+        Windows.
+    order : int
+        Samples of past.
+
+    Returns
+    -------
+    coefficients : array [C, C, order]
+        By target, source and lag.
+    f_values : array [C, C]
+        F statistic of each source's block, by target and source.
+    degrees : int
+        The residual degrees of freedom.
     """
     n_windows, n_channels, n_samples = x.shape
     rows_per_window = n_samples - order

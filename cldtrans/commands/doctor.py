@@ -7,6 +7,7 @@ from pathlib import Path
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `cldtrans doctor`."""
     parser.add_argument(
         "--config", nargs="+", type=Path, metavar="FILE",
         help="results/<run>/config.json or YAML overlays: check disk and source too",
@@ -17,6 +18,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Print the report; an error where a check failed."""
     from cldtrans import config
     from cldtrans.doctor import examine, render
     from cldtrans.errors import CldtransError

@@ -8,6 +8,7 @@ from pathlib import Path
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `cldtrans download`."""
     parser.add_argument("--config", required=True, type=Path, help="resolved settings (JSON)")
     parser.add_argument("--dataset", required=True, help="name of the dataset's module")
     parser.add_argument("--output", required=True, type=Path, help="JSON file that says what was fetched")
@@ -17,8 +18,10 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Download the dataset and write what was fetched."""
     from cldtrans import config
     from cldtrans.data import get_dataset
+    from cldtrans.data.base import raw_folder
     from cldtrans.data.fetch.checksums import Selection
     from cldtrans.data.fetch.download import download
     from cldtrans.data.fetch.sources import open_source
@@ -34,4 +37,7 @@ def run(args: argparse.Namespace) -> None:
     url = args.source or os.environ.get("CLDTRANS_MIRROR") or settings.source.url
     source = open_source(url, settings.source.endpoint)
     dataset = get_dataset(args.dataset)
-    write_json(args.output, download(source, dataset, settings.raw, selection, settings.source.allow_absent))
+    write_json(
+        args.output,
+        download(source, dataset, raw_folder(settings), selection, settings.source.allow_absent),
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `cldtrans estimate`."""
     parser.add_argument(
         "--config", required=True, nargs="+", type=Path, metavar="FILE",
         help="results/<run>/config.json, or YAML overlays on config/config.yaml",
@@ -28,11 +29,12 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Print the estimate, after a calibration where asked."""
     import os
 
     from cldtrans import config
     from cldtrans.files import write_json
-    from cldtrans.planning.cost import Pace, calibrated_step_ms, estimate, measured_step_ms, render
+    from cldtrans.planning.cost import Pace, calibrated_step_ms, estimate_cost, measured_step_ms, render
 
     settings = config.load_any(args.config)
     if args.calibrate:
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
         step_ms, origin = calibrated_step_ms(settings, args.devices) or (None, "")
     cores = args.cores or os.cpu_count() or 1
     pace = Pace(step_ms, origin, args.devices, cores, args.download_mb_s, args.samples_m_s, args.job_min)
-    result = estimate(settings, pace)
+    result = estimate_cost(settings, pace)
     print(render(result), end="")
     if args.json:
         write_json(args.json, result.to_json())

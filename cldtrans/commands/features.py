@@ -5,6 +5,7 @@ from pathlib import Path
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `cldtrans features`."""
     parser.add_argument(
         "--config", type=Path, required=True, help="resolved config (results/<run>/config.json)"
     )
@@ -18,6 +19,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Write the features."""
     from cldtrans.methods.features import extract_features
 
     extract_features(args.checkpoint, args.shards, args.output, args.threads)

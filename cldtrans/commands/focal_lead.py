@@ -5,6 +5,7 @@ from pathlib import Path
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `cldtrans focal-lead`."""
     parser.add_argument(
         "--config", type=Path, required=True, help="resolved config (results/<run>/config.json)"
     )
@@ -20,6 +21,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Score the cell and write its result file."""
     from cldtrans import config
     from cldtrans.evaluation.focal_lead import run_focal_lead
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `cldtrans identifiability`."""
     parser.add_argument(
         "--config", type=Path, required=True, help="resolved config (results/<run>/config.json)"
     )
@@ -16,6 +17,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Score the world and write the result file."""
     from cldtrans import config
     from cldtrans.evaluation.identifiability import run_identifiability
 

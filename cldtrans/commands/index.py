@@ -7,12 +7,14 @@ from pathlib import Path
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `cldtrans index`."""
     parser.add_argument("--config", required=True, type=Path, help="resolved settings (JSON)")
     parser.add_argument("--dataset", required=True, help="name of the dataset's module")
     parser.add_argument("--output-dir", required=True, type=Path, help="folder of the dataset's shards")
 
 
 def run(args: argparse.Namespace) -> None:
+    """Write index, quarantine and meta.json, and print what they hold."""
     from cldtrans import config
     from cldtrans.data import get_dataset
     from cldtrans.data.shards import merge_parts

@@ -7,6 +7,7 @@ from pathlib import Path
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `cldtrans lags`."""
     parser.add_argument(
         "recording", type=Path, help="any file that mne or wfdb reads (EDF, BDF, EEGLAB, WFDB, FIF, ...)"
     )
@@ -42,6 +43,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Fit the stretch, print the lags, and write a table and two figures."""
     import time
 
     from cldtrans.errors import DataError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `cldtrans miniature`."""
+    """Add the arguments of `cldtrans miniature`."""
     parser.add_argument("out", type=Path, help="folder that becomes the bucket (a mirror with the same keys)")
     parser.add_argument(
         "--scale", choices=("tiny", "demo", "standard"), default="demo", help="how much to write"

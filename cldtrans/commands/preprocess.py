@@ -7,6 +7,7 @@ from pathlib import Path
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `cldtrans preprocess`."""
     parser.add_argument("--config", required=True, type=Path, help="resolved settings (JSON)")
     parser.add_argument("--dataset", required=True, help="name of the dataset's module")
     parser.add_argument("--batch", required=True, type=int, help="which of the dataset's batches, from 0")
@@ -15,10 +16,12 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Make the shards of the batch."""
     import json
 
     from cldtrans import config
     from cldtrans.data import get_dataset
+    from cldtrans.data.base import raw_folder
     from cldtrans.data.preprocess import preprocess_batch
     from cldtrans.errors import ConfigError, DataError
 
@@ -32,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
         raise DataError(f"{args.stamp}: not a download's record ({error}); run the download again") from None
     preprocess_batch(
         get_dataset(args.dataset),
-        Path(settings.raw),
+        raw_folder(settings),
         settings.preprocess[args.dataset],
         args.batch,
         args.output_dir,

@@ -6,10 +6,12 @@ from cldtrans.commands import fewshot
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `cldtrans robustness`: those of `fewshot`."""
     fewshot.add_args(parser)
 
 
 def run(args: argparse.Namespace) -> None:
+    """Score the cell and write its result file."""
     from cldtrans import config
     from cldtrans.evaluation.robustness import run_robustness
 

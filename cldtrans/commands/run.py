@@ -6,6 +6,7 @@ import argparse
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `cldtrans run`."""
     parser.add_argument(
         "--configfile", nargs="+", default=[], metavar="FILE",
         help="overlays on the paper's config, or names of shipped ones: demo, tiny, sample, standard, smoke",
@@ -16,6 +17,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from cldtrans.planning.launcher import run_workflow
+    """Run the workflow."""
+    from cldtrans.planning.workflow import run_workflow
 
     run_workflow(args.configfile, args.options, report=not args.no_report)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `cldtrans split`."""
     parser.add_argument("--config", required=True, type=Path, help="resolved settings (JSON)")
     parser.add_argument("--dataset", required=True, help="name of the dataset's module")
     parser.add_argument("--seed", required=True, type=int, help="seed of the division")
@@ -15,6 +16,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Write the division, and print how many subjects each part has."""
     from cldtrans.data import get_dataset
     from cldtrans.data.splits import make_split, read_index, split_problem, write_split
 

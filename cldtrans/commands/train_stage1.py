@@ -5,6 +5,7 @@ from pathlib import Path
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `cldtrans train-stage1`."""
     parser.add_argument(
         "--config", type=Path, required=True, help="resolved config (results/<run>/config.json)"
     )
@@ -19,8 +20,9 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Train the variant, in several processes where asked, and write the checkpoint."""
     from cldtrans import config
-    from cldtrans.training.launch import relaunch
+    from cldtrans.training.torchrun import relaunch
 
     relaunch(args.procs)
     import torch

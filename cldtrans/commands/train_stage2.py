@@ -5,6 +5,7 @@ from pathlib import Path
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `cldtrans train-stage2`."""
     parser.add_argument(
         "--config", type=Path, required=True, help="resolved config (results/<run>/config.json)"
     )
@@ -19,6 +20,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Train the heads and write the checkpoint."""
     import torch
 
     from cldtrans import config

@@ -22,7 +22,7 @@ DATASETS = {
 
 
 def get_dataset(name: str) -> Dataset:
-    """The dataset of that name."""
+    """Return the dataset of that name."""
     if name not in DATASETS:
         raise DataError(f"unknown dataset {name!r}; known: {', '.join(DATASETS)}")
     module, _, cls = DATASETS[name].partition(":")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from cldtrans.config import Config
 from cldtrans.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,10 +29,13 @@ class Signal:
 
     Attributes
     ----------
-    data : [C, T] float32, microvolt (EEG) or millivolt (ECG), rows in the order of `Dataset.channels`; NaN
-        where nothing was recorded.
-    rate_hz : as recorded.
-    mask : [C] bool, False where the recording lacks the channel (its row is zero and never used).
+    data : array [C, T] of float32
+        Microvolts (EEG) or millivolts (ECG), rows in the order of `Dataset.channels`; NaN where nothing
+        was recorded.
+    rate_hz : float
+        Sampling rate as recorded, hertz.
+    mask : array [C] of bool
+        False where the recording lacks the channel (its row is zero and never used).
     """
 
     data: np.ndarray
@@ -41,7 +45,17 @@ class Signal:
 
 @dataclass(frozen=True)
 class Task:
-    """What the labels mean: a class index (binary, multiclass) or one 0/1 a class (multilabel)."""
+    """What the labels mean: a class index (binary, multiclass) or one 0/1 a class (multilabel).
+
+    Attributes
+    ----------
+    name : str
+        What is asked.
+    kind : one of "binary", "multiclass", "multilabel"
+        How many of the classes a window may have.
+    classes : tuple of str
+        Their names, in the order in which they are counted.
+    """
 
     name: str
     kind: Literal["binary", "multiclass", "multilabel"]
@@ -66,10 +80,16 @@ class Published:
 
     Attributes
     ----------
-    hours : of signal that becomes windows.
-    size_gib : of the files that the pipeline uses.
-    rate_hz : as recorded.
-    source : where the numbers come from.
+    recordings, subjects : int
+        Their numbers.
+    hours : float
+        Of signal that becomes windows.
+    size_gib : float
+        Of the files that the pipeline uses.
+    rate_hz : float
+        Sampling rate as recorded, hertz.
+    source : str
+        Where the numbers come from.
     """
 
     recordings: int
@@ -81,60 +101,131 @@ class Published:
 
 
 class Dataset(ABC):
-    """One corpus. Reading never downloads, and nothing is known about the corpus that is not in its files."""
+    """One corpus. Reading never downloads, and nothing is known about the corpus that is not in its files.
 
-    name: ClassVar[str]  # module name
-    title: ClassVar[str]  # as tables and figures call it
-    slug: ClassVar[str]  # PhysioNet's name
+    Attributes
+    ----------
+    name : str
+        Module name.
+    title : str
+        As tables and figures call it.
+    slug, version : str
+        PhysioNet's name and version of it.
+    doi, licence : str
+        Of the corpus.
+    modality : one of "eeg", "ecg"
+        Of the recordings.
+    channels : tuple of str
+        The common montage, by name.
+    task : Task or None
+        What the labels mean; None where there are none.
+    extra_columns : tuple of str
+        Columns of `recordings` that the index repeats.
+    has_events : bool
+        Whether `events` may answer anything.
+    focal_truth : one of "annotation", "region"
+        What is known of where its seizures begin: a table of channels that the user supplies, or lobe and
+        side.
+    training_folds : collection of int or None
+        Official folds that pretraining may see; None: all.
+    published : Published or None
+        Size of the whole corpus, for estimates.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    slug: ClassVar[str]
     version: ClassVar[str]
     doi: ClassVar[str]
     licence: ClassVar[str]
     modality: ClassVar[Literal["eeg", "ecg"]]
     channels: ClassVar[tuple[str, ...]]
     task: ClassVar[Task | None] = None
-    extra_columns: ClassVar[tuple[str, ...]] = ()  # columns of recordings() that the index repeats
-    has_events: ClassVar[bool] = False  # whether `events` may answer anything
-    # What is known of where its seizures begin: a table of channels that the user supplies, or lobe and side.
+    extra_columns: ClassVar[tuple[str, ...]] = ()
+    has_events: ClassVar[bool] = False
     focal_truth: ClassVar[Literal["annotation", "region"]] = "annotation"
-    training_folds: ClassVar[Collection[int] | None] = (
-        None  # official folds that pretraining may see; None: all
-    )
+    training_folds: ClassVar[Collection[int] | None] = None
     published: ClassVar[Published | None] = None
 
     def folder(self, root: Path) -> Path:
-        """Where the dataset's files lie."""
+        """Return where the dataset's files lie."""
         return Path(root) / self.slug / self.version
 
     @abstractmethod
     def recordings(self, root: Path) -> pd.DataFrame:
-        """One row a recording, ordered by path: recording (unique), subject, path, fold (0: none), and more.
+        """List the recordings from lists and tables, never from signals.
 
-        Reads lists and tables, never signals. `subject` is the person: everything is split by it.
+        Parameters
+        ----------
+        root : Path
+            Folder of raw recordings.
+
+        Returns
+        -------
+        DataFrame
+            One row a recording, ordered by path: recording (unique), subject, path, fold (0: none), and
+            more. `subject` is the person: everything is split by it.
         """
 
     @abstractmethod
     def read(self, root: Path, row: Any) -> Signal:
-        """Signals of one row of `recordings`; DataError puts the recording into quarantine."""
+        """Read the signals of one recording.
+
+        Parameters
+        ----------
+        root : Path
+            Folder of raw recordings.
+        row : named tuple
+            One row of `recordings`.
+
+        Raises
+        ------
+        DataError
+            Where it cannot be used: this puts the recording into quarantine.
+        """
 
     def label_windows(
         self, root: Path, row: Any, start_s: np.ndarray, window_s: float
     ) -> dict[str, np.ndarray]:
-        """Labels of the windows that begin at `start_s` [n]: one array [n] for every column of `task`.
+        """Label windows of one recording.
 
-        A further key `keep` (bool) may say which windows to use at all, e.g. scored sleep epochs.
+        Parameters
+        ----------
+        root : Path
+            Folder of raw recordings.
+        row : named tuple
+            One row of `recordings`.
+        start_s : array [n]
+            Where the windows begin, in seconds from the recording's start.
+        window_s : float
+            Their length in seconds.
+
+        Returns
+        -------
+        dict of arrays [n]
+            One for every column of `task`. A further key `keep` (bool) may say which windows to use at
+            all, e.g. scored sleep epochs.
         """
         return {}
 
     def events(self, root: Path, row: Any) -> list[tuple[float, float]]:
-        """Seizures of a recording: (onset, end) in seconds from its start."""
+        """Return the seizures of a recording: (onset, end) in seconds from its start."""
         return []
 
     def split(self, subjects: pd.DataFrame, seed: int) -> pd.Series:
-        """Subject -> "train", "val" or "test". Default: seeded folds of subjects that share out the classes.
+        """Divide the subjects; by default into seeded folds that share out the classes.
 
         Parameters
         ----------
-        subjects : indexed by subject; columns n (windows), fold, and `n_<class>` (windows of each class).
+        subjects : DataFrame
+            Indexed by subject; columns n (windows), fold, and `n_<class>` (windows of each class).
+        seed : int
+            Of the folds.
+
+        Returns
+        -------
+        Series of str
+            "train", "val" or "test" by subject.
         """
         from cldtrans.data.folds import subject_folds
 
@@ -143,36 +234,79 @@ class Dataset(ABC):
     # What a download needs; keys as in SHA256SUMS.txt.
 
     def wanted(self, key: str) -> bool:
-        """Whether the pipeline uses the file."""
+        """Tell whether the pipeline uses the file."""
         return True
 
     def subject_of(self, key: str) -> str | None:
-        """Who the file belongs to; None for a list or table, which is always needed."""
+        """Return who the file belongs to; None for a list or table, which is always needed."""
         record = self.record_of(key)
         return None if record is None else PurePosixPath(record).parts[0]
 
     def record_of(self, key: str) -> str | None:
-        """What the files of one recording have in common; None for a list or table."""
+        """Return what the files of one recording have in common; None for a list or table."""
         return key if key.endswith(".edf") else None
 
     # For implementations.
 
     def edf_files(self, root: Path, pattern: str) -> list[Path]:
-        """EDF files in the dataset's folder, ordered by path."""
+        """Return the EDF files in the dataset's folder, ordered by path."""
         folder = self.folder(root)
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder; run the download of {self.name} first")
         return sorted(folder.glob(pattern), key=lambda path: path.as_posix())
 
     def locate(self, root: Path, path: str) -> Path:
-        """Absolute place of a `path`; names from tables are untrusted and may not leave the folder."""
+        """Return the absolute place of a `path`.
+
+        Raises
+        ------
+        DataError
+            For a path that leaves the folder: names from tables are untrusted.
+        """
         if path.startswith("/") or ".." in path.split("/") or "\\" in path:
             raise DataError(f"{path}: a path outside the dataset's folder; it is not followed")
         return Path(root, path)
 
 
+def raw_folder(config: Config) -> Path:
+    """Return where the raw recordings lie; `~` is the home folder of whoever runs the job."""
+    return Path(config.raw).expanduser()
+
+
+def inside_recording(events: list[tuple[float, float]], duration_s: float, origin: str) -> None:
+    """Check that seizures, (onset, end) in seconds, lie inside a recording.
+
+    Raises
+    ------
+    DataError
+        For one that does not: its times belong to another file, or the file was cut, so that labels of all
+        windows are in doubt.
+    """
+    for onset, end in events:
+        if onset < 0 or end > duration_s + 1.0:
+            raise DataError(
+                f"{origin}: a seizure from {onset:g} to {end:g} s lies outside the recording of "
+                f"{duration_s:g} s"
+            )
+
+
 def read_table(path: Path, columns: Sequence[str], dtypes: dict[str, Any] | None = None) -> pd.DataFrame:
-    """Read a csv's columns; a missing one is named."""
+    """Read a csv's columns; a missing one is named.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    columns : sequence of str
+        Those wanted, in the order wanted.
+    dtypes : dict, optional
+        Types by column.
+
+    Raises
+    ------
+    DataError
+        Where the file is absent, is no table, or lacks a column.
+    """
     import pandas as pd
 
     if not path.is_file():
@@ -194,19 +328,35 @@ def read_table(path: Path, columns: Sequence[str], dtypes: dict[str, Any] | None
 
 
 def recording_table(rows: dict[str, Any]) -> pd.DataFrame:
-    """A table of recordings ordered by path, with fold 0 unless given; repeated names are refused."""
+    """Make a table of recordings, ordered by path, with fold 0 unless given.
+
+    Parameters
+    ----------
+    rows : dict
+        Columns: recording, subject, path, and more; `problem`, where given, says in a line what is wrong
+        with a row, "" where nothing is.
+
+    Returns
+    -------
+    DataFrame
+        With a column `problem`: also of rows without a name, a person or a path, and of all but the first
+        of one name. Such a row is put into quarantine instead of being read, and the rest goes on.
+    """
     import pandas as pd
 
     table = pd.DataFrame(rows)
+    problem = table["problem"].astype("str") if "problem" in table else pd.Series("", index=table.index)
     for column in ("recording", "subject", "path"):
-        table[column] = table[column].astype("str")
+        empty = table[column].isna() | (table[column].astype("str").str.strip() == "")
+        problem = problem.mask(empty & (problem == ""), f"{column}: expected a name, found an empty cell")
+        table[column] = table[column].astype("str").mask(empty, "")
+    table["problem"] = problem
     if "fold" not in table:
         table["fold"] = 0
     if not table["path"].is_monotonic_increasing:
         table = table.sort_values("path", kind="stable", ignore_index=True)
-    repeated = table["recording"].duplicated()
-    if repeated.any():
-        raise DataError(f"recording {table.loc[repeated, 'recording'].iloc[0]!r} occurs twice in the tables")
+    repeated = table["recording"].duplicated() & (table["problem"] == "")
+    table["problem"] = table["problem"].mask(repeated, "recording: this name occurs earlier in the tables")
     return table
 
 
@@ -217,10 +367,20 @@ def select_recordings(
     records: int | None,
     glob: Collection[str] | None,
 ) -> pd.DataFrame:
-    """The configured subset, as the download chooses it: patterns, first N subjects, first N recordings.
+    """Take the configured subset, as the download chooses it: patterns, first N subjects, first N recordings.
 
-    First means by path. Patterns are matched against the keys of the recording's files (`folder`, the
-    dataset's ``slug/version``, taken off).
+    First means by path.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As from `Dataset.recordings`.
+    folder : str
+        The dataset's ``slug/version``, which is taken off the paths.
+    subjects, records : int or None
+        How many of each; None: all.
+    glob : collection of str or None
+        Patterns, matched against the keys of the recording's files; None: all.
     """
     if glob is not None:
         patterns = [re.compile(translate(pattern)) for pattern in glob]
@@ -231,7 +391,8 @@ def select_recordings(
         ]
         table = table[np.array(kept, dtype=bool)]
     if subjects is not None:
-        table = table[table["subject"].isin(table["subject"].unique()[:subjects])]
+        sound = table if "problem" not in table else table[table["problem"] == ""]
+        table = table[table["subject"].isin(sound["subject"].unique()[:subjects])]
     if records is not None:
         table = table.iloc[:records]
     return table.reset_index(drop=True)

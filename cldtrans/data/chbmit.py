@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cldtrans.data.base import Dataset, Published, Signal, Task, recording_table
+from cldtrans.data.base import Dataset, Published, Signal, Task, inside_recording, recording_table
 from cldtrans.data.montages.montage import DOUBLE_BANANA, apply_recipe, bipolar_recipe
 from cldtrans.errors import DataError, listing
 
@@ -55,7 +55,7 @@ class ChbMit(Dataset):
     )
 
     def recordings(self, root: Path) -> pd.DataFrame:
-        """One row an EDF file, with its case."""
+        """Return one row an EDF file, with its case."""
         files = self.edf_files(root, "chb*/chb*.edf")
         cases = [path.parent.name for path in files]
         return recording_table(
@@ -68,12 +68,18 @@ class ChbMit(Dataset):
         )
 
     def read(self, root: Path, row: Any) -> Signal:
-        """The 18 bipolar channels, microvolt."""
-        return read_double_banana(self.locate(root, row.path))
+        """Read the 18 bipolar channels, in microvolts."""
+        signal = read_double_banana(self.locate(root, row.path))
+        if self._summary(root, row.case).is_file():  # without one the seizures are unknown, as `events` says
+            inside_recording(self.events(root, row), signal.data.shape[1] / signal.rate_hz, row.path)
+        return signal
+
+    def _summary(self, root: Path, case: str) -> Path:
+        return self.folder(root) / case / f"{case}-summary.txt"
 
     def events(self, root: Path, row: Any) -> list[tuple[float, float]]:
-        """Seizures from the case's summary."""
-        summary = self.folder(root) / row.case / f"{row.case}-summary.txt"
+        """Read the seizures from the case's summary."""
+        summary = self._summary(root, row.case)
         name = PurePosixPath(row.path).name
         found = read_summary(str(summary))
         if name in found:
@@ -87,11 +93,11 @@ class ChbMit(Dataset):
     def label_windows(
         self, root: Path, row: Any, start_s: np.ndarray, window_s: float
     ) -> dict[str, np.ndarray]:
-        """1 for a seizure's windows."""
+        """Label a seizure's windows 1."""
         return {"label": seizure_labels(self.events(root, row), start_s, window_s)}
 
     def subject_of(self, key: str) -> str | None:
-        """The case, with chb21 as chb01; the summary always comes along with the lists."""
+        """Return the case, with chb21 as chb01; the summary always comes along with the lists."""
         record = self.record_of(key)
         if record is None:
             return None
@@ -99,13 +105,13 @@ class ChbMit(Dataset):
         return _SAME_PERSON.get(case, case)
 
     def wanted(self, key: str) -> bool:
-        """Recordings, summaries and lists; not the binary `.seizures` files, which repeat the summaries."""
+        """Return True for recordings, summaries and lists; binary `.seizures` files repeat the summaries."""
         return key.endswith((".edf", "-summary.txt")) or "/" not in key
 
 
 @lru_cache(maxsize=64)
 def read_summary(path: str) -> dict[str, list[tuple[float, float]]]:
-    """File name -> seizures (onset, end) in seconds, from `<case>-summary.txt`."""
+    """Read seizures by file name, (onset, end) in seconds, from `<case>-summary.txt`."""
     try:
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
@@ -116,7 +122,13 @@ def read_summary(path: str) -> dict[str, list[tuple[float, float]]]:
 
 
 def parse_summary(text: str, origin: str = "summary") -> dict[str, list[tuple[float, float]]]:
-    """As `read_summary`, from text; DataError where a file's times and count disagree."""
+    """Read a summary's text as `read_summary` does.
+
+    Raises
+    ------
+    DataError
+        Where a file's times and count disagree.
+    """
     found: dict[str, list[tuple[float, float]]] = {}
     blocks = re.split(r"(?=File Name:)", text, flags=re.IGNORECASE)
     for block in blocks:
@@ -140,7 +152,22 @@ def parse_summary(text: str, origin: str = "summary") -> dict[str, list[tuple[fl
 
 
 def seizure_labels(events: list[tuple[float, float]], start_s: np.ndarray, window_s: float) -> np.ndarray:
-    """[n] int16: 1 where a window holds half of its own length, or half of a whole seizure."""
+    """Label windows: 1 where a window holds half of its own length, or half of a whole seizure.
+
+    Parameters
+    ----------
+    events : list of (float, float)
+        Seizures: onset and end in seconds.
+    start_s : array [n]
+        Where the windows begin, in seconds.
+    window_s : float
+        Their length in seconds.
+
+    Returns
+    -------
+    array [n] of int16
+        0 or 1.
+    """
     label = np.zeros(len(start_s), dtype=np.int16)
     for onset, end in events:
         overlap = np.minimum(start_s + window_s, end) - np.maximum(start_s, onset)
@@ -149,7 +176,13 @@ def seizure_labels(events: list[tuple[float, float]], start_s: np.ndarray, windo
 
 
 def read_double_banana(path: Path) -> Signal:
-    """The 18 bipolar channels of an EDF file in microvolt, by name; DataError where none can be formed."""
+    """Read the 18 bipolar channels of an EDF file in microvolts, by name.
+
+    Raises
+    ------
+    DataError
+        Where none of them can be formed.
+    """
     from cldtrans.data.formats.edf import read_edf
 
     recording = read_edf(path)

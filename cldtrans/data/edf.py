@@ -1,5 +1,5 @@
 """Public path of `cldtrans.data.formats.edf`."""
 
-from cldtrans.data.formats.edf import LONGEST_GAP_S, MICROVOLT, Annotation, EdfRecording, read_edf
+from cldtrans.data.formats.edf import LONGEST_GAP_S, Annotation, EdfRecording, read_edf
 
-__all__ = ["LONGEST_GAP_S", "MICROVOLT", "Annotation", "EdfRecording", "read_edf"]
+__all__ = ["LONGEST_GAP_S", "Annotation", "EdfRecording", "read_edf"]

@@ -45,7 +45,7 @@ class Eegmmidb(Dataset):
     )
 
     def recordings(self, root: Path) -> pd.DataFrame:
-        """One row a run."""
+        """Return one row a run."""
         files = self.edf_files(root, "S[0-9]*/S*R*.edf")
         return recording_table(
             {
@@ -56,7 +56,7 @@ class Eegmmidb(Dataset):
         )
 
     def read(self, root: Path, row: Any) -> Signal:
-        """64 electrodes against the recording's reference, microvolt."""
+        """Read 64 electrodes against the recording's reference, in microvolts."""
         from cldtrans.data.formats.edf import read_edf
 
         recording = read_edf(self.locate(root, row.path))
@@ -82,5 +82,5 @@ class Eegmmidb(Dataset):
         return Signal(data, RATE_HZ, mask)
 
     def wanted(self, key: str) -> bool:
-        """Recordings and lists; the `.event` files repeat the annotations within the EDF files."""
+        """Return True for recordings and lists; `.event` files repeat annotations of the EDF files."""
         return not key.endswith(".event")

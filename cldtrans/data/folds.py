@@ -13,12 +13,24 @@ HELD_OUT_UNLABELLED = 0.05
 
 
 def subject_folds(subjects: pd.DataFrame, seed: int) -> pd.Series:
-    """Seeded division in which validation, test and training hold every class that enough subjects have.
+    """Divide subjects so that validation, test and training hold every class that enough subjects have.
 
     A fifth of the subjects validates and a fifth tests (a twentieth each without labels), at least one each;
     with labels at least five test, as far as a third of the subjects goes: an interval over two says nothing.
     Classes are served from the rarest: of the subjects who have it one goes to training, then one to the
     test, then one to validation; the rest is filled in seeded order.
+
+    Parameters
+    ----------
+    subjects : DataFrame
+        As `Dataset.split` gets it.
+    seed : int
+        Of the order in which subjects are drawn.
+
+    Returns
+    -------
+    Series of str
+        "train", "val" or "test" by subject.
     """
     rng = np.random.default_rng([seed, zlib.crc32(b"subject folds")])
     names = list(subjects.index[rng.permutation(len(subjects))])

@@ -35,7 +35,7 @@ class MimicEcg(Dataset):
     )
 
     def recordings(self, root: Path) -> pd.DataFrame:
-        """One row an ECG, from `record_list.csv`: about two seconds for all of them."""
+        """Return one row an ECG, from `record_list.csv`: about two seconds for all of them."""
         table = read_table(self.folder(root) / "record_list.csv", ["subject_id", "study_id", "path"])
         return recording_table(
             {
@@ -46,19 +46,19 @@ class MimicEcg(Dataset):
         )
 
     def read(self, root: Path, row: Any) -> Signal:
-        """Twelve leads, millivolt."""
+        """Read twelve leads, in millivolts."""
         return read_twelve_leads(self.locate(root, row.path))
 
     def wanted(self, key: str) -> bool:
-        """Records and their list; not the machine's measurements and the notes' links."""
+        """Return True for records and their list; not for the machine's measurements and the notes' links."""
         return self.record_of(key) is not None or key in ("RECORDS", "record_list.csv")
 
     def subject_of(self, key: str) -> str | None:
-        """`files/p1000/p10000032/s40689238/40689238` -> `10000032`."""
+        """Return the patient: `10000032` for `files/p1000/p10000032/s40689238/40689238`."""
         record = self.record_of(key)
         parts = record.split("/") if record else []
         return parts[2].removeprefix("p") if len(parts) > 2 else record
 
     def record_of(self, key: str) -> str | None:
-        """The key without its extension."""
+        """Return the key without its extension."""
         return record_of_file(key)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from cldtrans.config import DatasetConfig
-from cldtrans.data.base import Dataset, Signal, select_recordings
+from cldtrans.data.base import Dataset, Signal, inside_recording, select_recordings
 from cldtrans.data.quality import Quality, assess, fill_gaps
 from cldtrans.data.shards import ShardWriter, index_columns, shard_name, write_parquet
 from cldtrans.data.zero_phase import band_pass
@@ -28,11 +28,14 @@ from cldtrans.machine import keep_freed_memory
 STACK_SAMPLES = 1 << 20  # recordings of one length (10-s ECGs) are filtered together up to this many
 BLOCK_SAMPLES = 1 << 20  # windows are scaled and written in blocks of about this many samples
 # What readers raise on damaged bytes besides DataError; a bug elsewhere is not swallowed.
-READER_ERRORS = (OSError, ValueError, IndexError, KeyError, struct.error, OverflowError, EOFError)
+READER_ERRORS = (
+    *(OSError, ValueError, IndexError, KeyError, struct.error, OverflowError, EOFError),
+    MemoryError,  # a header may ask for any amount
+)
 
 
 @dataclass(frozen=True)
-class Recording:
+class LoadedRecording:
     """A row of the table of recordings, read."""
 
     row: Any
@@ -53,8 +56,20 @@ def preprocess_batch(
 
     Parameters
     ----------
-    stamp : what the download wrote: status ("ok" or "absent"), reason, checksums_sha256, selection.
-    progress : False hides the bar, None shows it on a terminal.
+    dataset : Dataset
+        The corpus.
+    raw : Path
+        Folder of raw recordings.
+    settings : DatasetConfig
+        The dataset's section of the config.
+    batch : int
+        Number of the batch, from 0.
+    folder : Path
+        The dataset's shard folder.
+    stamp : dict
+        What the download wrote: status ("ok" or "absent"), reason, checksums_sha256, selection.
+    progress : bool, optional
+        False hides the bar, None shows it on a terminal.
     """
     from tqdm import tqdm
 
@@ -127,18 +142,22 @@ def _stacks(
     settings: DatasetConfig,
     quarantine: list[tuple[str, str]],
     bar: Any,
-) -> Iterator[list[Recording]]:
-    """Recordings as they come, neighbours of one length and rate together."""
-    stack: list[Recording] = []
+) -> Iterator[list[LoadedRecording]]:
+    """Yield recordings as they come, neighbours of one length and rate together."""
+    stack: list[LoadedRecording] = []
     for row in () if rows is None else rows.itertuples(index=False):
         try:
+            if getattr(row, "problem", ""):
+                raise DataError(row.problem)
             signal = dataset.read(raw, row)
             duration_s = signal.data.shape[1] / signal.rate_hz
             if duration_s < settings.window_s:
                 raise DataError(f"{duration_s:g} s long, shorter than one window of {settings.window_s:g} s")
-            recording = Recording(row, signal, dataset.events(raw, row) if dataset.has_events else [])
+            events = dataset.events(raw, row) if dataset.has_events else []
+            inside_recording(events, duration_s, str(row.path))
+            recording = LoadedRecording(row, signal, events)
         except (DataError, *READER_ERRORS) as error:
-            quarantine.append((str(row.recording), _reason(error, raw)))
+            quarantine.append((str(row.recording) or f"row of {row.path!r}", _reason(error, raw)))
             bar.update()
             continue
         bar.update()
@@ -162,33 +181,62 @@ def _reason(error: BaseException, raw: Path) -> str:
 
 
 def window_starts(
-    n_samples: int, rate_hz: float, window_s: float, stride_s: float
+    n_samples: int, sample_rate: float, window_s: float, stride_s: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Starts of the grid's windows in a recording: in seconds [n] and in samples [n].
+    """Place the grid's windows in a recording.
 
     Every window lies wholly inside; window k begins at the sample nearest to k * stride.
+
+    Returns
+    -------
+    start_s : array [n]
+        Starts in seconds.
+    first : array [n] of int64
+        Starts in samples.
     """
-    width = round(window_s * rate_hz)
-    n = max(0, int(np.floor((n_samples - width) / (stride_s * rate_hz) + 1e-9)) + 1)
+    width = round(window_s * sample_rate)
+    n = max(0, int(np.floor((n_samples - width) / (stride_s * sample_rate) + 1e-9)) + 1)
     start_s = np.arange(n) * stride_s
-    first = np.round(start_s * rate_hz).astype(np.int64)
+    first = np.round(start_s * sample_rate).astype(np.int64)
     inside = first + width <= n_samples
     return start_s[inside], first[inside]
 
 
 def onset_starts(
-    events: list[tuple[float, float]], n_samples: int, rate_hz: float, window_s: float, count: int
+    events: list[tuple[float, float]], n_samples: int, sample_rate: float, window_s: float, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Windows counted from each seizure's onset: starts in seconds and samples, and the seizure's number.
+    """Place windows counted from each seizure's onset.
 
     Window k begins at onset + k * window while the seizure lasts.
+
+    Parameters
+    ----------
+    events : list of (float, float)
+        Seizures: onset and end in seconds.
+    n_samples : int
+        Length of the recording.
+    sample_rate : float
+        Hertz.
+    window_s : float
+        Length of a window in seconds.
+    count : int
+        Windows a seizure.
+
+    Returns
+    -------
+    start_s : array [n]
+        Starts in seconds.
+    first : array [n] of int64
+        Starts in samples.
+    event : array [n] of int16
+        The seizure's number.
     """
-    width = round(window_s * rate_hz)
+    width = round(window_s * sample_rate)
     found = []
     for number, (onset, end) in enumerate(events):
         for k in range(count):
             start_s = onset + k * window_s
-            first = round(start_s * rate_hz)
+            first = round(start_s * sample_rate)
             if (k == 0 or start_s < end) and first >= 0 and first + width <= n_samples:
                 found.append((start_s, first, number))
     start, first_sample, event = (np.array([item[i] for item in found]) for i in range(3))
@@ -196,7 +244,7 @@ def onset_starts(
 
 
 def _process(
-    dataset: Dataset, raw: Path, settings: DatasetConfig, stack: list[Recording], writer: ShardWriter
+    dataset: Dataset, raw: Path, settings: DatasetConfig, stack: list[LoadedRecording], writer: ShardWriter
 ) -> tuple[dict[str, np.ndarray] | None, list[tuple[str, str]]]:
     """Filter, cut, scale and write a stack; returns its index columns, and recordings without any window."""
     rate_in_hz = stack[0].signal.rate_hz
@@ -245,9 +293,9 @@ def _process(
 
 
 def _columns(
-    dataset: Dataset, stack: list[Recording], recording: np.ndarray, columns: dict[str, np.ndarray]
+    dataset: Dataset, stack: list[LoadedRecording], recording: np.ndarray, columns: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """A stack's index columns: those given, and what is known of each window's recording."""
+    """Return a stack's index columns: those given, and what is known of each window's recording."""
     for name in ("subject", "recording", "fold", *dataset.extra_columns):
         columns[name] = np.array([getattr(r.row, name) for r in stack])[recording]
     return columns
@@ -263,7 +311,18 @@ def _why_empty(quality: Quality, mask: np.ndarray, n: int) -> str:
 
 
 def pack_mask(valid: np.ndarray) -> np.ndarray:
-    """[n] uint64 from [n, C] bool: bit c stands for channel c."""
+    """Pack channel masks into integers: bit c stands for channel c.
+
+    Parameters
+    ----------
+    valid : array [n, C] of bool
+        True where the channel is valid in the window.
+
+    Returns
+    -------
+    array [n] of uint64
+        One integer a window.
+    """
     bits = np.left_shift(np.uint64(1), np.arange(valid.shape[1], dtype=np.uint64))
     return (valid * bits).sum(axis=1, dtype=np.uint64)
 

@@ -45,61 +45,60 @@ class PtbXl(Dataset):
     )
 
     def recordings(self, root: Path) -> pd.DataFrame:
-        """One row an ECG, with its label columns."""
+        """Return one row an ECG, with its label columns."""
         folder = self.folder(root)
         columns = ["ecg_id", "patient_id", "scp_codes", "strat_fold", "filename_hr"]
         table = read_table(folder / "ptbxl_database.csv", columns)
         superclass = read_superclasses(folder / "scp_statements.csv")
-        labels = superclass_labels(table["scp_codes"].tolist(), superclass, folder / "ptbxl_database.csv")
-        try:
-            fold = table["strat_fold"].astype(float).astype(int)
-            patient = table["patient_id"].astype(float).astype(int)
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{folder / 'ptbxl_database.csv'}: patient_id or strat_fold: {error}") from None
+        labels, unread = superclass_labels(table["scp_codes"].tolist(), superclass)
+        fold, bad_fold = whole_numbers(table["strat_fold"], "strat_fold", 1, 10)
+        patient, bad_patient = whole_numbers(table["patient_id"], "patient_id", 0, 2**53)
+        problem = [next(filter(None, row), "") for row in zip(bad_fold, bad_patient, unread, strict=True)]
         return recording_table(
             {
                 "recording": table["ecg_id"],
                 "subject": patient.astype("str"),
                 "path": f"{self.slug}/{self.version}/" + table["filename_hr"],
                 "fold": fold,
+                "problem": problem,
                 **{column: labels[:, k] for k, column in enumerate(self.task.columns)},
             }
         )
 
     def read(self, root: Path, row: Any) -> Signal:
-        """Twelve leads, millivolt."""
+        """Read twelve leads, in millivolts."""
         return read_twelve_leads(self.locate(root, row.path))
 
     def label_windows(
         self, root: Path, row: Any, start_s: np.ndarray, window_s: float
     ) -> dict[str, np.ndarray]:
-        """The record's superclasses."""
+        """Return the record's superclasses."""
         return {
             column: np.full(len(start_s), getattr(row, column), dtype=np.int8) for column in self.task.columns
         }
 
     def split(self, subjects: pd.DataFrame, seed: int) -> pd.Series:
-        """The official folds, whatever the seed."""
+        """Return the official folds, whatever the seed."""
         unknown = sorted(set(subjects["fold"]) - set(SPLIT_OF_FOLD))
         if unknown:
             raise DataError(f"ptbxl: strat_fold {unknown} is none of 1-10; the table is not PTB-XL's")
         return subjects["fold"].map(SPLIT_OF_FOLD)
 
     def wanted(self, key: str) -> bool:
-        """The 500 Hz records and the tables."""
+        """Return True for the 500 Hz records and the tables."""
         return not key.startswith("records100/")
 
     def subject_of(self, key: str) -> str | None:
-        """None: only the table knows the patients, and a limit on subjects is applied when it is read."""
+        """Return None: only the table knows the patients; a limit on subjects is applied when it is read."""
         return None
 
     def record_of(self, key: str) -> str | None:
-        """The key without its extension."""
+        """Return the key without its extension."""
         return record_of_file(key)
 
 
 def read_superclasses(path: Path) -> dict[str, str]:
-    """Diagnostic statement -> superclass."""
+    """Read which superclass each diagnostic statement belongs to."""
     import pandas as pd
 
     read_table(path, ["diagnostic", "diagnostic_class"])  # names a missing column
@@ -115,17 +114,50 @@ def read_superclasses(path: Path) -> dict[str, str]:
     return found
 
 
-def superclass_labels(codes: list[Any], superclass: dict[str, str], origin: Path) -> np.ndarray:
-    """[n, 5] int8 of 0/1, rows of -1 where a record has no diagnostic statement."""
+def superclass_labels(codes: list[Any], superclass: dict[str, str]) -> tuple[np.ndarray, list[str]]:
+    """Turn statements into labels.
+
+    Parameters
+    ----------
+    codes : list of str
+        A record's statements, each a written mapping (`scp_codes`).
+    superclass : dict
+        From `read_superclasses`.
+
+    Returns
+    -------
+    labels : array [n, 5] of int8
+        0 or 1; rows of -1 where a record has no diagnostic statement.
+    problems : list of str
+        What is wrong with a record's cell, "" where nothing is.
+    """
     labels = np.zeros((len(codes), len(SUPERCLASSES)), dtype=np.int8)
+    problems = []
     for row, text in zip(labels, codes, strict=True):
         try:
             statements = ast.literal_eval(text)
-        except (ValueError, SyntaxError, TypeError):
-            raise DataError(f"{origin}: scp_codes {text!r} is not a mapping of statements") from None
-        classes = {superclass[code] for code in statements if code in superclass}
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            statements = None
+        sound = isinstance(statements, dict)
+        problems.append(
+            "" if sound else f"scp_codes: expected a mapping of statements, found {str(text)[:40]!r}"
+        )
+        classes = {superclass[code] for code in statements if code in superclass} if sound else set()
         if not classes:
             row[:] = -1
         for name in classes:
             row[SUPERCLASSES.index(name)] = 1
-    return labels
+    return labels, problems
+
+
+def whole_numbers(cells: pd.Series, column: str, least: int, most: int) -> tuple[pd.Series, list[str]]:
+    """Read a column of whole numbers; 0 and a line that says what is wrong where a cell holds none."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(cells, errors="coerce")
+    sound = (numbers % 1 == 0) & (numbers >= least) & (numbers <= most)
+    problems = [
+        "" if fine else f"{column}: expected a whole number from {least} to {most}, found {str(cell)[:40]!r}"
+        for fine, cell in zip(sound, cells, strict=True)
+    ]
+    return numbers.where(sound, 0).astype("int64"), problems

@@ -16,7 +16,13 @@ CLIP_HOLD_S = 0.0125  # an extreme held from one look to the next, this much lat
 
 @dataclass(frozen=True)
 class Quality:
-    """[N, W, C] bool for windows W of recordings N."""
+    """Flags for windows W of recordings N.
+
+    Attributes
+    ----------
+    flat, clipped, nan : array [N, W, C] of bool
+        What is wrong; never set for a channel that the recording lacks.
+    """
 
     flat: np.ndarray
     clipped: np.ndarray
@@ -24,15 +30,22 @@ class Quality:
 
 
 def assess(
-    x: np.ndarray, mask: np.ndarray, windows: Sequence[tuple[int, int]], rate_hz: float, modality: str
+    x: np.ndarray, mask: np.ndarray, windows: Sequence[tuple[int, int]], sample_rate: float, modality: str
 ) -> Quality:
-    """Flags of each window and channel.
+    """Flag what is wrong with each window and channel.
 
     Parameters
     ----------
-    x : [N, C, T], NaN where nothing was recorded.
-    mask : [N, C], False for channels that the recording lacks: these are never flagged.
-    windows : (first, last + 1) in samples.
+    x : array [N, C, T]
+        In microvolts (EEG) or millivolts (ECG), NaN where nothing was recorded.
+    mask : array [N, C] of bool
+        False for channels that the recording lacks: these are never flagged.
+    windows : sequence of (int, int)
+        (first, last + 1) in samples.
+    sample_rate : float
+        Hertz.
+    modality : one of "eeg", "ecg"
+        Sets what counts as flat.
     """
     shape = (x.shape[0], len(windows), x.shape[1])
     low, high = np.empty(shape, np.float32), np.empty(shape, np.float32)
@@ -41,7 +54,7 @@ def assess(
     nan = np.isnan(low)
     flat = high - low <= FLAT[modality]  # False where NaN
     clipped = np.zeros(shape, dtype=bool)
-    step = max(1, round(CLIP_HOLD_S * rate_hz))
+    step = max(1, round(CLIP_HOLD_S * sample_rate))
     with np.errstate(invalid="ignore"):
         bottom = np.fmin.reduce(low, axis=1, keepdims=True)
         top = np.fmax.reduce(high, axis=1, keepdims=True)
@@ -57,9 +70,19 @@ def assess(
 
 
 def fill_gaps(x: np.ndarray) -> np.ndarray:
-    """[..., T] with NaN bridged by straight lines (level beyond the ends); the same array if there is none.
+    """Bridge NaN by straight lines (level beyond the ends).
 
     The filter needs numbers everywhere; windows that touch a gap are flagged and masked.
+
+    Parameters
+    ----------
+    x : array [..., T]
+        Signals, NaN where nothing was recorded.
+
+    Returns
+    -------
+    array [..., T]
+        A copy; the same array if there is no NaN.
     """
     if not np.isnan(x.min(initial=np.inf)):
         return x

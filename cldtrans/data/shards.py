@@ -39,13 +39,13 @@ BASE_COLUMNS = {
 
 
 def index_columns(dataset: Dataset) -> dict[str, str]:
-    """Column -> type of a dataset's index."""
+    """Return the type of each column of a dataset's index."""
     labels = {} if dataset.task is None else dict.fromkeys(dataset.task.columns, dataset.task.dtype)
     return {**BASE_COLUMNS, **labels, **dict.fromkeys(dataset.extra_columns, "str")}
 
 
 def shard_name(shard: int) -> str:
-    """File name of a shard."""
+    """Return the file name of a shard."""
     return f"shard-{shard:05d}.npy"
 
 
@@ -54,6 +54,15 @@ class ShardWriter:
 
     The header is written with zero windows, and again with their number at the end: numpy leaves room for it.
     Conversion, hashing and writing run beside the caller's computing.
+
+    Parameters
+    ----------
+    path : Path
+        The file to be written.
+    n_channels, n_samples : int
+        C and T of the windows.
+    dtype : one of "float32", "float16"
+        Of the samples in the file.
     """
 
     def __init__(self, path: Path, n_channels: int, n_samples: int, dtype: str) -> None:
@@ -67,7 +76,13 @@ class ShardWriter:
         self._write_header()
 
     def append(self, windows: np.ndarray) -> None:
-        """Add [n, C, T] windows, which the caller must not change afterwards."""
+        """Add windows.
+
+        Parameters
+        ----------
+        windows : array [n, C, T]
+            Which the caller must not change afterwards.
+        """
         if windows.shape[1:] != self._shape:
             raise ValueError(f"windows of {windows.shape[1:]}, expected {self._shape}")
         self.n_windows += len(windows)
@@ -76,7 +91,7 @@ class ShardWriter:
         self._pending.append(self._thread.submit(self._write, windows))
 
     def close(self) -> str:
-        """Finish the file; returns the sha256 of its windows (the header follows from shape and type)."""
+        """Finish the file; return the sha256 of its windows (the header follows from shape and type)."""
         try:
             while self._pending:
                 self._pending.popleft().result()
@@ -107,7 +122,7 @@ class ShardWriter:
 
 
 def write_parquet(path: Path, table: pd.DataFrame, columns: dict[str, str]) -> None:
-    """Equal tables give equal bytes: fixed types and order, no record of who wrote them."""
+    """Write a table so that equal tables give equal bytes: fixed types and order, and no writer's name."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -131,10 +146,19 @@ def write_parquet(path: Path, table: pd.DataFrame, columns: dict[str, str]) -> N
 class ShardSet:
     """Windows of one dataset.
 
+    Parameters
+    ----------
+    folder : str or Path
+        Where the shards, their index and ``meta.json`` lie.
+
     Attributes
     ----------
-    index : one row a window, in the order in which rows are counted everywhere.
-    meta : content of ``meta.json``.
+    index : DataFrame
+        One row a window, in the order in which rows are counted everywhere.
+    meta : dict
+        Content of ``meta.json``.
+    task : Task or None
+        What the labels mean; None where there are none.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -163,12 +187,12 @@ class ShardSet:
 
     @property
     def rate_hz(self) -> float:
-        """Sampling rate of the windows."""
+        """Sampling rate of the windows, hertz."""
         return float(self.meta["rate_hz"])
 
     @property
     def modality(self) -> str:
-        """ "eeg" or "ecg"."""
+        """The modality, "eeg" or "ecg"."""
         return str(self.meta["modality"])
 
     @property
@@ -187,9 +211,19 @@ class ShardSet:
         return None if self.meta["status"] == "ok" else str(self.meta["reason"])
 
     def windows(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """[n, C, T] float32, rows as positions in `index`; masked channels are zero.
+        """Read windows; masked channels are zero.
 
-        `out` is filled and returned where given: fresh memory costs as much as the copy.
+        Parameters
+        ----------
+        rows : array [n]
+            Positions in `index`.
+        out : array [n, C, T] of float32, optional
+            Filled and returned where given: fresh memory costs as much as the copy.
+
+        Returns
+        -------
+        array [n, C, T] of float32
+            The windows, scaled as the dataset's settings say.
         """
         rows = np.asarray(rows)
         if out is None:
@@ -202,19 +236,46 @@ class ShardSet:
         return out
 
     def mask(self, rows: np.ndarray) -> np.ndarray:
-        """[n, C] bool, True where the channel is valid in the window."""
+        """Return which channels are valid.
+
+        Parameters
+        ----------
+        rows : array [n]
+            Positions in `index`.
+
+        Returns
+        -------
+        array [n, C] of bool
+            True where the channel is valid in the window.
+        """
         bits = self._channel_mask[np.asarray(rows)]
         return (bits[:, None] >> np.arange(len(self.meta["channels"]), dtype=np.uint64)) & np.uint64(1) == 1
 
     def labels(self, rows: np.ndarray) -> np.ndarray:
-        """[n] int64 class indices, or [n, K] float32 of 0/1 for a multilabel task; -1: unlabelled."""
+        """Return the labels; -1 stands for unlabelled.
+
+        Parameters
+        ----------
+        rows : array [n]
+            Positions in `index`.
+
+        Returns
+        -------
+        array [n] of int64, or [n, K] of float32
+            Class indices; for a multilabel task 0 or 1 of each class.
+
+        Raises
+        ------
+        DataError
+            Where the dataset has none.
+        """
         if self.task is None:
             raise DataError(f"{self.folder}: the dataset has no labels")
         table = self.index[list(self.task.columns)].to_numpy()[np.asarray(rows)]
         return table.astype(np.float32) if self.task.kind == "multilabel" else table[:, 0].astype(np.int64)
 
     def labelled(self) -> np.ndarray:
-        """[windows] bool."""
+        """Return which windows have a label, array [windows], bool."""
         if self.task is None:
             return np.zeros(len(self), dtype=bool)
         return self.index[self.task.columns[0]].to_numpy() >= 0
@@ -234,8 +295,22 @@ def merge_parts(dataset: Dataset, settings: Any, folder: Path) -> dict[str, Any]
 
     Parameters
     ----------
-    settings : the dataset's section of the config.
-    folder : the dataset's shard folder, in which ``parts/`` lie.
+    dataset : Dataset
+        The corpus.
+    settings : DatasetConfig
+        The dataset's section of the config.
+    folder : Path
+        The dataset's shard folder, in which ``parts/`` lie.
+
+    Returns
+    -------
+    dict
+        Content of ``meta.json``.
+
+    Raises
+    ------
+    DataError
+        Where parts are missing.
     """
     parts = folder / "parts"
     columns = index_columns(dataset)

@@ -58,7 +58,10 @@ class Siena(Dataset):
     published = Published(41, 14, 128.0, 20.3, 512.0, "landing page")
 
     def recordings(self, root: Path) -> pd.DataFrame:
-        """One row an EDF file, with the patient's lobe and side ("" where the table does not have him)."""
+        """Return one row an EDF file, with the patient's lobe and side.
+
+        Both are "" where the table does not have him.
+        """
         files = self.edf_files(root, "PN[0-9]*/PN*.edf")
         info = read_table(
             self.folder(root) / "subject_info.csv", ["patient_id", "localization", "lateralization"]
@@ -75,12 +78,12 @@ class Siena(Dataset):
         )
 
     def read(self, root: Path, row: Any) -> Signal:
-        """The 18 bipolar channels, microvolt."""
+        """Read the 18 bipolar channels, in microvolts."""
         self.events(root, row)  # a seizure that cannot be placed spoils the recording's labels
         return read_double_banana(self.locate(root, row.path))
 
     def events(self, root: Path, row: Any) -> list[tuple[float, float]]:
-        """Seizures from the patient's list, in seconds from the start in the EDF header."""
+        """Read the seizures from the patient's list, in seconds from the start in the EDF header."""
         from cldtrans.data.formats.edf import read_edf
 
         text = self.folder(root) / row.subject / f"Seizures-list-{row.subject}.txt"
@@ -100,7 +103,7 @@ class Siena(Dataset):
     def label_windows(
         self, root: Path, row: Any, start_s: np.ndarray, window_s: float
     ) -> dict[str, np.ndarray]:
-        """1 for a seizure's windows."""
+        """Label a seizure's windows 1."""
         return {"label": seizure_labels(self.events(root, row), start_s, window_s)}
 
 
@@ -116,7 +119,7 @@ class ListedSeizure:
 
 @lru_cache(maxsize=32)
 def read_list(path: str) -> tuple[ListedSeizure, ...]:
-    """Entries of one patient's list."""
+    """Read the entries of one patient's list."""
     try:
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
@@ -127,7 +130,20 @@ def read_list(path: str) -> tuple[ListedSeizure, ...]:
 
 
 def parse_list(text: str, origin: str = "list") -> list[ListedSeizure]:
-    """Entries of a hand-written list; DataError for a seizure whose times cannot be read."""
+    """Read the entries of a hand-written list.
+
+    Parameters
+    ----------
+    text : str
+        The list.
+    origin : str
+        Where it comes from; messages begin with it.
+
+    Raises
+    ------
+    DataError
+        For a seizure whose times cannot be read.
+    """
     entries: list[ListedSeizure] = []
     file = ""
     registration_s: float | None = None
@@ -159,7 +175,7 @@ def parse_list(text: str, origin: str = "list") -> list[ListedSeizure]:
 
 
 def read_clock(text: str) -> float | None:
-    """Seconds of the day; of several times the one marked electric, or else the first."""
+    """Return seconds of the day; of several times the one marked electric, or else the first."""
     found = list(_CLOCK.finditer(text))
     for position, match in enumerate(found):
         after = text[match.end() : found[position + 1].start() if position + 1 < len(found) else None]
@@ -173,7 +189,7 @@ def read_clock(text: str) -> float | None:
 
 
 def names_file(listed: str, file: str) -> bool:
-    """Whether a name in a list means the file: letter O for zero, or the recording's number left out."""
+    """Tell whether a name in a list means the file: letter O for zero, or the recording's number left out."""
     written = listed.upper().replace("O", "0").removesuffix(".EDF")
     stem = file.upper().removesuffix(".EDF")
     return written == stem or written.rstrip("-") + "-1" == stem
@@ -182,7 +198,24 @@ def names_file(listed: str, file: str) -> bool:
 def place_seizure(
     entry: ListedSeizure, header_s: float | None, duration_s: float, origin: str
 ) -> tuple[float, float]:
-    """Onset and end in seconds of the recording; DataError where neither start time puts them inside."""
+    """Return onset and end in seconds of the recording.
+
+    Parameters
+    ----------
+    entry : ListedSeizure
+        With its clock times.
+    header_s : float or None
+        Start of the recording by the EDF header, seconds of the day.
+    duration_s : float
+        Length of the recording.
+    origin : str
+        Messages begin with it.
+
+    Raises
+    ------
+    DataError
+        Where neither start time puts the seizure inside.
+    """
     for start_s in (header_s, entry.registration_s):
         if start_s is None:
             continue

@@ -36,6 +36,7 @@ _STAGE_OF = {
 }
 WAKE_MARGIN_S = 1800.0
 RATE_HZ = 100.0
+_SCORING = re.compile(r"Sleep stage|Movement time")
 _NAME = re.compile(r"(?P<night>(?:SC4|ST7)(?P<person>\d\d)\d)(?:..)-(?P<kind>PSG|Hypnogram)\.edf$")
 
 
@@ -56,7 +57,7 @@ class SleepEdf(Dataset):
     )
 
     def recordings(self, root: Path) -> pd.DataFrame:
-        """One row a night; `path` or `hypnogram` is empty where that half is missing."""
+        """Return one row a night; `path` or `hypnogram` is empty where that half is missing."""
         nights: dict[tuple[str, str], dict[str, str]] = {}
         for path in self.edf_files(root, "sleep-*/*.edf"):
             match = _NAME.match(path.name)
@@ -74,7 +75,7 @@ class SleepEdf(Dataset):
         )
 
     def read(self, root: Path, row: Any) -> Signal:
-        """Two EEG channels and the EOG, microvolt; channels at another rate are masked."""
+        """Read two EEG channels and the EOG, in microvolts; channels at another rate are masked."""
         from cldtrans.data.formats.edf import read_edf
 
         if row.path.endswith("-Hypnogram.edf"):
@@ -103,7 +104,7 @@ class SleepEdf(Dataset):
     def label_windows(
         self, root: Path, row: Any, start_s: np.ndarray, window_s: float
     ) -> dict[str, np.ndarray]:
-        """The stage in the middle of each window; wake far from sleep and unscored time is dropped."""
+        """Label each window by the stage in its middle; wake far from sleep and unscored time is dropped."""
         onset_s, end_s, stage = self._stages(root, row)
         middle = start_s + window_s / 2
         position = np.searchsorted(onset_s, middle, side="right") - 1
@@ -118,29 +119,75 @@ class SleepEdf(Dataset):
         return {"label": label, "keep": keep}
 
     def _stages(self, root: Path, row: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return read_hypnogram(str(self.locate(root, row.hypnogram)))
+        hypnogram = str(self.locate(root, row.hypnogram))
+        path = getattr(row, "path", row.hypnogram)
+        if path == row.hypnogram:  # a hypnogram without its recording
+            return read_hypnogram(hypnogram)
+        return read_stages(str(self.locate(root, path)), hypnogram)
 
     def wanted(self, key: str) -> bool:
-        """Recordings, hypnograms and lists; not the subjects' spreadsheets."""
+        """Return True for recordings, hypnograms and lists; not for the subjects' spreadsheets."""
         return not key.endswith(".xls")
 
     def subject_of(self, key: str) -> str | None:
-        """SC4ss or ST7ss."""
+        """Return SC4ss or ST7ss."""
         record = self.record_of(key)
         return None if record is None else PurePosixPath(record).name[:5]
 
     def record_of(self, key: str) -> str | None:
-        """The night: what the names of PSG and hypnogram share."""
+        """Return the night: what the names of PSG and hypnogram share."""
         match = _NAME.match(PurePosixPath(key).name)
         return None if match is None else f"{PurePosixPath(key).parent.as_posix()}/{match['night']}"
 
 
 @lru_cache(maxsize=4)
-def read_hypnogram(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Onset and end [n] in seconds from the start of the night, and stage [n] (-1: unscored, movement)."""
+def read_stages(psg: str, hypnogram: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `read_hypnogram`, but on the clock of the recording: either file may begin before the other.
+
+    Raises
+    ------
+    DataError
+        Where the stages, so placed, do not meet the recording.
+    """
     from cldtrans.data.formats.edf import read_edf
 
-    annotations = sorted(read_edf(path).annotations(), key=lambda event: event.onset_s)
+    onset_s, end_s, stage = read_hypnogram(hypnogram)
+    night, scored = read_edf(psg), read_edf(hypnogram)
+    if night.start is not None and scored.start is not None:
+        later_s = (scored.start - night.start).total_seconds()
+        onset_s, end_s = onset_s + later_s, end_s + later_s
+        if not ((onset_s < night.duration_s) & (end_s > 0)).any():
+            raise DataError(
+                f"{hypnogram}: begins {later_s:g} s after its recording of {night.duration_s:g} s: no "
+                "stage lies inside"
+            )
+    return onset_s, end_s, stage
+
+
+@lru_cache(maxsize=4)
+def read_hypnogram(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read the scored stretches of a night.
+
+    Returns
+    -------
+    onset_s, end_s : array [n]
+        Seconds from the start of the night.
+    stage : array [n] of int16
+        Position in `STAGES`; -1: unscored, movement.
+
+    Raises
+    ------
+    DataError
+        Where the file holds no sleep stage.
+    """
+    from cldtrans.data.formats.edf import read_edf
+
+    annotations = sorted(
+        (
+            event for event in read_edf(path).annotations() if _SCORING.match(event.text)
+        ),  # others end no stage
+        key=lambda event: event.onset_s,
+    )
     if not any(event.text in _STAGE_OF for event in annotations):
         raise DataError(f"{path}: no sleep stage in the hypnogram")
     onset_s = np.array([event.onset_s for event in annotations])

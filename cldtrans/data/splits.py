@@ -27,7 +27,7 @@ CASE = "case:"  # prefix of the names in the published division of CHB-MIT
 
 
 def read_index(dataset: Dataset, folder: Path) -> pd.DataFrame:
-    """The columns of an index on which divisions rest."""
+    """Read the columns of an index on which divisions rest."""
     columns = [
         "subject",
         "kind",
@@ -42,7 +42,22 @@ def read_index(dataset: Dataset, folder: Path) -> pd.DataFrame:
 
 
 def make_split(dataset: Dataset, index: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Columns subject, split ("train", "val", "test"), ordered by subject."""
+    """Divide a dataset's subjects.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Whose rule divides.
+    index : DataFrame
+        From `read_index`.
+    seed : int
+        Of the division.
+
+    Returns
+    -------
+    DataFrame
+        Columns subject, split ("train", "val", "test"), ordered by subject.
+    """
     table = subject_table(dataset, index)
     assigned = dataset.split(table, seed) if len(table) else pd.Series(dtype="str")
     return pd.DataFrame(
@@ -51,7 +66,26 @@ def make_split(dataset: Dataset, index: pd.DataFrame, seed: int) -> pd.DataFrame
 
 
 def subject_table(dataset: Dataset, index: pd.DataFrame) -> pd.DataFrame:
-    """One row a subject, ordered by name: n (windows), fold, and `n_<class>` for every class of the task."""
+    """Count windows by subject.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With its task.
+    index : DataFrame
+        From `read_index`.
+
+    Returns
+    -------
+    DataFrame
+        One row a subject, ordered by name: n (windows), fold, and `n_<class>` for every class of the
+        task.
+
+    Raises
+    ------
+    DataError
+        Where a subject occurs in several official folds.
+    """
     grid = index[index["kind"] == "grid"] if (index["kind"] == "grid").any() else index
     grouped = grid.groupby("subject", sort=True)
     table = pd.DataFrame({"n": grouped.size(), "fold": grouped["fold"].max()})
@@ -67,7 +101,7 @@ def subject_table(dataset: Dataset, index: pd.DataFrame) -> pd.DataFrame:
 
 
 def published_leaky_split() -> dict[str, str]:
-    """CHB-MIT as in published tables: cases 1-19 / 20-21 / 22-23. LEAKY: chb21 is the girl of chb01.
+    """Divide CHB-MIT as published tables do: cases 1-19 / 20-21 / 22-23. LEAKY: chb21 is the girl of chb01.
 
     Models are selected on chb20 alone; rows that use this carry the tag `published_leaky`. Names are cases.
     """
@@ -85,7 +119,7 @@ def write_split(path: Path, split: pd.DataFrame) -> None:
 
 
 def load_split(path: str | Path) -> dict[str, str]:
-    """Subject -> "train", "val" or "test"."""
+    """Read a division: "train", "val" or "test" by subject."""
     try:
         table = pd.read_csv(path, dtype="str")
     except (OSError, ValueError) as error:
@@ -96,7 +130,7 @@ def load_split(path: str | Path) -> dict[str, str]:
 
 
 def split_problem(split: Mapping[str, str]) -> str | None:
-    """Why a division cannot be used in full, for the report; None where nothing is wrong."""
+    """Say why a division cannot be used in full, for the report; None where nothing is wrong."""
     missing = [part for part in ("train", "val", "test") if part not in split.values()]
     if not missing:
         return None
@@ -104,14 +138,35 @@ def split_problem(split: Mapping[str, str]) -> str | None:
 
 
 def assign(shards: ShardSet, split: Mapping[str, str]) -> np.ndarray:
-    """[windows] str: the part of each window, "" where the division does not name its subject."""
+    """Return the part of each window.
+
+    Returns
+    -------
+    array [windows] of str
+        "" where the division does not name the window's subject.
+    """
     by_case = any(name.startswith(CASE) for name in split)
     names = CASE + shards.index["case"] if by_case else shards.index["subject"]
     return names.map(dict(split)).fillna("").to_numpy(dtype="str")
 
 
 def split_rows(shards: ShardSet, split: Mapping[str, str], name: str) -> np.ndarray:
-    """Rows of one part: windows of the grid, labelled ones where the dataset has a task."""
+    """Return the rows of one part: windows of the grid, labelled ones where the dataset has a task.
+
+    Parameters
+    ----------
+    shards : ShardSet
+        The windows.
+    split : mapping of str to str
+        From `load_split`.
+    name : one of "train", "val", "test"
+        The part.
+
+    Returns
+    -------
+    array [n] of int64
+        Positions in the shards' index.
+    """
     if name not in SPLITS:
         raise DataError(f"unknown part {name!r}; known: {', '.join(SPLITS)}")
     chosen = (assign(shards, split) == name) & (shards.index["kind"] == "grid").to_numpy()
@@ -119,11 +174,29 @@ def split_rows(shards: ShardSet, split: Mapping[str, str], name: str) -> np.ndar
 
 
 def budget_rows(shards: ShardSet, split: Mapping[str, str], budget: str, seed: int) -> np.ndarray:
-    """Labelled training rows that a budget grants; a smaller budget's rows are among a larger one's.
+    """Return the labelled training rows that a budget grants.
+
+    A smaller budget's rows are among a larger one's.
 
     Binary and multi-class tasks: that fraction of each training subject's windows of each class, rounded, at
     least one. Multi-label tasks: all windows of that fraction of the training patients, rounded, at least one
     of every stratum; a patient's stratum is the rarest class that he has, or none of them.
+
+    Parameters
+    ----------
+    shards : ShardSet
+        The windows.
+    split : mapping of str to str
+        From `load_split`.
+    budget : str
+        A fraction, as a setting writes it.
+    seed : int
+        Of the order in which windows and patients are granted.
+
+    Returns
+    -------
+    array [n] of int64
+        Positions in the shards' index.
     """
     rows = split_rows(shards, split, "train")
     fraction = float(budget)

@@ -5,9 +5,8 @@ from cldtrans.data.formats.wfdb_reader import (
     FORMAT,
     GAIN,
     INVALID,
-    MILLIVOLT,
     WfdbRecording,
     read_wfdb,
 )
 
-__all__ = ["ELSEWHERE", "FORMAT", "GAIN", "INVALID", "MILLIVOLT", "WfdbRecording", "read_wfdb"]
+__all__ = ["ELSEWHERE", "FORMAT", "GAIN", "INVALID", "WfdbRecording", "read_wfdb"]

@@ -27,7 +27,13 @@ TOGETHER = 2  # blocks in one call: 2 x 18 rows fill vector registers that 18 le
 
 
 def rate_ratio(rate_in_hz: float, rate_out_hz: float) -> tuple[int, int]:
-    """(up, down), exact for rates given in steps of 1/1000 Hz."""
+    """Return (up, down), exact for rates given in steps of 1/1000 Hz.
+
+    Raises
+    ------
+    DataError
+        Where the ratio's whole numbers exceed 5000.
+    """
     ratio = Fraction(round(rate_out_hz * 1000), round(rate_in_hz * 1000))
     if max(ratio.numerator, ratio.denominator) > 5000:
         raise DataError(
@@ -40,10 +46,29 @@ def rate_ratio(rate_in_hz: float, rate_out_hz: float) -> tuple[int, int]:
 def band_pass(
     x: np.ndarray, rate_in_hz: float, rate_out_hz: float, band_hz: tuple[float, float]
 ) -> np.ndarray:
-    """Filter [..., T] float32 and bring it to another rate: [..., ceil(T * rate_out / rate_in)] float32.
+    """Filter signals and bring them to another rate.
 
     Sample m lies at m / rate_out from the first sample, as in ``resample_poly``. Long recordings go through
     in overlapping blocks: additional memory does not depend on T. No NaN, please.
+
+    Parameters
+    ----------
+    x : array [..., T] of float32
+        Signals without NaN.
+    rate_in_hz, rate_out_hz : float
+        Sampling rates before and after.
+    band_hz : (float, float)
+        Pass band.
+
+    Returns
+    -------
+    array [..., ceil(T * rate_out / rate_in)] of float32
+        The filtered signals.
+
+    Raises
+    ------
+    DataError
+        Where the band does not fit below half of a rate, or the rates' ratio is not usable.
     """
     if not 0 < band_hz[0] < band_hz[1] < rate_in_hz / 2:
         raise DataError(
@@ -73,12 +98,12 @@ def band_pass(
     return out
 
 
-def _even(x: np.ndarray, rate_hz: float, band_hz: tuple[float, float]) -> np.ndarray:
-    """A whole recording at its own rate: the cosine transform continues it evenly without end."""
+def _even(x: np.ndarray, sample_rate: float, band_hz: tuple[float, float]) -> np.ndarray:
+    """Filter a whole recording at its own rate: the cosine transform continues it evenly without end."""
     n = x.shape[-1]
     length = _fast_length(n, 1)
     spectrum = scipy.fft.dct(_mirrored(x, 0, length), type=2)
-    spectrum *= _gain(2 * length, rate_hz, 1, 1, band_hz)[:length]
+    spectrum *= _gain(2 * length, sample_rate, 1, 1, band_hz)[:length]
     return scipy.fft.idct(spectrum, type=2, overwrite_x=True)[..., :n]
 
 
@@ -92,14 +117,14 @@ def _mirrored(x: np.ndarray, start: int, stop: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _gain(length: int, rate_hz: float, up: int, down: int, band_hz: tuple[float, float]) -> np.ndarray:
+def _gain(length: int, sample_rate: float, up: int, down: int, band_hz: tuple[float, float]) -> np.ndarray:
     """Factors of the bins of an rfft of `length` samples, below the Nyquist frequencies of both rates."""
     length_out = length * up // down
-    frequency_hz = np.arange((min(length, length_out) + 1) // 2) * rate_hz / length
-    _, response = scipy.signal.sosfreqz(_butterworth(rate_hz, band_hz), worN=frequency_hz, fs=rate_hz)
+    frequency_hz = np.arange((min(length, length_out) + 1) // 2) * sample_rate / length
+    _, response = scipy.signal.sosfreqz(_butterworth(sample_rate, band_hz), worN=frequency_hz, fs=sample_rate)
     gain = np.abs(response) ** 2
     if up != down:
-        gain *= _polyphase_response(up, down, frequency_hz / (up * rate_hz)) * length_out / length
+        gain *= _polyphase_response(up, down, frequency_hz / (up * sample_rate)) * length_out / length
     return gain.astype(np.float32)
 
 
@@ -113,14 +138,14 @@ def _polyphase_response(up: int, down: int, frequency: np.ndarray) -> np.ndarray
 
 
 @lru_cache(maxsize=8)
-def _butterworth(rate_hz: float, band_hz: tuple[float, float]) -> np.ndarray:
-    return scipy.signal.butter(ORDER, band_hz, "bandpass", fs=rate_hz, output="sos")
+def _butterworth(sample_rate: float, band_hz: tuple[float, float]) -> np.ndarray:
+    return scipy.signal.butter(ORDER, band_hz, "bandpass", fs=sample_rate, output="sos")
 
 
 @lru_cache(maxsize=8)
-def _ring_down(rate_hz: float, band_hz: tuple[float, float], down: int) -> int:
-    """Samples, a multiple of `down`, after which the filter's slowest pole has died away."""
-    _, poles, _ = scipy.signal.sos2zpk(_butterworth(rate_hz, band_hz))
+def _ring_down(sample_rate: float, band_hz: tuple[float, float], down: int) -> int:
+    """Return samples, a multiple of `down`, after which the filter's slowest pole has died away."""
+    _, poles, _ = scipy.signal.sos2zpk(_butterworth(sample_rate, band_hz))
     samples = math.log(RING_DOWN) / math.log(np.abs(poles).max())
     return math.ceil(samples / down) * down
 

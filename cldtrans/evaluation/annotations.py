@@ -18,7 +18,14 @@ COLUMNS = ("case", "file", "seizure", "channels", "source", "rater")
 
 
 def read_annotations(path: str | Path, channels: tuple[str, ...]) -> dict[tuple[str, int], list[set[int]]]:
-    """(recording, seizure from 1) -> one set of channel numbers a rater.
+    """Read the table: (recording, seizure from 1) -> one set of channel numbers a rater.
+
+    Parameters
+    ----------
+    path : str or Path
+        The table.
+    channels : tuple of str
+        Names that it may use, in the order in which they are counted.
 
     Raises
     ------
@@ -62,5 +69,5 @@ def read_annotations(path: str | Path, channels: tuple[str, ...]) -> dict[tuple[
 
 
 def _plain(name: str) -> str:
-    """One spelling for a channel, whatever the case, the generation of names or the polarity."""
+    """Return one spelling for a channel, whatever the case, the generation of names or the polarity."""
     return "-".join(sorted(electrode(part) for part in name.split("-")))

@@ -32,12 +32,29 @@ def write_cell(
 
     Parameters
     ----------
-    n
+    output : Path
+        The file.
+    cell : Cell
+        Its place in the plan.
+    config : Config
+        Settings of the run.
+    scores : Scores
+        Metrics with chance, intervals and reasons.
+    n : dict
         Windows (or cases) and subjects a split; `NO_WINDOWS` where nothing could be scored.
-    windows, checkpoint
-        What was scored, and by which pretrained model.
-    scored
-        The classifier or readouts; `parameters`, `nfe`, `device` and `notes` are taken where it has them.
+    windows : ShardSet, optional
+        What was scored.
+    checkpoint : Path, optional
+        By which pretrained model.
+    scored : classifier or readouts, optional
+        `parameters`, `nfe`, `device` and `notes` are taken where it has them.
+    extra : dict, optional
+        Further entries of the record.
+
+    Returns
+    -------
+    dict
+        The record as written.
     """
     return write_result(
         output,

@@ -40,7 +40,32 @@ def run_fewshot(
     checkpoint: Path | None = None,
     threads: int = 1,
 ) -> dict[str, Any]:
-    """Score one cell and write its result file; what cannot be scored is null with a reason."""
+    """Score one cell and write its result file; what cannot be scored is null with a reason.
+
+    Parameters
+    ----------
+    config : Config
+        Settings of the run.
+    dataset, method, budget, seed
+        The cell.
+    shards : Path
+        The dataset's shard folder.
+    split : Path
+        csv: subject, split.
+    output : Path
+        The result file.
+    features : Path, optional
+        Pooled features of a variant (.npz).
+    checkpoint : Path, optional
+        Folder of a variant's stage-1 model.
+    threads : int
+        Part of a CPU result's last bits.
+
+    Returns
+    -------
+    dict
+        The record as written.
+    """
     windows = ShardSet(shards)
     cell = Cell("fewshot", dataset, method, budget, seed)
     task = task_of(windows)
@@ -57,7 +82,7 @@ def run_fewshot(
         limit_threads(threads)
         classifier.fit(train, val)
         proba_val = classifier.predict_proba(val) if len(val) else None
-        scores = score(classifier, windows, val, proba_val, test, seed)
+        scores = score_classifier(classifier, windows, val, proba_val, test, seed)
     return write_cell(
         output, cell, config, scores, n, windows=windows, checkpoint=checkpoint, scored=classifier
     )
@@ -66,7 +91,7 @@ def run_fewshot(
 def labelled_parts(
     windows: ShardSet, dataset: str, split: Path, budget: str, seed: int, features: Path | None
 ) -> tuple[tuple[LabelledWindows, LabelledWindows, LabelledWindows] | None, str]:
-    """Training windows of a budget, validation, test; or None and why not."""
+    """Return training windows of a budget, validation, test; or None and why not."""
     if windows.reason is not None:
         return None, f"{dataset}: {windows.reason}"
     divided = load_split(split)
@@ -81,7 +106,13 @@ def labelled_parts(
 
 
 def load_features(path: Path, n_windows: int) -> np.ndarray:
-    """Pooled features [n_windows, F] of a shard set; their number must agree with its index."""
+    """Read the pooled features [n_windows, F] of a shard set.
+
+    Raises
+    ------
+    DataError
+        Where their number disagrees with the index.
+    """
     with np.load(path) as content:
         features = content["features"]
     if len(features) != n_windows:
@@ -93,7 +124,7 @@ def load_features(path: Path, n_windows: int) -> np.ndarray:
 
 
 def unfit(task: Task, train: LabelledWindows, test: LabelledWindows) -> str:
-    """Why a split cannot be learned from or scored; empty where it can."""
+    """Say why a split cannot be learned from or scored; empty where it can."""
     for name, part in (("training", train), ("test", test)):
         if len(part) == 0:
             return f"no labelled {name} windows: too few subjects or labels"
@@ -114,7 +145,7 @@ def make_classifier(
     features: Path | None,
     checkpoint: Path | None,
 ) -> Classifier:
-    """A baseline by its factory; a variant of our model as a linear probe, or fine-tuned."""
+    """Make a baseline by its factory; a variant of our model as a linear probe, or fine-tuned."""
     task = task_of(windows)
     found = configured(config, method, "classifier")
     if found is not None:
@@ -140,7 +171,7 @@ def make_classifier(
     return build(PROBED, task.kind, task.classes)
 
 
-def score(
+def score_classifier(
     classifier: Classifier,
     windows: ShardSet,
     val: LabelledWindows,
@@ -148,8 +179,20 @@ def score(
     test: LabelledWindows,
     seed: int,
 ) -> Scores:
-    """Metrics on test at thresholds chosen on validation (`proba_val`, None where there is none); alarms too
-    where windows hold seizures.
+    """Compute metrics on test at thresholds chosen on validation; alarms too where windows hold seizures.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        Fitted.
+    windows : ShardSet
+        Those that are scored.
+    val, test : LabelledWindows
+        Held-out windows.
+    proba_val : array [n, K] or None
+        Predictions for validation; None where there is none.
+    seed : int
+        Of the resampling of subjects.
     """
     task = task_of(windows)
     kind, classes = task.kind, task.classes
@@ -179,7 +222,13 @@ def score(
 
 
 def task_of(windows: ShardSet) -> Task:
-    """What is to be predicted."""
+    """Return what is to be predicted.
+
+    Raises
+    ------
+    DataError
+        Where the dataset has no labels.
+    """
     if windows.task is None:
         raise DataError(f"{windows.folder}: the dataset has no labels; few-shot needs a dataset with a task")
     return windows.task

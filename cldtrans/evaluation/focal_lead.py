@@ -74,7 +74,32 @@ def run_focal_lead(
     threads: int = 1,
     details: Path | None = None,
 ) -> dict[str, Any]:
-    """Score one cell and write its result file; `details`: also a csv with one row a seizure or discharge."""
+    """Score one cell and write its result file.
+
+    Parameters
+    ----------
+    config : Config
+        Settings of the run.
+    experiment : one of "planted", "zeroshot"
+        The grade of truth.
+    dataset, method, seed
+        The cell.
+    shards : Path
+        The dataset's shard folder.
+    output : Path
+        The result file.
+    checkpoint : Path, optional
+        Folder of a variant's stage-1 model.
+    threads : int
+        Part of a CPU result's last bits.
+    details : Path, optional
+        Also a csv with one row a seizure or discharge.
+
+    Returns
+    -------
+    dict
+        The record as written.
+    """
     windows = ShardSet(shards)
     truth = get_dataset(dataset).focal_truth
     names = _NAMES["planted" if experiment == "planted" else truth]
@@ -105,7 +130,7 @@ def run_focal_lead(
 def make_readouts(
     config: Config, method: str, modality: str, checkpoint: Path | None, threads: int
 ) -> Readouts:
-    """A baseline's readout, or those of a variant of our model."""
+    """Make a baseline's readout, or those of a variant of our model."""
     found = configured(config, method, "readout")
     if found is None:
         if checkpoint is None:
@@ -113,11 +138,11 @@ def make_readouts(
         return build(READOUTS, checkpoint, modality, threads)
     spec, settings = found
     readout = build(spec, **settings.settings)
-    return lambda x, mask, rate_hz: {"": readout(x, mask, rate_hz)}
+    return lambda x, mask, sample_rate: {"": readout(x, mask, sample_rate)}
 
 
 def seizure_cases(windows: ShardSet, readouts: Readouts) -> list[Case]:
-    """Every recorded seizure with the joined scores of its onset windows; line length beside them."""
+    """Score every recorded seizure by the joined scores of its onset windows; line length beside them."""
     index = windows.index
     rows = np.flatnonzero(
         (index["kind"] == "onset").to_numpy() & windows.mask(np.arange(len(index))).any(axis=1)
@@ -145,7 +170,10 @@ def seizure_cases(windows: ShardSet, readouts: Readouts) -> list[Case]:
 def planted_cases(
     windows: ShardSet, readouts: Readouts, snr_db: list[float], trials: int, seed: int
 ) -> list[Case]:
-    """Discharges in interictal windows, the subjects taking turns; each at every signal-to-noise ratio."""
+    """Plant discharges in interictal windows, the subjects taking turns.
+
+    Each is planted at every signal-to-noise ratio.
+    """
     index = windows.index
     usable = (
         (index["kind"] == "grid").to_numpy()
@@ -205,7 +233,10 @@ def planted_cases(
 
 
 def grade_planted(cases: list[Case]) -> Scores:
-    """top1/3/5 over all levels, and `top1_<level>db` of each; other readouts of a model as `top1:<name>`."""
+    """Compute top1/3/5 over all levels, and `top1_<level>db` of each.
+
+    Other readouts of a model are `top1:<name>`.
+    """
     scores = Scores()
     if not cases:
         scores.undefined(_TOP_NAMES, "no interictal window without flat channels")
@@ -220,7 +251,21 @@ def grade_planted(cases: list[Case]) -> Scores:
 def grade_seizures(
     config: Config, truth: str, channels: tuple[str, ...], cases: list[Case], names: tuple[str, ...]
 ) -> Scores:
-    """By what is known of their focus: lobe and side, or against the annotation, and consistency."""
+    """Judge seizures by what is known of their focus: lobe and side, or the annotation, and consistency.
+
+    Parameters
+    ----------
+    config : Config
+        Names the annotations.
+    truth : one of "annotation", "region"
+        What is known.
+    channels : tuple of str
+        Names of the C channels.
+    cases : list of Case
+        From `seizure_cases`.
+    names : tuple of str
+        Of the metrics.
+    """
     scores = Scores()
     if not cases:
         scores.undefined(names, "no seizure in the recordings present")
@@ -288,7 +333,7 @@ def _add_region(scores: Scores, cases: list[Case], what: str, of_channel: list[s
 
 
 def _add_consistency(scores: Scores, cases: list[Case]) -> None:
-    """Two seizures of one patient name the same lead; chance: two seizures of different patients do."""
+    """Score that two seizures of one patient name the same lead; chance: two of different patients do."""
     leads = np.array([winner(case.scores[""]) for case in cases])
     same, agree = {}, leads @ leads.T
     subjects = np.array([case.subject for case in cases])
@@ -304,7 +349,7 @@ def _add_consistency(scores: Scores, cases: list[Case]) -> None:
 
 
 def _add_agreement(scores: Scores, cases: list[Case]) -> None:
-    """The lead is the channel whose line length rises first; chance: that of another patient's seizure."""
+    """Score that the lead is the channel whose line length rises first; chance: that of another patient's."""
     ours = np.array([winner(case.scores[""]) for case in cases])
     rising = np.array([winner(case.scores["line_length"]) for case in cases])
     table = ours @ rising.T
@@ -360,7 +405,7 @@ def _write_details(path: Path, cases: list[Case], channels: tuple[str, ...]) -> 
 
 
 def _name(channels: tuple[str, ...], position: int) -> str:
-    """Of the dataset's channels, or of the double banana where a planted discharge was put into that."""
+    """Name a channel of the dataset, or of the double banana where a planted discharge was put into that."""
     from cldtrans.data.montages.montage import DOUBLE_BANANA
 
     return channels[position] if len(channels) == len(DOUBLE_BANANA) else DOUBLE_BANANA[position]

@@ -89,10 +89,22 @@ def run_identifiability(
 
 
 def score_lags(
-    tau: np.ndarray, support: np.ndarray, estimate: LagEstimate, rate_hz: float, bound: np.ndarray | None
+    tau: np.ndarray, support: np.ndarray, estimate: LagEstimate, sample_rate: float, bound: np.ndarray | None
 ) -> Scores:
-    """Metrics of an estimate against true lags [C, C] (seconds) and edges; `bound` [C, C]: Cramér-Rao,
-    seconds.
+    """Compute the metrics of an estimate.
+
+    Parameters
+    ----------
+    tau : array [C, C]
+        True lags, seconds.
+    support : array [C, C] of bool
+        True edges.
+    estimate : LagEstimate
+        The method's.
+    sample_rate : float
+        Hertz.
+    bound : array [C, C] or None
+        Cramér-Rao standard deviations, seconds.
     """
     scores = Scores()
     off = ~np.eye(len(support), dtype=bool)
@@ -104,7 +116,7 @@ def score_lags(
         scores.undefined(_ON_EDGES, "no edge is both true and found")
         return scores
     error = np.abs(estimate.tau[both] - tau[both])
-    scores.metrics["tau_mae_samples"] = float(error.mean() * rate_hz)
+    scores.metrics["tau_mae_samples"] = float(error.mean() * sample_rate)
     scores.chance |= {"tau_mae_samples": None, "error_over_bound": None, "coverage95": None}
     if bound is None:
         scores.undefined(["error_over_bound"], "no Cramér-Rao bound for this world (coupling or innovations)")
@@ -120,7 +132,7 @@ def score_lags(
 
 
 def _edges(scores: Scores, both: int, found: int, true: int, density: float) -> None:
-    """Precision, recall, F1; chance is the best blind guess, which is to name every pair."""
+    """Add precision, recall, F1; chance is the best blind guess, which is to name every pair."""
     if true == 0:
         scores.undefined(_EDGES[1:], "the world has no edges")
         if found:

@@ -21,11 +21,19 @@ _BATCH = 8
 class Atlas:
     """Motifs of one codebook as used in some windows of one modality.
 
-    counts      [K] patches that each motif stands for
-    entries     [K, D] the codebook
-    common      [M] the motifs used most, most used first
-    exemplars   [M, E, S] for each, the real waveforms whose latents are nearest, with CONTEXT patches on
-                either side; NaN where there are fewer
+    Attributes
+    ----------
+    counts : array [K]
+        Patches that each motif stands for.
+    entries : array [K, D]
+        The codebook.
+    common : array [M] of int
+        The motifs used most, most used first.
+    exemplars : array [M, E, S]
+        For each, the real waveforms whose latents are nearest, with CONTEXT patches on either side; NaN
+        where there are fewer.
+    modality : one of "eeg", "ecg"
+        Of the windows.
     """
 
     counts: np.ndarray
@@ -50,9 +58,22 @@ class Atlas:
 def motif_atlas(
     model: CLDTrans, windows: ShardSet, rows: np.ndarray, n_common: int = 24, n_exemplars: int = 5
 ) -> Atlas:
-    """Count the motifs in the windows `rows`, and find exemplars of the `n_common` used most.
+    """Count the motifs in windows, and find exemplars of those used most.
 
     The windows are passed twice: once to count, once to find what is near the common ones.
+
+    Parameters
+    ----------
+    model : CLDTrans
+        With a codebook.
+    windows : ShardSet
+        Of one modality.
+    rows : array [n] of int
+        Positions in its index.
+    n_common : int
+        M, motifs with exemplars.
+    n_exemplars : int
+        E, exemplars of each.
     """
     modality = windows.modality
     size = model.config.codebook_size
@@ -82,7 +103,7 @@ def motif_atlas(
 def _tokens(
     model: CLDTrans, windows: ShardSet, rows: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Per batch: motif [n], distance [n] and surrounding waveform [n, S] of patches with whole context."""
+    """Yield, a batch at a time, motif [n], distance [n] and waveform [n, S] of patches with whole context."""
     patch = PATCH[windows.modality]
     for part in np.array_split(rows, max(1, -(-len(rows) // _BATCH))):
         x, mask = torch.from_numpy(windows.windows(part)), torch.from_numpy(windows.mask(part))

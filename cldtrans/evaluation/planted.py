@@ -39,7 +39,17 @@ _POSITIONS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """How one discharge spreads: per channel delay_s and gain (0 where it does not arrive), and the lead."""
+    """How one discharge spreads.
+
+    Attributes
+    ----------
+    lead : int
+        Channel in which it starts.
+    delay_s : array [C]
+        Seconds after the lead.
+    gain : array [C]
+        Size of the discharge; 0 where it does not arrive.
+    """
 
     lead: int
     delay_s: np.ndarray
@@ -49,7 +59,31 @@ class Plan:
 def to_double_banana(
     x: np.ndarray, mask: np.ndarray, channels: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Windows x [n, C, T], mask [n, C] in the 18-channel double banana, derived by name where need be."""
+    """Bring windows to the 18-channel double banana, derived by name where need be.
+
+    Parameters
+    ----------
+    x : array [n, C, T]
+        Windows, in any unit.
+    mask : array [n, C] of bool
+        Valid channels.
+    channels : tuple of str
+        Names of the C channels.
+
+    Returns
+    -------
+    x : array [n, 18, T]
+        Windows of the montage.
+    mask : array [n, 18] of bool
+        Its valid channels.
+    channels : tuple of str
+        Its names.
+
+    Raises
+    ------
+    DataError
+        Where a channel cannot be formed.
+    """
     names = tuple("-".join(electrode(part) for part in name.split("-")) for name in channels)
     if names == tuple(DOUBLE_BANANA):
         return x, mask, names
@@ -70,7 +104,7 @@ def to_double_banana(
 
 
 def neighbours(channels: tuple[str, ...]) -> np.ndarray:
-    """Bool [C, C]: bipolar channels that share an electrode or lie side by side."""
+    """Find bipolar channels that share an electrode or lie side by side, bool [C, C]."""
     ends = [[electrode(part) for part in name.split("-")] for name in channels]
     unknown = sorted({part for pair in ends for part in pair if part not in _POSITIONS})
     if unknown:
@@ -84,7 +118,17 @@ def neighbours(channels: tuple[str, ...]) -> np.ndarray:
 
 
 def draw_plan(adjacent: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Plan:
-    """A random lead among the valid channels [C], and its spread along shortest paths."""
+    """Draw a random lead among the valid channels, and its spread along shortest paths.
+
+    Parameters
+    ----------
+    adjacent : array [C, C] of bool
+        From `neighbours`.
+    mask : array [C] of bool
+        Valid channels.
+    rng : Generator
+        Draws everything.
+    """
     n_channels = len(mask)
     lead = int(rng.choice(np.flatnonzero(mask)))
     delay, hops = np.zeros(n_channels), np.full(n_channels, -1)
@@ -103,18 +147,36 @@ def draw_plan(adjacent: np.ndarray, mask: np.ndarray, rng: np.random.Generator) 
     return Plan(lead, np.where(reached, delay, 0.0), gain)
 
 
-def discharge(delay_s: np.ndarray, n_samples: int, rate_hz: float, rng: np.random.Generator) -> np.ndarray:
-    """A spike-and-wave train of 3-4 Hz delayed by `delay_s` [C]: [C, T], unit variance where it is on.
+def discharge(
+    delay_s: np.ndarray, n_samples: int, sample_rate: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw a spike-and-wave train of 3-4 Hz, delayed in each channel.
 
     Its complexes differ by 10 % in time and 20 % in size; being a sum of smooth pulses it is delayed exactly.
+
+    Parameters
+    ----------
+    delay_s : array [C]
+        Seconds.
+    n_samples : int
+        T.
+    sample_rate : float
+        Hertz.
+    rng : Generator
+        Draws the train.
+
+    Returns
+    -------
+    array [C, T]
+        Unit variance where it is on.
     """
-    window_s = n_samples / rate_hz
+    window_s = n_samples / sample_rate
     start = rng.uniform(*ONSET) * window_s
     period = 1 / rng.uniform(*RATE_HZ)
     gaps = period * np.maximum(0.5, 1 + 0.1 * rng.standard_normal(int(window_s / period) + 2))
     times = start + np.concatenate([[0.0], np.cumsum(gaps)])
     sizes = np.maximum(0.2, 1 + 0.2 * rng.standard_normal(len(times)))
-    at = np.arange(n_samples)[None, :] / rate_hz - delay_s[:, None]
+    at = np.arange(n_samples)[None, :] / sample_rate - delay_s[:, None]
     train = np.zeros_like(at)
     for time_s, size in zip(times, sizes, strict=True):
         since = at - time_s
@@ -128,8 +190,23 @@ def discharge(delay_s: np.ndarray, n_samples: int, rate_hz: float, rng: np.rando
 
 
 def add(x: np.ndarray, wave: np.ndarray, gain: np.ndarray, snr_db: float) -> np.ndarray:
-    """Background x [C, T] plus the discharge at a signal-to-noise ratio (that of gain 1), scaled to unit
-    variance.
+    """Add a discharge to a background at a signal-to-noise ratio, and scale the sum to unit variance.
+
+    Parameters
+    ----------
+    x : array [C, T]
+        The background, in any unit.
+    wave : array [C, T]
+        The discharge, of unit variance.
+    gain : array [C]
+        Its size in each channel.
+    snr_db : float
+        Signal-to-noise ratio of gain 1, decibels.
+
+    Returns
+    -------
+    array [C, T] of float32
+        The sum.
     """
     spread = x.std(axis=1, keepdims=True)
     mixed = x + 10 ** (snr_db / 20) * spread * gain[:, None] * wave

@@ -1,5 +1,6 @@
-"""Scores on degraded recordings of held-out subjects; training, penalty and thresholds stay those of clean
-ones.
+"""Scores on degraded recordings of held-out subjects.
+
+Training, penalty and thresholds stay those of clean ones.
 
 Conditions: white noise at a signal-to-noise ratio per channel; a fraction of each window's valid channels
 missing (masked); recorded at a fraction of the sampling rate (what lies above its band is gone); rotated in
@@ -20,7 +21,7 @@ from cldtrans.config import Config, RobustnessConfig
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
 from cldtrans.evaluation.cell import NO_WINDOWS, write_cell
-from cldtrans.evaluation.fewshot import labelled_parts, make_classifier, score, task_of, unfit
+from cldtrans.evaluation.fewshot import labelled_parts, make_classifier, score_classifier, task_of, unfit
 from cldtrans.machine import limit_threads
 from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import configured
@@ -44,9 +45,13 @@ class DegradedWindows(LabelledWindows):
 
     Parameters
     ----------
-    clean
+    clean : LabelledWindows
         The windows to degrade.
-    extract
+    condition : Condition
+        What is done to them.
+    seed : int
+        Of the random parts.
+    extract : callable or None
         Pooled features [n, F] of (x, mask); None for classifiers that read signals.
     """
 
@@ -61,13 +66,16 @@ class DegradedWindows(LabelledWindows):
         self._condition, self._seed, self._extract = condition, seed, extract
 
     def x(self, which: slice | np.ndarray = slice(None)) -> np.ndarray:
+        """Read the degraded signals, float32 [n, C, T]."""
         return self._degraded(which)[0]
 
     def mask(self, which: slice | np.ndarray = slice(None)) -> np.ndarray:
+        """Return the channels that are left, bool [n, C]."""
         return self._degraded(which)[1]
 
     @property
     def features(self) -> np.ndarray:
+        """Features of the degraded windows, float32 [n, F]."""
         if self._extract is None:
             raise ValueError("these windows were opened without a feature extractor")
         parts = (slice(first, first + 256) for first in range(0, len(self), 256))
@@ -83,7 +91,7 @@ class DegradedWindows(LabelledWindows):
 
 
 def conditions(config: RobustnessConfig) -> list[Condition]:
-    """Every condition of the config."""
+    """Return every condition of the config."""
     return [
         *(Condition(f"noise_{level:g}db", _noise(level)) for level in config.noise_db),
         *(Condition(f"dropped_{part:g}", _dropped(part)) for part in config.dropped_channels),
@@ -93,7 +101,7 @@ def conditions(config: RobustnessConfig) -> list[Condition]:
 
 
 def _noise(snr_db: float) -> Callable[..., Signals]:
-    def apply(x: np.ndarray, mask: np.ndarray, rate_hz: float, rng: np.random.Generator) -> Signals:
+    def apply(x: np.ndarray, mask: np.ndarray, sample_rate: float, rng: np.random.Generator) -> Signals:
         size = x.std(axis=1, keepdims=True) * 10 ** (-snr_db / 20) * mask[:, None]
         return x + size * rng.standard_normal(x.shape, dtype=np.float32), mask
 
@@ -101,7 +109,7 @@ def _noise(snr_db: float) -> Callable[..., Signals]:
 
 
 def _dropped(fraction: float) -> Callable[..., Signals]:
-    def apply(x: np.ndarray, mask: np.ndarray, rate_hz: float, rng: np.random.Generator) -> Signals:
+    def apply(x: np.ndarray, mask: np.ndarray, sample_rate: float, rng: np.random.Generator) -> Signals:
         valid = np.flatnonzero(mask)
         count = min(round(fraction * len(valid)), len(valid) - 1)  # one channel always stays
         lost = rng.permutation(valid)[: max(count, 0)]
@@ -113,7 +121,7 @@ def _dropped(fraction: float) -> Callable[..., Signals]:
 
 
 def _slower(fraction: float) -> Callable[..., Signals]:
-    def apply(x: np.ndarray, mask: np.ndarray, rate_hz: float, rng: np.random.Generator) -> Signals:
+    def apply(x: np.ndarray, mask: np.ndarray, sample_rate: float, rng: np.random.Generator) -> Signals:
         spectrum = np.fft.rfft(x)
         spectrum[:, np.fft.rfftfreq(x.shape[1]) > 0.45 * fraction] = 0  # 90 % of the lower Nyquist frequency
         return np.fft.irfft(spectrum, x.shape[1]).astype(np.float32), mask
@@ -122,8 +130,8 @@ def _slower(fraction: float) -> Callable[..., Signals]:
 
 
 def _rotated(shift_s: float) -> Callable[..., Signals]:
-    def apply(x: np.ndarray, mask: np.ndarray, rate_hz: float, rng: np.random.Generator) -> Signals:
-        return np.roll(x, round(shift_s * rate_hz), axis=1), mask
+    def apply(x: np.ndarray, mask: np.ndarray, sample_rate: float, rng: np.random.Generator) -> Signals:
+        return np.roll(x, round(shift_s * sample_rate), axis=1), mask
 
     return apply
 
@@ -142,7 +150,10 @@ def run_robustness(
     checkpoint: Path | None = None,
     threads: int = 1,
 ) -> dict[str, Any]:
-    """Fit as a few-shot cell, score clean and degraded test windows, and write the result file."""
+    """Fit as a few-shot cell, score clean and degraded test windows, and write the result file.
+
+    Arguments as in `run_fewshot`.
+    """
     windows = ShardSet(shards)
     task = task_of(windows)
     parts, problem = labelled_parts(windows, dataset, split, budget, seed, features)
@@ -165,10 +176,10 @@ def run_robustness(
         limit_threads(threads)
         classifier.fit(train, val)
         proba_val = classifier.predict_proba(val) if len(val) else None
-        _keep(scores, score(classifier, windows, val, proba_val, test, seed), names, "")
+        _keep(scores, score_classifier(classifier, windows, val, proba_val, test, seed), names, "")
         for condition in chosen:
             degraded = DegradedWindows(test, condition, seed, extract)
-            found = score(classifier, windows, val, proba_val, degraded, seed)
+            found = score_classifier(classifier, windows, val, proba_val, degraded, seed)
             _keep(scores, found, names, f"@{condition.name}")
     n = NO_WINDOWS if parts is None else counts(*parts)
     cell = Cell("robustness", dataset, method, budget, seed)
@@ -178,7 +189,10 @@ def run_robustness(
 
 
 def _extractor(checkpoint: Path | None, test: LabelledWindows, modality: str, threads: int) -> Extract:
-    """Features of degraded windows, after a look that it gives the stored ones of clean windows."""
+    """Return what makes features of degraded windows, after a look that it gives the stored ones.
+
+    The stored ones are of clean windows.
+    """
     if checkpoint is None:
         raise DataError("degraded windows need the stage-1 checkpoint (--checkpoint)")
     from cldtrans.methods.model_readouts import PooledFeatures

@@ -58,9 +58,14 @@ def lag_bounds(
     scale: Any,
     degrees_of_freedom: float = 5.0,
 ) -> Float[np.ndarray, "C C"]:
-    """Cramér-Rao standard deviation of every lag, seconds; NaN off the support.
+    """Compute the Cramér-Rao standard deviation of every lag.
 
     Arguments as in `parameter_bounds`.
+
+    Returns
+    -------
+    array [C, C]
+        Seconds; NaN off the support.
     """
     return parameter_bounds(
         x, weight, tau, sample_rate, self_dynamics, innovation, scale, degrees_of_freedom
@@ -77,20 +82,31 @@ def parameter_bounds(
     scale: Any,
     degrees_of_freedom: float = 5.0,
 ) -> Bounds:
-    """Cramér-Rao standard deviations of lags, weights, own filters and scales, all unknown together.
+    """Compute Cramér-Rao standard deviations of lags, weights, own filters and scales, all unknown together.
 
     Parameters
     ----------
-    x
-        [N, C, T] windows; only their number and length matter (the information is the expected one).
-    weight, tau
-        [C, C], row = target; tau in seconds, not used where the weight is 0.
-    self_dynamics
-        [C, P] coefficients of lags 1..P, or None.
-    innovation, degrees_of_freedom
-        Family of the innovations; the degrees of freedom (Student-t) count as known.
-    scale
-        [C] or scalar, standard deviation of the innovations.
+    x : array [N, C, T]
+        Windows; only their number and length matter (the information is the expected one).
+    weight : array [C, C]
+        Row = target; 0 off the support.
+    tau : array [C, C]
+        Lags in seconds, row = target, not used where the weight is 0.
+    sample_rate : float
+        Hertz.
+    self_dynamics : array [C, P] or None
+        Coefficients of lags 1..P samples.
+    innovation : one of "laplace", "student", "gaussian"
+        Family of the innovations.
+    scale : array [C], or float
+        Standard deviation of the innovations.
+    degrees_of_freedom : float
+        Of Student-t innovations; they count as known.
+
+    Returns
+    -------
+    Bounds
+        One standard deviation for each parameter.
     """
     n_windows, n_channels, n_samples = np.shape(x)
     weight = np.asarray(weight, dtype=float)

@@ -29,17 +29,17 @@ def transforms_on(place: Place) -> Iterator[None]:
 
 
 def rfft(x: Tensor, n: int | None = None, dim: int = -1) -> Tensor:
-    """`torch.fft.rfft`: [..., T] -> [..., n // 2 + 1], on x's device."""
+    """Transform as `torch.fft.rfft` does: [..., T] -> [..., n // 2 + 1], on x's device."""
     return torch.fft.rfft(_placed(x), n, dim=dim).to(x.device)
 
 
 def irfft(spectrum: Tensor, n: int, dim: int = -1) -> Tensor:
-    """`torch.fft.irfft`: [..., n // 2 + 1] -> [..., n], on the spectrum's device."""
+    """Transform back as `torch.fft.irfft` does: [..., n // 2 + 1] -> [..., n], on the spectrum's device."""
     return torch.fft.irfft(_placed(spectrum), n, dim=dim).to(spectrum.device)
 
 
 def stft(x: Tensor, size: int) -> Tensor:
-    """Spectra of half-overlapping stretches of `size` samples, Hann window: [N, T] -> [N, bins, frames]."""
+    """Transform half-overlapping stretches of `size` samples, Hann window: [N, T] -> [N, bins, frames]."""
     placed = _placed(x)
     window = torch.hann_window(size, dtype=x.dtype, device=placed.device)
     return torch.stft(placed, size, size // 2, window=window, center=False, return_complex=True).to(x.device)

@@ -42,19 +42,20 @@ def delay(
 
     Parameters
     ----------
-    x
-        [..., T]; zero outside the window.
-    tau
-        Seconds, a number or a tensor that broadcasts to `x.shape[:-1]`.
-    sample_rate
-        Hz.
-    max_delay
-        Seconds, at least the largest |tau|; fixes the transform's length (see the module). Default: read from
-        tau, which on a GPU waits for it.
+    x : tensor [..., T]
+        Zero outside the window.
+    tau : float or tensor
+        Seconds; a tensor broadcasts to `x.shape[:-1]`.
+    sample_rate : float
+        Hertz.
+    max_delay : float, optional
+        Seconds, at least the largest |tau|; fixes the transform's length (see the module). Default: read
+        from tau, which on a GPU waits for it.
 
     Returns
     -------
-    [..., T] in the dtype of x. Gradients flow to x and tau; second derivatives raise.
+    tensor [..., T]
+        In the dtype of x. Gradients flow to x and tau; second derivatives raise.
     """
     if not isinstance(tau, Tensor):
         tau = torch.as_tensor(tau, dtype=torch.float64, device=x.device)
@@ -83,18 +84,21 @@ def lagged_mix(
 
     Parameters
     ----------
-    x
-        [B, C, T] or [B, C, T, D]; zero outside the window.
-    weight, tau
-        [C, C], shared by all windows, or [B, C, C]; tau in seconds, of either sign, finite everywhere.
-    sample_rate
-        Hz.
-    max_delay
+    x : tensor [B, C, T] or [B, C, T, D]
+        Zero outside the window.
+    weight : tensor [C, C] or [B, C, C]
+        Shared by all windows, or of each.
+    tau : tensor [C, C] or [B, C, C]
+        Seconds, of either sign, finite everywhere; of the shape of `weight`.
+    sample_rate : float
+        Hertz.
+    max_delay : float, optional
         As in `delay`. A length n with small prime factors is several times faster: `fast_max_delay`.
 
     Returns
     -------
-    The shape and dtype of x. Gradients flow to x, weight and tau; second derivatives raise.
+    tensor
+        Of the shape and dtype of x. Gradients flow to x, weight and tau; second derivatives raise.
     """
     if x.ndim not in (3, 4):
         raise ValueError(f"x has shape {tuple(x.shape)}; expected [B, C, T] or [B, C, T, D]")
@@ -118,7 +122,22 @@ def lagged_mix(
 
 
 def fast_max_delay(n_samples: int, max_delay: float, sample_rate: float) -> float:
-    """Smallest max_delay from the given one up (seconds) whose length n has no prime factor above 5."""
+    """Return the smallest max_delay from the given one up whose length n has no prime factor above 5.
+
+    Parameters
+    ----------
+    n_samples : int
+        T, the window's length.
+    max_delay : float
+        Seconds.
+    sample_rate : float
+        Hertz.
+
+    Returns
+    -------
+    float
+        Seconds.
+    """
     pad = math.ceil(max_delay * sample_rate)
     while (n := n_samples + 2 * (pad + GUARD_SAMPLES)) != next_fast_len(n, real=True):
         pad += 1  # n has the parity of n_samples, which the next fast length need not have
@@ -174,7 +193,7 @@ def _bin_sums(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _turn_rates(n: int, sample_rate: float, device: torch.device) -> Tensor:
-    """Turns per second of lag at every bin, negative: the phases are `exp(2πi tau rate)`; float64."""
+    """Return turns per second of lag at every bin, negative: the phases are `exp(2πi tau rate)`; float64."""
     return _bins(n // 2 + 1, device) * (-sample_rate / n)
 
 
@@ -324,7 +343,10 @@ class _LaggedMix(torch.autograd.Function):
 
 
 class _SmallMix(torch.autograd.Function):
-    """x [B, C, T] with all pairs' spectra, [B, C, C, bins], at once; no product that autocast would touch."""
+    """Mixes x [B, C, T] by the spectra of all pairs at once.
+
+    These are [B, C, C, bins]; there is no product that autocast would touch.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, tau: Tensor, sample_rate: float, n: int) -> Tensor:

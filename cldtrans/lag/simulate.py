@@ -18,17 +18,32 @@ _BINS_AT_ONCE = 1024
 class Sample:
     """One simulated system; rows are targets, columns sources.
 
-    x              [N, C, T] windows, float64
-    tau            [C, C] seconds, NaN off the support
-    weight         [C, C] in the units of x, 0 off the support
-    support        [C, C] bool
-    sample_rate    Hz
-    self_dynamics  [C, P] coefficients of the channel's own past, lags 1..P samples (P may be 0)
-    innovation     family of the innovations; degrees_of_freedom matters for "student" only
-    scale          [C] standard deviation of the innovations, in the units of x
-    innovations    [N, C, T] the innovations themselves, in the units of x
-    coupling       "linear" or "tanh"
-    periodic       True: each window is one period; False: windows cut one after another from a long record
+    Attributes
+    ----------
+    x : array [N, C, T] of float64
+        Windows.
+    tau : array [C, C]
+        Lags in seconds, NaN off the support.
+    weight : array [C, C]
+        In the units of x, 0 off the support.
+    support : array [C, C] of bool
+        True where there is an edge.
+    sample_rate : float
+        Hertz.
+    self_dynamics : array [C, P]
+        Coefficients of the channel's own past, lags 1..P samples (P may be 0).
+    innovation : one of "laplace", "student", "gaussian"
+        Family of the innovations.
+    degrees_of_freedom : float
+        Matters for "student" only.
+    scale : array [C]
+        Standard deviation of the innovations, in the units of x.
+    innovations : array [N, C, T]
+        The innovations themselves, in the units of x.
+    coupling : one of "linear", "tanh"
+        What sources pass before the delay.
+    periodic : bool
+        True: each window is one period; False: windows cut one after another from a long record.
     """
 
     x: Float[np.ndarray, "N C T"]
@@ -81,43 +96,63 @@ def simulate_ldsem(
 
     Parameters
     ----------
-    n_channels, duration_s, sample_rate
-        Size of the system; `duration_s` is the length of all windows together.
-    window_s, n_windows
-        Default: windows of 10 s; one of the two gives the other through `duration_s`; both override it.
-    edges_per_node
+    n_channels : int
+        Size of the system.
+    duration_s : float
+        Length of all windows together, seconds.
+    sample_rate : float
+        Hertz.
+    window_s : float, optional
+        Length of a window, seconds.
+    n_windows : int, optional
+        Number of windows. Default: windows of 10 s; one of the two gives the other through `duration_s`;
+        both override it.
+    edges_per_node : float
         Mean number of incoming edges; fractions are spread over the nodes. 0: no edges.
-    lag_range_s
-        tau is uniform in it, default 1 to 40 samples. Lags may be fractions of a sample.
-    cyclic
-        True: sources are any other channels (at one edge a node or more the graph contains cycles); False:
-        acyclic along a random order.
-    innovation, degrees_of_freedom
-        Unit variance, independent over channels and time; Student-t needs more than 2 degrees of freedom.
-    self_dynamics
-        None: none; "ar2": one pole pair a channel of `pole_radius` at a frequency uniform in `pole_range_hz`;
-        or coefficients [C, P].
-    coupling
-        "linear" or "tanh", applied before the delay.
-    weight_range
+    lag_range_s : (float, float), optional
+        tau is uniform in it, seconds; default: 1 to 40 samples. Lags may be fractions of a sample.
+    cyclic : bool
+        True: sources are any other channels (at one edge a node or more the graph contains cycles);
+        False: acyclic along a random order.
+    innovation : one of "laplace", "student", "gaussian"
+        Family of the innovations: unit variance, independent over channels and time.
+    degrees_of_freedom : float
+        Of Student-t innovations, more than 2.
+    self_dynamics : "ar2", array [C, P], or None
+        None: none; "ar2": one pole pair a channel; or coefficients of lags 1..P samples.
+    pole_radius : float
+        Of the pole pairs of "ar2".
+    pole_range_hz : (float, float)
+        The frequencies of the pole pairs are uniform in it.
+    coupling : one of "linear", "tanh"
+        Applied before the delay.
+    weight_range : (float, float)
         |W| is uniform in it with random sign; then all are multiplied by one factor where needed for the
         loop gain (see `loop_gain`) to be at most 0.9, so that every system is stable.
-    channel_scale_range
-        Each channel is multiplied by a gain log-uniform in it; weights and scales are given in the new units.
-    measurement_noise
+    channel_scale_range : (float, float)
+        Each channel is multiplied by a gain log-uniform in it; weights and scales are given in the new
+        units.
+    measurement_noise : float
         White Gaussian noise added to each channel, as a fraction of its standard deviation.
-    zero_lag_mixing
+    zero_lag_mixing : float
         Volume conduction: channel i sees `zero_lag_mixing ** d` of channel j at ring distance d.
-    confounder
+    confounder : float
         Weight of one unobserved source (same innovations and kind of self-dynamics) into a random half of
         the channels, at lags in `lag_range_s`.
-    dependent_channels
+    dependent_channels : int
         This many channels, sums of two random others, are appended; they have no edges, scale 0 and no
         innovations: the model has no density there.
-    drift
+    drift : float
         Slow sinusoids added to each channel over the whole record, amplitude in its standard deviations.
-    periodic, seed
-        As above; one seed gives one system and one realisation.
+    periodic : bool
+        Whether each window is one period, as above.
+    seed : int
+        One seed gives one system and one realisation.
+
+    Returns
+    -------
+    Sample
+        The system with its windows.
     """
     rng = np.random.default_rng(seed)
     n_windows, window = _windows(duration_s, sample_rate, window_s, n_windows)
@@ -197,7 +232,7 @@ def simulate_ldsem(
 def _windows(
     duration_s: float, sample_rate: float, window_s: float | None, n_windows: int | None
 ) -> tuple[int, int]:
-    """Number of windows and samples in each."""
+    """Return number of windows and samples in each."""
     if window_s is None:
         window_s = 10.0 if n_windows is None else duration_s / n_windows
     window_s = min(window_s, duration_s) if n_windows is None else window_s
@@ -242,7 +277,7 @@ def _check(
 def _draw_support(
     rng: np.random.Generator, n_channels: int, edges_per_node: float, cyclic: bool
 ) -> np.ndarray:
-    """Sources of each target at random: any other channel, or earlier ones of a random order."""
+    """Draw sources of each target: any other channel, or earlier ones of a random order."""
     total = round(edges_per_node * n_channels)
     wanted = np.full(n_channels, total // n_channels)
     wanted[rng.permutation(n_channels)[: total % n_channels]] += 1
@@ -263,7 +298,7 @@ def _draw_self_dynamics(
     pole_range_hz: tuple[float, float],
     sample_rate: float,
 ) -> np.ndarray:
-    """Coefficients [C, P]."""
+    """Draw coefficients [C, P]."""
     if kind is None:
         return np.zeros((n_channels, 0))
     if isinstance(kind, str):
@@ -324,7 +359,7 @@ def _draw_innovations(
 
 
 def _solve_linear(e: np.ndarray, weight: np.ndarray, lag: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """`X(f) = M(f)^-1 E(f)`, a block of bins at a time; e [N, C, T]."""
+    """Solve `X(f) = M(f)^-1 E(f)`, a block of bins at a time; e [N, C, T]."""
     n_samples = e.shape[-1]
     frequency = rfft_bins(n_samples)
     spectrum = fft.rfft(e).transpose(2, 1, 0).copy()  # [bins, C, N]
@@ -335,7 +370,10 @@ def _solve_linear(e: np.ndarray, weight: np.ndarray, lag: np.ndarray, own: np.nd
 
 
 def _solve_tanh(e: np.ndarray, weight: np.ndarray, lag: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Fixed point of `x = (1 - a)^-1 (W delay(tanh x) + e)`; tanh's slope of at most 1 makes it contract."""
+    """Find the fixed point of `x = (1 - a)^-1 (W delay(tanh x) + e)`.
+
+    Since the slope of tanh is at most 1, the map contracts.
+    """
     n_samples = e.shape[-1]
     frequency = rfft_bins(n_samples)
     response = self_filter(own, frequency).T  # [C, bins]
@@ -369,7 +407,7 @@ def _cut(record: np.ndarray, n_windows: int, window: int) -> np.ndarray:
 def _violate(
     rng: np.random.Generator, x: np.ndarray, measurement_noise: float, zero_lag_mixing: float, drift: float
 ) -> np.ndarray:
-    """What the model does not contain: mixing at zero lag, then drift, then noise of the sensors."""
+    """Add what the model does not contain: mixing at zero lag, then drift, then noise of the sensors."""
     n_windows, n_channels, window = x.shape
     if zero_lag_mixing:
         step = np.abs(np.subtract.outer(np.arange(n_channels), np.arange(n_channels)))

@@ -1,18 +1,26 @@
 """The LD-SEM as a linear system: its matrix M(f) on the bins of a discrete Fourier transform.
 
-`M(f) = diag(1 - a_i(f)) - H(f)`, `H_ij(f) = W_ij exp(-2πi f tau_ij)`, `E(f) = M(f) X(f)` (DESIGN section 5).
+`M(f) = diag(1 - a_i(f)) - H(f)`, `H_ij(f) = W_ij exp(-2πi f tau_ij)`, `E(f) = M(f) X(f)` (docs/ldsem.md).
 """
 
 import numpy as np
 
 
 def rfft_bins(n_samples: int) -> np.ndarray:
-    """Frequencies of the real transform's bins in cycles per sample, [n_samples // 2 + 1]."""
+    """Return the frequencies of the real transform's bins in cycles per sample, [n_samples // 2 + 1]."""
     return np.fft.rfftfreq(n_samples)
 
 
 def bin_counts(n_samples: int) -> np.ndarray:
-    """How often each bin of the real transform counts among the two-sided ones: ends once, interior twice."""
+    """Count how often each bin of the real transform stands among the two-sided ones.
+
+    The ends count once, interior bins twice.
+
+    Returns
+    -------
+    array [n_samples // 2 + 1]
+        The counts.
+    """
     counts = np.full(n_samples // 2 + 1, 2.0)
     counts[0] = 1.0
     if n_samples % 2 == 0:
@@ -21,16 +29,41 @@ def bin_counts(n_samples: int) -> np.ndarray:
 
 
 def self_filter(self_dynamics: np.ndarray, frequency: np.ndarray) -> np.ndarray:
-    """`1 - a_i(f)`, complex [bins, C], of the channels' own filters [C, P] (coefficients of lags 1..P)."""
+    """Return `1 - a_i(f)` of the channels' own filters.
+
+    Parameters
+    ----------
+    self_dynamics : array [C, P]
+        Coefficients of lags 1..P samples.
+    frequency : array [bins]
+        Cycles per sample.
+
+    Returns
+    -------
+    array [bins, C] of complex
+        The filters on the bins.
+    """
     lags = np.arange(1, self_dynamics.shape[1] + 1)
     return 1.0 - np.exp(-2j * np.pi * np.outer(frequency, lags)) @ self_dynamics.T
 
 
 def delay_factor(lag_samples: np.ndarray, frequency: np.ndarray) -> np.ndarray:
-    """`exp(-2πi f tau)`, complex [bins, *lag_samples.shape], for lags in samples.
+    """Return `exp(-2πi f tau)`.
 
     At the Nyquist bin (frequency exactly 1/2) a delayed real signal keeps only the real part, `cos(π tau)`:
     the periodic sinc on an even number of samples.
+
+    Parameters
+    ----------
+    lag_samples : array [...]
+        Lags in samples.
+    frequency : array [bins]
+        Cycles per sample.
+
+    Returns
+    -------
+    array [bins, ...] of complex
+        The factor of each lag on the bins.
     """
     shape = (-1,) + (1,) * np.ndim(lag_samples)
     factor = np.exp(-2j * np.pi * frequency.reshape(shape) * lag_samples)
@@ -40,7 +73,24 @@ def delay_factor(lag_samples: np.ndarray, frequency: np.ndarray) -> np.ndarray:
 def system_matrix(
     weight: np.ndarray, lag_samples: np.ndarray, self_dynamics: np.ndarray, frequency: np.ndarray
 ) -> np.ndarray:
-    """`M(f)`, complex [bins, C, C]; entries of `lag_samples` off the support must be finite (use 0)."""
+    """Return `M(f)`.
+
+    Parameters
+    ----------
+    weight : array [C, C]
+        Row = target; 0 off the support.
+    lag_samples : array [C, C]
+        Lags in samples; entries off the support must be finite (use 0).
+    self_dynamics : array [C, P]
+        Coefficients of lags 1..P samples.
+    frequency : array [bins]
+        Cycles per sample.
+
+    Returns
+    -------
+    array [bins, C, C] of complex
+        The matrix on the bins.
+    """
     matrix = -weight * delay_factor(lag_samples, frequency)
     diagonal = np.arange(len(weight))
     matrix[:, diagonal, diagonal] += self_filter(self_dynamics, frequency)
@@ -48,11 +98,20 @@ def system_matrix(
 
 
 def loop_gain(weight: np.ndarray, self_dynamics: np.ndarray, n_frequencies: int = 2048) -> float:
-    """Largest spectral radius over frequency of `|W_ij| / |1 - a_i(f)|`: below 1 means stable for any lags.
+    """Return the largest spectral radius over frequency of `|W_ij| / |1 - a_i(f)|`.
 
-    It bounds the spectral radius of `diag(1 - a)^-1 H(f)` whatever the phases; where that stays below 1 on
-    the unit circle, `det M` has no zero on it and, by continuity from weight 0, the winding number of a
-    stable system.
+    Below 1 the system is stable for any lags. It bounds the spectral radius of `diag(1 - a)^-1 H(f)` whatever
+    the phases; where that stays below 1 on the unit circle, `det M` has no zero on it and, by continuity from
+    weight 0, the winding number of a stable system.
+
+    Parameters
+    ----------
+    weight : array [C, C]
+        Row = target; 0 off the support.
+    self_dynamics : array [C, P]
+        Coefficients of lags 1..P samples.
+    n_frequencies : int
+        Frequencies at which the radius is computed.
     """
     gain = 1.0 / np.abs(self_filter(self_dynamics, np.linspace(0.0, 0.5, n_frequencies)))  # [bins, C]
     magnitude = np.abs(weight)

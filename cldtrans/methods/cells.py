@@ -16,9 +16,16 @@ class Cell:
 
     Attributes
     ----------
-    dataset : a registered dataset; for identifiability a world's name.
-    method : a method of the config, or a variant of our model.
-    budget : fraction of the labels, as written; "0": none.
+    experiment : str
+        What is done.
+    dataset : str
+        A registered dataset; for identifiability a world's name.
+    method : str
+        A method of the config, or a variant of our model.
+    budget : str
+        Fraction of the labels, as written; "0": none.
+    seed : int
+        Of split, training and sampling.
     """
 
     experiment: str
@@ -28,7 +35,7 @@ class Cell:
     seed: int
 
     def path(self, run: str) -> str:
-        """Its file, from the folder of the workflow."""
+        """Return its file, from the folder of the workflow."""
         return (
             f"results/{run}/{self.experiment}/{self.dataset}/{self.method}/budget-{self.budget}"
             f"/seed-{self.seed}.json"
@@ -36,10 +43,10 @@ class Cell:
 
 
 def cell_settings(config: Config, cell: Cell) -> dict[str, Any]:
-    """Every setting that the cell, or a job that it rests on, reads; its own place in the plan is none.
+    """Return every setting that the cell, or a job that it rests on, reads.
 
-    Equal cells of two plans have equal settings, whatever else the plans hold, wherever their data come from
-    and however many jobs share the work.
+    Its own place in the plan is none of them. Equal cells of two plans have equal settings, whatever else the
+    plans hold, wherever their data come from and however many jobs share the work.
     """
     if cell.experiment == "identifiability":
         return _method(config, cell) | _world(config, cell.dataset)

@@ -13,11 +13,16 @@ class NoEstimate(Exception):
 
 @dataclass(frozen=True)
 class LagEstimate:
-    """Rows are targets, columns sources: tau_ij > 0 means that j leads i.
+    """Lags and edges; rows are targets, columns sources: tau_ij > 0 means that j leads i.
 
-    tau         [C, C] seconds, NaN off the support
-    support     [C, C] bool, False on the diagonal
-    tau_stderr  [C, C] seconds, or None where the method has no standard errors
+    Attributes
+    ----------
+    tau : array [C, C]
+        Seconds, NaN off the support.
+    support : array [C, C] of bool
+        False on the diagonal.
+    tau_stderr : array [C, C] or None
+        Seconds; None where the method has no standard errors.
     """
 
     tau: np.ndarray

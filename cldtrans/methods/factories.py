@@ -25,7 +25,13 @@ READOUTS = "cldtrans.methods.model_readouts:ModelReadouts"
 
 
 def build(spec: str, *args: Any, **settings: Any) -> Any:
-    """Call the factory that ``package.module:factory`` names."""
+    """Call the factory that ``package.module:factory`` names.
+
+    Raises
+    ------
+    ConfigError
+        Where there is no such module or factory.
+    """
     module_name, _, name = spec.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -39,7 +45,7 @@ def build(spec: str, *args: Any, **settings: Any) -> Any:
 
 
 def spec_of(config: Config, name: str, role: Role) -> str:
-    """The factory that does the work, of a configured method or of a variant of our own model."""
+    """Return the factory that does the work, of a configured method or of a variant of our own model."""
     found = configured(config, name, role)
     if found is not None:
         return found[0]
@@ -53,7 +59,13 @@ def spec_of(config: Config, name: str, role: Role) -> str:
 
 
 def configured(config: Config, name: str, role: Role) -> tuple[str, MethodConfig] | None:
-    """The factory of a method for a role, with its settings; None for a variant of our own model."""
+    """Return the factory of a method for a role, with its settings; None for a variant of our own model.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name, or a method without that role.
+    """
     if name in config.variants:
         return None
     if name not in config.methods:

@@ -28,7 +28,7 @@ CHANNEL_COLUMNS = 3072
 
 
 def features_of(out: Output, mask: Tensor) -> Tensor:
-    """[B, F]: the pooled vector, then the channels' vectors one after another (masked ones: zeros)."""
+    """Join the pooled vector and the channels' vectors, one after another (masked ones: zeros): [B, F]."""
     n_channels, width = out.channels.shape[1:]
     columns = torch.where(mask[..., None], out.channels, 0.0)
     most = max(1, CHANNEL_COLUMNS // n_channels)
@@ -40,7 +40,7 @@ def features_of(out: Output, mask: Tensor) -> Tensor:
 
 
 def batches(model: CLDTrans, windows: ShardSet) -> Iterator[np.ndarray]:
-    """Features float32 [n, F] of all windows in the order of the index."""
+    """Yield the features, float32 [n, F], of all windows in the order of the index."""
     for start in range(0, len(windows), BATCH):
         rows = np.arange(start, min(len(windows), start + BATCH))
         mask = windows.mask(rows)

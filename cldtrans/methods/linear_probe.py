@@ -31,7 +31,15 @@ class LinearProbe:
         self.notes: list[str] = []
 
     def fit(self, x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndarray) -> None:
-        """Fit on training features [n, F]; validation windows choose the penalty only."""
+        """Fit the probe; validation windows choose the penalty only.
+
+        Parameters
+        ----------
+        x, x_val : array [n, F]
+            Features of training and validation windows.
+        y, y_val : array [n] of int, or [n, K]
+            Their labels; -1: not labelled.
+        """
         x = np.asarray(x, dtype=np.float64)
         deviation = x.std(axis=0)
         self.mean = x.mean(axis=0)
@@ -56,11 +64,14 @@ class LinearProbe:
         self.parameters = sum(weights.size + bias.size for weights, bias in self._models)
 
     def linear(self) -> Linear:
-        """Weights [K', F] and biases [K'] of the fit, for features standardised and clipped as here."""
+        """Return weights [K', F] and biases [K'] of the fit.
+
+        They are for features standardised and clipped as here.
+        """
         return np.concatenate([w for w, _ in self._models]), np.concatenate([b for _, b in self._models])
 
     def predict_proba(self, x: np.ndarray) -> np.ndarray:
-        """Probabilities [n, K] of features [n, F]."""
+        """Predict probabilities [n, K] from features [n, F]."""
         return self._predict(self._models, self._standardise(x))
 
     def _standardise(self, x: np.ndarray) -> np.ndarray:
@@ -81,7 +92,7 @@ class LinearProbe:
 
 
 def _path(x: np.ndarray, truth: np.ndarray, n_classes: int) -> list[Linear]:
-    """Fits of one question at every penalty, strongest first, each starting from the last."""
+    """Fit one question at every penalty, strongest first, each starting from the last."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -107,7 +118,7 @@ def _path(x: np.ndarray, truth: np.ndarray, n_classes: int) -> list[Linear]:
 
 
 def _all_classes(weights: np.ndarray, bias: np.ndarray, values: np.ndarray, n_classes: int) -> Linear:
-    """A fit to the classes that occur, as a fit to all classes."""
+    """Extend a fit to the classes that occur to all classes."""
     if n_classes == 2:
         return weights, bias
     if len(values) == 2:  # one row for the second class: the first is the reference

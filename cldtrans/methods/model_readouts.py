@@ -20,11 +20,11 @@ class ModelReadouts:
 
     Parameters
     ----------
-    checkpoint
+    checkpoint : Path
         Folder that `CLDTrans.from_pretrained` loads.
-    modality
-        "eeg" or "ecg".
-    threads
+    modality : one of "eeg", "ecg"
+        Of the windows.
+    threads : int
         torch's; part of the result's last bits.
     """
 
@@ -37,13 +37,28 @@ class ModelReadouts:
         self.parameters = sum(p.numel() for p in self._model.parameters())
         self.nfe: float | None = None
 
-    def __call__(self, x: np.ndarray, mask: np.ndarray, rate_hz: float) -> dict[str, np.ndarray]:
-        """Scores float [n, C] by readout, of windows x [n, C, T]; -inf where the mask is False."""
+    def __call__(self, x: np.ndarray, mask: np.ndarray, sample_rate: float) -> dict[str, np.ndarray]:
+        """Score the channels of windows.
+
+        Parameters
+        ----------
+        x : array [n, C, T]
+            Windows in any unit.
+        mask : array [n, C] of bool
+            Valid channels.
+        sample_rate : float
+            Hertz.
+
+        Returns
+        -------
+        dict of arrays [n, C]
+            Scores by readout; -inf where the mask is False.
+        """
         pieces: dict[str, list[np.ndarray]] = {"": [], **{name: [] for name in READOUTS if name != READOUT}}
         for first in range(0, len(x), _BATCH):
             part = slice(first, first + _BATCH)
             valid = torch.from_numpy(mask[part])
-            out = self._model.read(x[part], rate_hz, mask[part], self._modality)
+            out = self._model.read(x[part], sample_rate, mask[part], self._modality)
             self.nfe = float(out.nfe)
             for name, found in pieces.items():
                 scores = (
@@ -61,11 +76,11 @@ class PooledFeatures:
         self._model = CLDTrans.from_pretrained(str(checkpoint)).to(best_device()).eval()
         self._modality = modality
 
-    def __call__(self, x: np.ndarray, mask: np.ndarray, rate_hz: float) -> np.ndarray:
-        """Features float32 [n, F] of windows x [n, C, T]."""
+    def __call__(self, x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
+        """Return the features float32 [n, F] of windows x [n, C, T]."""
         pieces = []
         for first in range(0, len(x), _BATCH):
             part = slice(first, first + _BATCH)
-            out = self._model.read(x[part], rate_hz, mask[part], self._modality)
+            out = self._model.read(x[part], sample_rate, mask[part], self._modality)
             pieces.append(features_of(out, torch.from_numpy(mask[part])).float().numpy())
         return np.concatenate(pieces)

@@ -16,14 +16,18 @@ class ProbedFeatures:
 
     @property
     def parameters(self) -> int | None:
+        """Number of fitted parameters; None before the fit."""
         return self._probe.parameters
 
     @property
     def notes(self) -> list[str]:
+        """Remarks on the fit, for the result file."""
         return self._probe.notes
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
+        """Fit the probe on the windows' features."""
         self._probe.fit(train.features, train.y, val.features, val.y)
 
     def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
+        """Predict probabilities [n, K] from the windows' features."""
         return self._probe.predict_proba(windows.features)

@@ -12,17 +12,28 @@ class LabelledWindows:
 
     Parameters
     ----------
-    shards
-        A ShardSet (`cldtrans.data.shards`).
-    rows
+    shards : ShardSet
+        As in `cldtrans.data.shards`.
+    rows : array [n] of int
         Positions in its index.
-    features
-        float32 [all windows of the shard set, F] from a pretrained model, aligned with the index; optional.
+    features : array [all windows of the shard set, F] of float32, optional
+        From a pretrained model, aligned with the index.
+
+    Attributes
+    ----------
+    y : array [n] of int, or [n, K]
+        Class indices; of a multilabel task 1, 0, -1 (not labelled).
+    subjects : array [n] of str
+        Whose windows they are.
+    rate_hz : float
+        Sampling rate, hertz.
+    channels : tuple of str
+        Names of the C channels.
     """
 
     def __init__(self, shards: Any, rows: np.ndarray, features: np.ndarray | None = None) -> None:
         self.shards, self.rows, self._features = shards, np.asarray(rows, dtype=np.int64), features
-        self.y: np.ndarray = np.asarray(shards.labels(self.rows))  # int [n], or [n, K] with 1, 0, -1
+        self.y: np.ndarray = np.asarray(shards.labels(self.rows))
         self.subjects: np.ndarray = shards.index["subject"].to_numpy()[self.rows].astype(str)
         self.rate_hz, self.channels = float(shards.rate_hz), tuple(shards.channels)
 
@@ -30,22 +41,23 @@ class LabelledWindows:
         return len(self.rows)
 
     def x(self, which: slice | np.ndarray = slice(None)) -> np.ndarray:
-        """Signals, float32 [n, C, T]."""
+        """Read signals, float32 [n, C, T], of all or `which` of the windows."""
         return self.shards.windows(self.rows[which])
 
     def mask(self, which: slice | np.ndarray = slice(None)) -> np.ndarray:
-        """Valid channels, bool [n, C]."""
+        """Return the valid channels, bool [n, C], of all or `which` of the windows."""
         return self.shards.mask(self.rows[which])
 
     @property
     def features(self) -> np.ndarray:
-        """float32 [n, F]."""
+        """Features of the windows, float32 [n, F]."""
         if self._features is None:
             raise ValueError("these windows were opened without features")
         return self._features[self.rows]
 
     @property
     def n_subjects(self) -> int:
+        """Number of subjects."""
         return len(np.unique(self.subjects))
 
 
@@ -53,17 +65,32 @@ class Classifier(Protocol):
     """What a ``classifier`` factory of the config returns."""
 
     @property
-    def parameters(self) -> int | None: ...
+    def parameters(self) -> int | None:
+        """Number of fitted parameters; None where it is not to be told."""
+        ...
 
-    def fit(self, train: LabelledWindows, val: LabelledWindows) -> None: ...
+    def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
+        """Fit on training windows; validation windows choose penalties and when to stop."""
+        ...
 
     def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
-        """Probabilities float [n, K]; the last column of a binary task is its positive class."""
+        """Predict.
+
+        Parameters
+        ----------
+        windows : LabelledWindows
+            n windows, whose labels are not looked at.
+
+        Returns
+        -------
+        array [n, K]
+            Probabilities; the last column of a binary task is its positive class.
+        """
         ...
 
 
 def counts(train: LabelledWindows, val: LabelledWindows, test: LabelledWindows) -> dict[str, Any]:
-    """`n` of a result file: windows and subjects a split."""
+    """Count windows and subjects a split: `n` of a result file."""
     parts = {"train": train, "val": val, "test": test}
     return {
         **{name: len(part) for name, part in parts.items()},

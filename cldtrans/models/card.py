@@ -23,15 +23,17 @@ tags: [eeg, ecg, time-series, causal-discovery]
 def model_card(
     config: ModelConfig, parameters: int, heads: Mapping[str, HeadSpec], facts: Mapping[str, Any]
 ) -> ModelCard:
-    """What a model is, how it was trained, how to call it, what it must not be used for.
+    """Say what a model is, how it was trained, how to call it, what it must not be used for.
 
     Parameters
     ----------
-    parameters
+    config : ModelConfig
+        Settings of the network.
+    parameters : int
         How many the network has.
-    heads
+    heads : mapping of str to HeadSpec
         Its task heads.
-    facts
+    facts : mapping
         About the training; plain values.
     """
     tasks = [

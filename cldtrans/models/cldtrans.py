@@ -35,19 +35,45 @@ ROWS_AT_ONCE = 16  # channels whose tokens are worked on together on a CPU
 
 @dataclass
 class Output:
-    """What the model says about a batch of windows; tau_ij is the delay from source j to target i."""
+    """What the model says about a batch of windows; tau_ij is the delay from source j to target i.
 
-    tau: Float[Tensor, "B C C"]  # seconds
-    tau_stderr: Float[Tensor, "B C C"]  # seconds, estimated error of tau
+    Attributes
+    ----------
+    tau : tensor [B, C, C]
+        Lags in seconds.
+    tau_stderr : tensor [B, C, C]
+        Estimated error of tau, seconds.
+    edge_probability : tensor [B, C, C]
+        Of each pair.
+    adjacency : tensor [B, knots, C, C]
+        Signed, sparse, over time.
+    focal_scores : tensor [B, C]
+        Higher: more likely the leading channel; masked: -inf.
+    pooled : tensor [B, F] of float
+        The same for any order of the channels.
+    channels : tensor [B, C, P]
+        Pooled over time alone.
+    tokens : tensor [B, C, L] or None
+        Codebook entries; None without a codebook.
+    logits : tensor [B, K] or None
+        Of the chosen task.
+    task : str or None
+        The chosen task.
+    nfe : int
+        Evaluations of the ODE's right-hand side.
+    """
+
+    tau: Float[Tensor, "B C C"]
+    tau_stderr: Float[Tensor, "B C C"]
     edge_probability: Float[Tensor, "B C C"]
-    adjacency: Float[Tensor, "B knots C C"]  # signed, sparse, over time
-    focal_scores: Float[Tensor, "B C"]  # higher = more likely the leading channel; masked: -inf
-    pooled: Float[Tensor, "B F"]  # the same for any order of the channels
-    channels: Float[Tensor, "B C P"]  # pooled over time alone
-    tokens: Int[Tensor, "B C L"] | None  # codebook entries (None without a codebook)
-    logits: Float[Tensor, "B K"] | None  # of the chosen task
+    adjacency: Float[Tensor, "B knots C C"]
+    focal_scores: Float[Tensor, "B C"]
+    pooled: Float[Tensor, "B F"]
+    channels: Float[Tensor, "B C P"]
+    tokens: Int[Tensor, "B C L"] | None
+    logits: Float[Tensor, "B K"] | None
     task: str | None
-    nfe: int  # evaluations of the ODE's right-hand side
+    nfe: int
 
 
 @dataclass
@@ -75,9 +101,12 @@ class CLDTrans(
 
     Parameters
     ----------
-    config : settings of the network (a mapping is checked and converted)
-    tasks : heads by name, each the `to_json` of a `HeadSpec`
-    provenance : what the model card says about the training; plain values
+    config : ModelConfig or mapping
+        Settings of the network; a mapping is checked and converted.
+    tasks : mapping, optional
+        Heads by name, each the `to_json` of a `HeadSpec`.
+    provenance : mapping, optional
+        What the model card says about the training; plain values.
     """
 
     def __init__(
@@ -119,14 +148,25 @@ class CLDTrans(
         modality: str | None = None,
         task: str | None = None,
     ) -> Output:
-        """Everything about windows `x` [B, C, T] in any unit.
+        """Say everything about windows.
 
         Parameters
         ----------
-        sample_rate : Hz; other rates than 160 (EEG) and 500 (ECG) are resampled
-        channel_mask : bool [B, C], True = valid; masked channels may hold anything
-        modality : "eeg" or "ecg"; None guesses from rate and channels, with a warning
-        task : which head; None: the first one of this modality, if there is one
+        x : tensor [B, C, T]
+            Windows in any unit.
+        sample_rate : float
+            Hertz; other rates than 160 (EEG) and 500 (ECG) are resampled.
+        channel_mask : tensor [B, C] of bool, optional
+            True where valid; masked channels may hold anything. Default: all valid.
+        modality : one of "eeg", "ecg", optional
+            None guesses from rate and channels, with a warning.
+        task : str, optional
+            Which head; None: the first one of this modality, if there is one.
+
+        Returns
+        -------
+        Output
+            Lags, edges, focal scores, tokens, pooled features, and logits of the task.
         """
         modality = self.which_modality(x, sample_rate, modality)
         encoding = self.encode(x, sample_rate, channel_mask, modality)
@@ -158,7 +198,21 @@ class CLDTrans(
         modality: str,
         task: str | None = None,
     ) -> Output:
-        """`forward` of arrays on the model's own device; the result on the CPU."""
+        """Run `forward` of arrays on the model's own device; the result is on the CPU.
+
+        Parameters
+        ----------
+        x : array [B, C, T]
+            Windows in any unit.
+        sample_rate : float
+            Hertz.
+        channel_mask : array [B, C] of bool
+            True where valid.
+        modality : one of "eeg", "ecg"
+            Of the windows.
+        task : str, optional
+            As in `forward`.
+        """
         device = self.fill.weight.device
         mask = torch.from_numpy(channel_mask).to(device)
         out = self(torch.from_numpy(x).to(device), sample_rate, mask, modality, task)
@@ -168,7 +222,10 @@ class CLDTrans(
     def lags(
         self, x: Tensor, sample_rate: float, channel_mask: Tensor | None = None, modality: str | None = None
     ) -> Lags:
-        """Lags and edges alone: what the readouts need, without motifs and dynamics."""
+        """Infer lags and edges alone: what the readouts need, without motifs and dynamics.
+
+        Arguments as in `forward`.
+        """
         modality = self.which_modality(x, sample_rate, modality)
         x, mask = self._prepare(x, sample_rate, channel_mask, modality)
         return self.lag_inference(x, mask, modality)
@@ -176,7 +233,17 @@ class CLDTrans(
     def motifs(
         self, x: Tensor, sample_rate: float, channel_mask: Tensor | None = None, modality: str | None = None
     ) -> tuple[Float[Tensor, "B C T"], Bool[Tensor, "B C"], Codes]:
-        """Standardised waveform, valid channels, and the motif of every patch, without the rest."""
+        """Find the motif of every patch, without the rest; arguments as in `forward`.
+
+        Returns
+        -------
+        x : tensor [B, C, T]
+            Standardised waveform, at the modality's rate.
+        mask : tensor [B, C] of bool
+            Valid channels that are not flat.
+        codes : Codes
+            The motifs.
+        """
         modality = self.which_modality(x, sample_rate, modality)
         x, mask = self._prepare(x, sample_rate, channel_mask, modality)
         return x, mask, self.tokenize(x, mask, modality)
@@ -197,9 +264,14 @@ class CLDTrans(
         modality: str,
         hide: Bool[Tensor, "B C S"] | None = None,
     ) -> Encoding:
-        """From the waveform to the ODE's states.
+        """Go from the waveform to the ODE's states.
 
-        `hide`: control steps whose latents the dynamics do not see.
+        Parameters
+        ----------
+        x, sample_rate, channel_mask, modality
+            As in `forward`.
+        hide : tensor [B, C, S] of bool, optional
+            Control steps whose latents the dynamics do not see.
         """
         x, mask = self._prepare(x, sample_rate, channel_mask, modality)
         codes = self.tokenize(x, mask, modality)
@@ -211,7 +283,7 @@ class CLDTrans(
         return Encoding(x, mask, modality, codes, lags, path, adjacency, trajectory)
 
     def tokenize(self, x: Float[Tensor, "B C T"], mask: Bool[Tensor, "B C"], modality: str) -> Codes:
-        """Standardised windows -> codes; masked channels get tokens that nothing uses."""
+        """Replace standardised windows [B, C, T] by codes; masked channels get tokens that nothing uses."""
         b, c, _ = x.shape
         rows = x.flatten(0, 1)
         encode = partial(self.encoder, modality=modality)
@@ -221,11 +293,11 @@ class CLDTrans(
         return self.codebook(modality)(z, mask[:, :, None].expand(z.shape[:3]))
 
     def codebook(self, modality: str) -> Codebook:
-        """The codebook of a modality."""
+        """Return the codebook of a modality."""
         return self.codebooks["shared" if self.config.shared_codebook else modality]  # type: ignore[return-value]
 
     def reconstruct(self, encoding: Encoding) -> Float[Tensor, "B C T"]:
-        """Standardised waveform from codes and states."""
+        """Decode the standardised waveform [B, C, T] from codes and states."""
         latents = encoding.codes.latents
         b, c, n_tokens, _ = latents.shape
         latents = latents + to_tokens(self.to_latent(encoding.trajectory.states), n_tokens)
@@ -239,7 +311,7 @@ class CLDTrans(
             book.update()  # type: ignore[operator]
 
     def which_modality(self, x: Tensor, sample_rate: float, modality: str | None) -> str:
-        """The named modality, or a guess from the rate and the number of channels."""
+        """Return the named modality, or a guess from the rate and the number of channels."""
         if x.dim() != 3:
             raise ValueError(f"x has shape {tuple(x.shape)}; expected [batch, channels, samples]")
         if modality is None:
@@ -256,7 +328,7 @@ class CLDTrans(
     def _prepare(
         self, x: Tensor, sample_rate: float, channel_mask: Tensor | None, modality: str
     ) -> tuple[Tensor, Tensor]:
-        """At the modality's rate, a whole number of patches, zero mean and unit variance a channel."""
+        """Bring x to the modality's rate, a whole number of patches, mean zero and variance one a channel."""
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         if channel_mask is not None:
             mask = channel_mask.to(torch.bool)
@@ -285,7 +357,7 @@ class CLDTrans(
     # --- saving ---------------------------------------------------------------------------------------------
 
     def _set_hub_config(self) -> None:
-        """What `save_pretrained` writes to config.json and `from_pretrained` hands to `__init__`."""
+        """Set what `save_pretrained` writes to config.json and `from_pretrained` hands to `__init__`."""
         self._hub_mixin_config = {
             "config": self.config.model_dump(mode="json"),
             "tasks": {name: head.spec.to_json() for name, head in self.heads.items()},  # type: ignore
@@ -299,11 +371,11 @@ class CLDTrans(
 
     @classmethod
     def _load_as_safetensor(cls, model: Any, model_file: str, map_location: str, strict: bool) -> Any:
-        """Every tensor finds its place or loading fails: the mixin would pass over the others in silence."""
+        """Find every tensor's place or fail to load: the mixin would pass over the others in silence."""
         return super()._load_as_safetensor(model, model_file, map_location, strict=True)
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
-        """README.md of `save_pretrained`."""
+        """Write the README.md of `save_pretrained`."""
         heads: Any = self.heads
         parameters = sum(p.numel() for p in self.parameters())
         specs = {name: head.spec for name, head in heads.items()}

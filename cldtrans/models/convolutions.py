@@ -17,7 +17,24 @@ from torch import Tensor
 def convolved(
     z: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1, padding: int = 0, groups: int = 1
 ) -> Tensor:
-    """`z` [N, L, D] and `weight` [E, D / groups, taps] -> [N, (L + 2 padding - taps) / stride + 1, E]."""
+    """Convolve token sequences.
+
+    Parameters
+    ----------
+    z : tensor [N, L, D]
+        Tokens.
+    weight : tensor [E, D / groups, taps]
+        The filters.
+    bias : tensor [E] or None
+        Added to each output token.
+    stride, padding, groups : int
+        As in `torch.nn.functional.conv1d`.
+
+    Returns
+    -------
+    tensor [N, (L + 2 padding - taps) / stride + 1, E]
+        The output tokens.
+    """
     if z.device.type != "cpu":
         return F.conv1d(z.transpose(1, 2), weight, bias, stride, padding, groups=groups).transpose(1, 2)
     image = z.transpose(1, 2).unsqueeze(2)
@@ -26,14 +43,29 @@ def convolved(
 
 
 def pointwise(z: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Each token mapped by itself: `z` [N, L, D] and `weight` [E, D] -> [N, L, E]."""
+    """Map each token by itself: `z` [N, L, D] and `weight` [E, D] -> [N, L, E]."""
     if z.device.type != "cpu":
         return F.linear(z, weight, bias)
     return convolved(z, weight[..., None], bias)
 
 
 def depthwise(z: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Each feature along its own odd number of taps: `z` [N, L, D], `weight` [D, 1, taps] -> [N, L, D]."""
+    """Convolve each feature with its own odd number of taps.
+
+    Parameters
+    ----------
+    z : tensor [N, L, D]
+        Tokens.
+    weight : tensor [D, 1, taps]
+        The filters.
+    bias : tensor [D] or None
+        Added to each output token.
+
+    Returns
+    -------
+    tensor [N, L, D]
+        The output tokens.
+    """
     if z.device.type != "cpu":
         return convolved(z, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
     return _Depthwise.apply(z, weight, bias)

@@ -34,7 +34,7 @@ class Trajectory:
 
 
 def control_path(z: Float[Tensor, "B C L D"]) -> Float[Tensor, "B C S D"]:
-    """Tokens -> means over `STRIDE` of them, S = ceil(L / STRIDE)."""
+    """Average tokens [B, C, L, D] over `STRIDE` of them: [B, C, S, D], S = ceil(L / STRIDE)."""
     n_tokens = z.shape[2]
     n_steps = -(-n_tokens // STRIDE)
     short = n_steps * STRIDE - n_tokens
@@ -45,7 +45,7 @@ def control_path(z: Float[Tensor, "B C L D"]) -> Float[Tensor, "B C S D"]:
 
 
 def to_tokens(path: Float[Tensor, "B C S D"], n_tokens: int) -> Float[Tensor, "B C {n_tokens} D"]:
-    """Control steps -> tokens, each with its step's value."""
+    """Give each token its control step's value: [B, C, S, D] -> [B, C, L, D]."""
     return path.repeat_interleave(STRIDE, 2)[:, :, :n_tokens]
 
 
@@ -69,7 +69,20 @@ class Adjacency(nn.Module):
         weight: Float[Tensor, "B C C"],
         probability: Float[Tensor, "B C C"],
     ) -> Float[Tensor, "B K C C"]:
-        """From the control path, and the weight and probability of every edge."""
+        """Compute the adjacency.
+
+        Parameters
+        ----------
+        path : tensor [B, C, S, D]
+            Control path.
+        weight, probability : tensor [B, C, C]
+            Of the edges.
+
+        Returns
+        -------
+        tensor [B, K, C, C]
+            Row = target, at each knot.
+        """
         local = F.adaptive_avg_pool1d(path.flatten(0, 1).transpose(1, 2), self.knots)
         local = local.transpose(1, 2).unflatten(0, path.shape[:2]).transpose(1, 2)  # [B, K, C, D]
         query, key = self.query(local), self.key(local)
@@ -92,7 +105,7 @@ class VectorField(nn.Module):
         self.rate = nn.Parameter(torch.linspace(-3.0, 1.0, state))  # decay over 20 to 0.8 control steps
 
     def forward(self, h: Tensor, drive: Tensor, adjacency: Tensor) -> Tensor:
-        """dh/dt [N, C, H]; `drive` is W_u u + b. Few operations: the solver calls it often."""
+        """Return dh/dt [N, C, H]; `drive` is W_u u + b. Few operations: the solver calls it often."""
         own = torch.addmm(drive.flatten(0, 1), h.flatten(0, 1), self.own.weight.T).view_as(h)
         push = torch.tanh(torch.baddbmm(own, adjacency, self.message(h)))
         return torch.addcmul(push, F.softplus(self.rate), h, value=-1)
@@ -115,7 +128,13 @@ class _Driven(nn.Module):
 
 
 class GraphODE(nn.Module):
-    """Control path and adjacency -> `Trajectory`, by torchdiffeq."""
+    """Solves for the `Trajectory` of a control path and an adjacency, by torchdiffeq.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Settings of the network.
+    """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -128,7 +147,17 @@ class GraphODE(nn.Module):
         adjacency: Float[Tensor, "B K C C"],
         mask: Bool[Tensor, "B C"],
     ) -> Trajectory:
-        """Along a control path, from rest; `mask`: channels whose energy counts."""
+        """Solve for the states of a batch.
+
+        Parameters
+        ----------
+        path : tensor [B, C, S, D]
+            Control path.
+        adjacency : tensor [B, K, C, C]
+            Row = target.
+        mask : tensor [B, C] of bool
+            Valid channels.
+        """
         with torch.autocast(path.device.type, enabled=False):
             dtype = self.field.rate.dtype
             drive = self.field.control(path.to(dtype)).movedim(2, 0).contiguous()
@@ -178,12 +207,13 @@ class TokenMap(nn.Module):
         adjacency: Float[Tensor, "B K C C"],
         mask: Bool[Tensor, "B C"],
     ) -> Trajectory:
+        """Map each control step of `path` by itself; arguments as in `GraphODE.forward`."""
         states = self.map(path)
         return Trajectory(states, states.sum((1, 2, 3)) * 0.0, 0)
 
 
 def _at(path: Sequence[Tensor], t: float) -> Tensor:
-    """Linear interpolation of `path` at time t in steps."""
+    """Interpolate `path` linearly at time t in steps."""
     left = min(max(int(t), 0), max(0, len(path) - 2))
     share = min(max(t - left, 0.0), 1.0)
     return path[left] if share == 0.0 else torch.lerp(path[left], path[left + 1], share)

@@ -23,7 +23,17 @@ LAG_SUMMARIES = 4  # a channel: outgoing and incoming edges, size of the net lea
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """What a head predicts: K numbers, one a class (binary: the positive one; regression: the targets)."""
+    """What a head predicts.
+
+    Attributes
+    ----------
+    kind : one of "binary", "multiclass", "multilabel", "regression"
+        Of the task.
+    classes : tuple of str
+        Names of the classes; of regression, the targets.
+    modality : one of "eeg", "ecg"
+        Of the windows.
+    """
 
     kind: Kind
     classes: tuple[str, ...]
@@ -31,19 +41,36 @@ class HeadSpec:
 
     @property
     def outputs(self) -> int:
-        """K."""
+        """K, how many numbers are predicted: one a class (binary: the positive one)."""
         return 1 if self.kind == "binary" else len(self.classes)
 
     def to_json(self) -> dict[str, Any]:
+        """Return plain values for the checkpoint's config."""
         return {**asdict(self), "classes": list(self.classes)}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> HeadSpec:
+        """Take the values that `to_json` gave."""
         return cls(values["kind"], tuple(values["classes"]), values["modality"])
 
 
 def pool_channels(latents: Tensor, states: Tensor, lags: Lags) -> Tensor:
-    """One vector a channel [B, C, P] from latents [B, C, L, D], states [B, C, S, H] and lags."""
+    """Pool each channel over time.
+
+    Parameters
+    ----------
+    latents : tensor [B, C, L, D]
+        Of the tokens.
+    states : tensor [B, C, S, H]
+        Of the ODE.
+    lags : Lags
+        Of the windows.
+
+    Returns
+    -------
+    tensor [B, C, P]
+        One vector a channel.
+    """
     p, lag = lags.edge_probability, lags.edge_probability * lags.tau
     summaries = torch.stack([p.sum(1), p.sum(2), 10 * net_lead(lags.tau, p).abs(), 10 * lag.sum(2)], -1)
     parts = [*_moments(latents), latents.amax(2), *_moments(states), summaries]
@@ -51,12 +78,12 @@ def pool_channels(latents: Tensor, states: Tensor, lags: Lags) -> Tensor:
 
 
 def channel_width(width: int, ode_width: int) -> int:
-    """P of `pool_channels`."""
+    """Return P of `pool_channels`."""
     return 3 * width + 2 * ode_width + LAG_SUMMARIES
 
 
 def pool_window(channels: Tensor, mask: Tensor) -> Tensor:
-    """Moments over the valid channels of [B, C, P]: [B, 3 P], whatever their order."""
+    """Pool the valid channels of [B, C, P] to moments [B, 3 P], whatever their order."""
     weight = mask[..., None].to(channels.dtype)
     n = weight.sum(1).clamp_min(1)
     mean = (channels * weight).sum(1) / n
@@ -66,7 +93,15 @@ def pool_window(channels: Tensor, mask: Tensor) -> Tensor:
 
 
 class TaskHead(nn.Module):
-    """Standardised pooled vector -> logits (regression: predictions)."""
+    """Maps a standardised pooled vector to logits (regression: predictions).
+
+    Parameters
+    ----------
+    features : int
+        F, length of the pooled vector.
+    spec : HeadSpec
+        What the head predicts.
+    """
 
     mean: Tensor
     scale: Tensor
@@ -79,7 +114,7 @@ class TaskHead(nn.Module):
         self.linear = nn.Linear(features, spec.outputs)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """`pooled` [B, F] -> [B, K]."""
+        """Map pooled vectors [B, F] to [B, K]."""
         return self.linear(((pooled - self.mean) / self.scale).clamp(-CLIP, CLIP))
 
     @torch.no_grad()

@@ -35,14 +35,17 @@ class TokenMixer(nn.Module):
         self.reduce = nn.Linear(width, width)
 
     def forward(self, z: Tensor) -> Tensor:
-        """`z` [N, L, D] -> [N, L, D]."""
+        """Mix tokens, [N, L, D] -> [N, L, D]."""
         mixed = depthwise(self.norm(z), self.mix.weight, self.mix.bias)
         hidden = F.gelu(pointwise(mixed, self.expand.weight, self.expand.bias))
         return z + pointwise(hidden, self.reduce.weight, self.reduce.bias)
 
 
 class Encoder(nn.Module):
-    """Waveform [N, T] -> latents [N, L, D], L = T // patch, of unit scale (layer norm without gain)."""
+    """Maps a waveform [N, T] to latents [N, L, D], L = T // patch.
+
+    The latents are of unit scale (layer norm without gain).
+    """
 
     def __init__(self, width: int, blocks: int):
         super().__init__()
@@ -58,6 +61,7 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
 
     def forward(self, x: Tensor, modality: str) -> Tensor:
+        """Encode waveforms x [N, T] of one modality as latents [N, L, D]."""
         stem: Any = self.stems[modality]
         first, gelu, second = stem
         reach, stride = STRIDES[modality]
@@ -70,7 +74,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents [N, L, D] -> waveform [N, T]; neighbouring patches overlap and add."""
+    """Maps latents [N, L, D] to a waveform [N, T]; neighbouring patches overlap and add."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -80,6 +84,7 @@ class Decoder(nn.Module):
         )
 
     def forward(self, z: Tensor, modality: str) -> Tensor:
+        """Decode latents z [N, L, D] of one modality as waveforms [N, T]."""
         head: Any = self.heads[modality]
         patch = PATCH[modality]
         # A token's 2 patches, of which the second lies over the first of the next token.
@@ -98,7 +103,7 @@ class Codes:
 
 
 class _Replaced(torch.autograd.Function):
-    """Latents [..., D] -> entries [..., D] of a table, gradient straight through; and `Codes.distance`.
+    """Replaces latents [..., D] by entries of a table, gradient straight through; and gives `Codes.distance`.
 
     By hand: composed of subtractions and squares it reads and writes the latents three times as often.
     """
@@ -129,7 +134,16 @@ class Codebook(nn.Module):
     update runs k-means over sampled latents; entries used less than `DEAD` times the even share are put on
     sampled latents again.
 
-    Source: van den Oord et al. 2017 (arXiv:1711.00937, appendix A.1); revival after Dhariwal et al. 2020
+    Parameters
+    ----------
+    size : int
+        K.
+    width : int
+        D of the latents.
+
+    References
+    ----------
+    van den Oord et al. 2017 (arXiv:1711.00937, appendix A.1); revival after Dhariwal et al. 2020
     (arXiv:2005.00341), with candidates that do not depend on how windows are spread over ranks.
     """
 
@@ -158,7 +172,15 @@ class Codebook(nn.Module):
         super()._load_from_state_dict(*args)
 
     def forward(self, z: Float[Tensor, "*n D"], valid: Bool[Tensor, "*n"]) -> Codes:
-        """Nearest entries of the latents `z`; `valid`: only those enter the statistics."""
+        """Replace latents by their nearest entries.
+
+        Parameters
+        ----------
+        z : tensor [..., D]
+            Latents.
+        valid : tensor [...] of bool
+            Only those enter the statistics.
+        """
         index = self.nearest(z)
         if self.training and torch.is_grad_enabled():
             seen, chosen = z.detach().flatten(0, -2), index.flatten()
@@ -170,7 +192,20 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def nearest(self, z: Float[Tensor, "*n D"], at_once: int = 4096) -> Int[Tensor, "*n"]:
-        """Entry nearest to each latent; `at_once` latents at a time bound the memory."""
+        """Find the entry nearest to each latent.
+
+        Parameters
+        ----------
+        z : tensor [..., D]
+            Latents.
+        at_once : int
+            So many latents at a time bound the memory.
+
+        Returns
+        -------
+        tensor [...] of long
+            Numbers of the entries.
+        """
         half_norm = (self.entries**2).sum(-1) / 2
         rows = z.detach().reshape(-1, *z.shape[-2:]).to(self.entries.dtype)
         with torch.autocast(z.device.type, enabled=False):
@@ -220,7 +255,7 @@ class Codebook(nn.Module):
         return counts, torch.zeros_like(self.entries).index_add_(0, index, latents)
 
     def _initialise(self, candidates: Tensor) -> None:
-        """k-means over sampled latents."""
+        """Start the entries by k-means over sampled latents."""
         self.entries.copy_(self._draw(candidates))
         for _ in range(self.ROUNDS):
             counts, sums = self._statistics(candidates, self.nearest(candidates))
@@ -230,12 +265,12 @@ class Codebook(nn.Module):
         self.counts, self.sums = self._statistics(candidates, self.nearest(candidates))
 
     def _sample(self, latents: Tensor) -> Tensor:
-        """At most `_wanted` of them: those of largest hash, so that order and parts do not matter."""
+        """Choose at most `_wanted` of them: those of largest hash, so that order and parts do not matter."""
         key = _hash(latents, int(self.updates))
         return latents[key.topk(min(self._wanted, len(latents))).indices]
 
     def _draw(self, candidates: Tensor) -> Tensor:
-        """One candidate an entry [K, D], a choice known from the number of updates."""
+        """Draw one candidate an entry [K, D], a choice known from the number of updates."""
         generator = torch.Generator().manual_seed(int(self.updates))
         order = torch.randperm(len(candidates), generator=generator).to(candidates.device)
         return candidates[order[torch.arange(self.size, device=order.device) % len(candidates)]]
@@ -254,7 +289,10 @@ def _all_ranks(rows: Tensor, capacity: int) -> Tensor:
 
 
 def _hash(latents: Tensor, salt: int) -> Tensor:
-    """A pseudo-random number a latent [N], a function of its value and the salt that rounding keeps."""
+    """Return a pseudo-random number a latent [N].
+
+    It is a function of the latent's value and the salt that rounding keeps.
+    """
     generator = torch.Generator().manual_seed(salt)
     direction = torch.randn(latents.shape[-1], generator=generator, dtype=torch.float64).to(latents.device)
     along = [part.double() @ direction for part in latents.split(HASHED_AT_ONCE)]
@@ -262,7 +300,7 @@ def _hash(latents: Tensor, salt: int) -> Tensor:
 
 
 def perplexity(index: Tensor, size: int) -> Tensor:
-    """Effective number of entries in use, exp of the entropy of their frequencies."""
+    """Return the effective number of entries in use, exp of the entropy of their frequencies."""
     p = torch.bincount(index.reshape(-1), minlength=size).double()
     p = p / p.sum().clamp_min(1)
     return torch.exp(-(p * torch.log(p.clamp_min(1e-12))).sum())

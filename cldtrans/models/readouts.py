@@ -15,21 +15,31 @@ READOUT = "arrival"  # the default
 
 
 def literal(tau: Tensor, probability: Tensor) -> Tensor:
-    """`-sum_j tau_ij`: its argmax is the paper's `argmin_i sum_j tau_ij`. Blind to whether an edge exists."""
+    """Score by `-sum_j tau_ij`, blind to whether an edge exists.
+
+    Its argmax is the paper's `argmin_i sum_j tau_ij`.
+    """
     return -tau.sum(2)
 
 
 def net_lead(tau: Tensor, probability: Tensor) -> Tensor:
-    """Outgoing minus incoming lag, weighted by edge probability: `sum_i p_ij tau_ij - sum_i p_ji tau_ji`."""
+    """Score by outgoing minus incoming lag, weighted by edge probability.
+
+    That is `sum_i p_ij tau_ij - sum_i p_ji tau_ji` of channel j.
+    """
     lag = probability * tau
     return lag.sum(1) - lag.sum(2)
 
 
 def arrival(tau: Tensor, probability: Tensor) -> Tensor:
-    """Minus the time at which a channel joins in: theta of `min sum p_ij (theta_i - theta_j - tau_ij)^2`.
+    """Score by minus the time at which a channel joins in.
 
-    One consistent timeline for all pairs (HodgeRank, Jiang et al. 2011, doi:10.1007/s10107-010-0419-x); a
+    That is theta of `min sum p_ij (theta_i - theta_j - tau_ij)^2`: one consistent timeline for all pairs; a
     chain of lags counts as their sum. Channels without edges stay at the mean.
+
+    References
+    ----------
+    HodgeRank, Jiang et al. 2011, doi:10.1007/s10107-010-0419-x.
     """
     n = tau.shape[-1]
     weight = probability + probability.transpose(1, 2)
@@ -41,7 +51,7 @@ def arrival(tau: Tensor, probability: Tensor) -> Tensor:
 
 
 def out_degree(tau: Tensor, probability: Tensor) -> Tensor:
-    """Expected number of outgoing minus incoming edges; the lags' sizes do not count."""
+    """Score by the expected number of outgoing minus incoming edges; the lags' sizes do not count."""
     return probability.sum(1) - probability.sum(2)
 
 
@@ -54,7 +64,24 @@ READOUTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def focal_scores(tau: Tensor, probability: Tensor, mask: Tensor, readout: str = READOUT) -> Tensor:
-    """Scores [B, C] of a named readout; masked channels: -inf."""
+    """Score channels by a named readout.
+
+    Parameters
+    ----------
+    tau : tensor [B, C, C]
+        Seconds, row = target.
+    probability : tensor [B, C, C]
+        Of the edges.
+    mask : tensor [B, C] of bool
+        Valid channels.
+    readout : str
+        One of `READOUTS`.
+
+    Returns
+    -------
+    tensor [B, C]
+        Higher: more likely the leading channel; masked: -inf.
+    """
     if readout not in READOUTS:
         raise ValueError(f"readout is {readout!r}; known: {', '.join(READOUTS)}")
     return READOUTS[readout](tau, probability).masked_fill(~mask, -torch.inf)

@@ -13,10 +13,22 @@ from torch.autograd.function import once_differentiable
 def recomputed(
     function: Callable[[Tensor], Tensor], x: Tensor, rows: int, weights: Iterable[nn.Parameter]
 ) -> Tensor:
-    """`function(x)`, which has `weights` and treats each row of x by itself; on a CPU, `rows` at a time.
+    """Compute `function(x)` so that its inner results are made again in the backward pass.
 
-    Inner results of few rows stay in a core's cache, so that making them again costs little more than reading
-    them back, and memory holds no others. A GPU has the memory, and its launches are what costs.
+    The function treats each row of x by itself; on a CPU, `rows` of them at a time. Inner results of few rows
+    stay in a core's cache, so that making them again costs little more than reading them back, and memory
+    holds no others. A GPU has the memory, and its launches are what costs.
+
+    Parameters
+    ----------
+    function : callable
+        From a tensor to a tensor, row by row.
+    x : tensor [N, ...]
+        Its argument.
+    rows : int
+        How many at a time.
+    weights : iterable of Parameter
+        Those that the function has.
     """
     if x.device.type != "cpu":
         return function(x)
@@ -24,7 +36,7 @@ def recomputed(
 
 
 class _Recomputed(torch.autograd.Function):
-    """In place of torch.utils.checkpoint, which imports the compiler: 2 s and 80 MB in every job."""
+    """Stands in place of torch.utils.checkpoint, which imports the compiler: 2 s and 80 MB in every job."""
 
     @staticmethod
     def forward(

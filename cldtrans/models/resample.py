@@ -15,13 +15,25 @@ KAISER_BETA = 8.0  # stop band about -80 dB
 MAX_DENOMINATOR = 1000
 
 
-def resample(x: Tensor, rate_hz: float, new_rate_hz: float) -> Tensor:
-    """`x` [..., T] at `new_rate_hz`, [..., ceil(T * new / old)]; sample 0 stays at time 0.
+def resample(x: Tensor, sample_rate: float, new_rate_hz: float) -> Tensor:
+    """Bring signals to another rate; sample 0 stays at time 0.
 
     Each output sample is the dot product of the input around its time with a Kaiser-windowed sinc that stops
     at the lower of the two Nyquist rates: no aliasing and no linear interpolation. x is zero outside.
+
+    Parameters
+    ----------
+    x : tensor [..., T]
+        Signals.
+    sample_rate, new_rate_hz : float
+        Hertz.
+
+    Returns
+    -------
+    tensor [..., ceil(T * new / old)]
+        The signals at the new rate.
     """
-    ratio = Fraction(new_rate_hz / rate_hz).limit_denominator(MAX_DENOMINATOR)
+    ratio = Fraction(new_rate_hz / sample_rate).limit_denominator(MAX_DENOMINATOR)
     up, down = ratio.numerator, ratio.denominator
     if up == down:
         return x

@@ -38,15 +38,22 @@ class SyntheticCorpus:
         return 1 << 20
 
     def load(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """`x` [B, C, T] and `mask` [B, C]."""
+        """Draw `x` [B, C, T] and `mask` [B, C]."""
         x = np.cumsum(rng.standard_normal((len(rows), *self.shape), dtype=np.float32), axis=2)
         return {"x": x, "mask": np.ones((len(rows), self.shape[0]), dtype=bool)}
 
 
 def calibrate(config: Config, devices: int) -> float:
-    """Milliseconds a window of stage 1 on one device, over the corpora as training mixes them; stored.
+    """Measure the milliseconds a window of stage 1 on one device, over the corpora as training mixes them.
 
-    `devices` : how many will share a batch, which limits what one of them has at once
+    They are stored for the next estimate.
+
+    Parameters
+    ----------
+    config : Config
+        Settings of the run.
+    devices : int
+        How many will share a batch, which limits what one of them has at once.
     """
     torch.set_num_threads(min(config.threads, os.cpu_count() or 1))
     corpora = Corpora([SyntheticCorpus(config, name) for name in config.stage1.datasets], [], [], [], [], {})

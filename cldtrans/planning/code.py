@@ -34,17 +34,22 @@ INSTALLED = {"site-packages", "dist-packages"}  # folders of packages that are n
 class Source:
     """One module, as it executes.
 
+    Parameters
+    ----------
+    name : str
+        Of the module.
+    path : Path
+        Its file.
+
     Attributes
     ----------
-    name, path
-        Of the module; its file.
-    imports
+    imports : list of (str, str or None)
         (module, name) of the imports that loading it executes; name None for `import module`.
-    later_imports
+    later_imports : list of (str, str or None)
         The same, of those inside functions.
-    registries
+    registries : dict of dicts
         Mappings from names to modules, by the mapping's own name.
-    digest
+    digest : str
         sha256 of the syntax tree without what does not execute.
 
     Raises
@@ -102,7 +107,7 @@ class Source:
                 words.append(f"{field}={value!r}")
 
     def _absolute(self, node: ast.ImportFrom) -> str:
-        """The module that `from ... import` names."""
+        """Return the module that `from ... import` names."""
         base = [node.module] if node.module else []
         if not node.level:
             return ".".join(base)
@@ -128,7 +133,7 @@ class Code:
 
     Parameters
     ----------
-    folders
+    folders : iterable of Path
         Where first-party modules lie beside this package: those of scripts.
     """
 
@@ -139,11 +144,17 @@ class Code:
         self._direct: dict[tuple[str, bool], tuple[str, ...]] = {}
 
     def command(self, name: str) -> list[str]:
-        """Roots of ``python -m cldtrans <name>``."""
+        """Return the roots of ``python -m cldtrans <name>``."""
         return ["cldtrans.__main__", f"cldtrans.commands.{name.replace('-', '_')}"]
 
     def factory(self, spec: str) -> list[str]:
-        """Roots of a ``module:factory``, wherever it is installed; ConfigError where it is not found."""
+        """Return the roots of a ``module:factory``, wherever it is installed.
+
+        Raises
+        ------
+        ConfigError
+            Where it is not found.
+        """
         module = spec.partition(":")[0]
         self._followed.add(module.partition(".")[0])
         if self.source(module) is None:
@@ -151,23 +162,23 @@ class Code:
         return [module]
 
     def is_module(self, name: object) -> bool:
-        """Whether a setting's value is the full name of a first-party module."""
+        """Tell whether a setting's value is the full name of a first-party module."""
         dotted = isinstance(name, str) and "." in name and name.replace(".", "_").isidentifier()
         return dotted and self.source(str(name)) is not None
 
     def dataset(self, name: str) -> list[str]:
-        """Roots of a registered dataset."""
+        """Return the roots of a registered dataset."""
         registry = self.source("cldtrans.data")
         assert registry is not None
         return self.factory(registry.registries[REGISTRIES["cldtrans.data"]][name])
 
     def closure(self, roots: Roots) -> set[str]:
-        """Names of all first-party modules that the roots may import, themselves included."""
+        """Return the names of all first-party modules that the roots may import, themselves included."""
         found = self._reached(roots.executed, set(), later=True)
         return self._reached(roots.asked, found, later=False)
 
     def digest(self, roots: Roots) -> str:
-        """sha256 over the closure's modules: names and trees."""
+        """Hash the closure's modules by sha256: names and trees."""
         total = hashlib.sha256()
         for name in sorted(self.closure(roots)):
             source = self.source(name)
@@ -176,14 +187,14 @@ class Code:
         return total.hexdigest()
 
     def source(self, name: str) -> Source | None:
-        """The module of that name; None for one that is neither ours nor the user's."""
+        """Return the module of that name; None for one that is neither ours nor the user's."""
         if name not in self._sources:
             path = self._locate(name)
             self._sources[name] = None if path is None else Source(name, path)
         return self._sources[name]
 
     def _reached(self, roots: Iterable[str], found: set[str], later: bool) -> set[str]:
-        """`found` and what the roots import beyond it; `later`: inside functions, too."""
+        """Return `found` and what the roots import beyond it; `later`: inside functions, too."""
         found = set(found)
         waiting = [name for root in roots for name in _with_parents(root)]
         while waiting:
@@ -203,7 +214,7 @@ class Code:
         return self._direct[name, later]
 
     def _targets(self, module: str, name: str | None) -> list[str]:
-        """Modules that one import loads."""
+        """Return the modules that one import loads."""
         targets = _with_parents(module)
         if name is None or self.source(module) is None:
             return targets
@@ -240,7 +251,7 @@ class Code:
 
 
 def _file(stem: Path) -> Path | None:
-    """The file of a module or package."""
+    """Return the file of a module or package."""
     for path in (stem.with_suffix(".py"), stem / "__init__.py"):
         if path.is_file():
             return path
@@ -253,7 +264,7 @@ def _with_parents(name: str) -> list[str]:
 
 
 def _idle(statement: ast.stmt) -> bool:
-    """Whether a statement does nothing when it runs: a bare string, or imports for type checkers."""
+    """Tell whether a statement does nothing when it runs: a bare string, or imports for type checkers."""
     if isinstance(statement, ast.Expr):
         return isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str)
     return (
@@ -264,7 +275,7 @@ def _idle(statement: ast.stmt) -> bool:
 
 
 def _assigned(statement: ast.stmt) -> str | None:
-    """The name that a top-level statement gives a value."""
+    """Return the name that a top-level statement gives a value."""
     target = None
     if isinstance(statement, ast.Assign):
         target = statement.targets[0]

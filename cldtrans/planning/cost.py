@@ -33,13 +33,20 @@ class Pace:
 
     Attributes
     ----------
-    step_ms : one stage-1 optimiser step of the global batch on all devices together; None: unknown
-    origin : where `step_ms` comes from
-    devices : GPUs (or processes) that train side by side
-    cores : for preprocessing
-    download_mb_s, samples_m_s : assumed: megabytes a second from the source; million stored samples a second
-        and core through filter, resampling and writing
-    job_min : assumed minutes of a job that neither trains nor preprocesses
+    step_ms : float or None
+        One stage-1 optimiser step of the global batch on all devices together; None: unknown.
+    origin : str
+        Where `step_ms` comes from.
+    devices : int
+        GPUs (or processes) that train side by side.
+    cores : int
+        For preprocessing.
+    download_mb_s : float
+        Assumed: megabytes a second from the source.
+    samples_m_s : float
+        Assumed: million stored samples a second and core through filter, resampling and writing.
+    job_min : float
+        Assumed minutes of a job that neither trains nor preprocesses.
     """
 
     step_ms: float | None
@@ -75,7 +82,7 @@ class StageCost:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """Cost of a whole config."""
 
     run: str
@@ -84,18 +91,18 @@ class Estimate:
     pace: Pace
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers."""
+        """Return plain numbers."""
         return asdict(self)
 
 
-def estimate(config: Config, pace: Pace, root: Path = Path()) -> Estimate:
+def estimate_cost(config: Config, pace: Pace, root: Path = Path()) -> CostEstimate:
     """Add up a config's cost; `root` is the folder that holds its `data/` and `results/`."""
     datasets = [dataset_cost(config, name, root) for name in config.datasets]
-    return Estimate(config.run, datasets, stage_costs(config, datasets, pace), pace)
+    return CostEstimate(config.run, datasets, stage_costs(config, datasets, pace), pace)
 
 
 def dataset_cost(config: Config, name: str, root: Path) -> DatasetCost:
-    """From the run's own files where they exist, else from the published size and the config's selection."""
+    """Count from the run's own files where they exist, else from published sizes and the config's subset."""
     settings = config.preprocess[name]
     published = get_dataset(name).published if config.source.miniature is None else None
     stamp = _read(root / f"data/{config.run}/download/{name}.json")
@@ -118,7 +125,7 @@ def dataset_cost(config: Config, name: str, root: Path) -> DatasetCost:
 
 
 def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list[StageCost]:
-    """The stages in the order in which they run."""
+    """List the stages in the order in which they run."""
     jobs = Plan(config).jobs()
     size = {cost.name: cost for cost in datasets}
     window_h = None if pace.step_ms is None else pace.step_ms * pace.devices / config.loop.batch_size / 3.6e6
@@ -172,7 +179,7 @@ def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list
 
 
 def measured_step_ms(config: Config, root: Path = Path()) -> float | None:
-    """Stage-1 step time as this run's first finished pretraining measured it, None before."""
+    """Return the stage-1 step time as this run's first finished pretraining measured it, None before."""
     for path in sorted((root / f"results/{config.run}/checkpoints/stage1").glob("*/seed-*/training.json")):
         measured = (_read(path) or {}).get("step_ms")
         if measured:
@@ -181,19 +188,19 @@ def measured_step_ms(config: Config, root: Path = Path()) -> float | None:
 
 
 def calibration_path(config: Config, root: Path = Path()) -> Path:
-    """Where the pace of this machine is kept."""
+    """Return where the pace of this machine is kept."""
     return root / f"results/{config.run}/calibration.json"
 
 
 def training_settings(config: Config) -> str:
-    """Fingerprint of what a calibration holds for."""
+    """Return a fingerprint of what a calibration holds for."""
     sizes = {name: config.preprocess[name] for name in config.stage1.datasets}
     shapes = {name: [s.window_s, s.rate_hz] for name, s in sizes.items()}
     return fingerprint(config.model, config.stage1, config.loop, shapes)
 
 
 def calibrated_step_ms(config: Config, devices: int, root: Path = Path()) -> tuple[float, str] | None:
-    """Step time from this config's last calibration and where it was made; None without one."""
+    """Return the step time from this config's last calibration and where it was made; None without one."""
     found = _read(calibration_path(config, root))
     if found is None or found["settings_sha256"] != training_settings(config):
         return None
@@ -202,8 +209,8 @@ def calibrated_step_ms(config: Config, devices: int, root: Path = Path()) -> tup
     return step_ms, origin + (f"; {devices} are taken to be {devices} times as fast" if devices > 1 else "")
 
 
-def render(result: Estimate) -> str:
-    """Tables for a terminal."""
+def render(result: CostEstimate) -> str:
+    """Write tables for a terminal."""
     rows = [["dataset", "download", "windows", "shards"]]
     for cost in result.datasets:
         about = "" if cost.measured else "~"

@@ -61,9 +61,9 @@ class Plan:
 
     Parameters
     ----------
-    config
+    config : Config
         Settings of the run.
-    scripts
+    scripts : Path
         Folder of the scripts that turn results into tables and figures.
     """
 
@@ -78,7 +78,7 @@ class Plan:
         return sorted({cell for target in self._by_target.values() for cell in target})
 
     def results(self, target: str | None = None) -> list[str]:
-        """Result files of one target or of all."""
+        """Return the result files of one target or of all."""
         cells = self.cells if target is None else sorted(self._by_target.get(target, ()))
         return [cell.path(self.run) for cell in cells]
 
@@ -94,55 +94,55 @@ class Plan:
         return list(product(self.config.stage2.variants, self.config.stage2.seeds))
 
     def checkpoint(self, stage: int, variant_name: str, seed: int | str) -> str:
-        """Weights of one model."""
+        """Return the weights of one model."""
         return f"results/{self.run}/checkpoints/stage{stage}/{variant_name}/seed-{seed}/model.safetensors"
 
     def checkpoints(self, stage: int) -> list[str]:
-        """Weights of every pretrained model (stage 1), or of every one with task heads (stage 2)."""
+        """Return the weights of every pretrained model (stage 1), or of every model with task heads (2)."""
         return [self.checkpoint(stage, *model) for model in (self.pretrained if stage == 1 else self.heads)]
 
     def histories(self) -> list[str]:
-        """What every pretraining wrote of itself."""
+        """Return what every pretraining wrote of itself."""
         return [str(Path(file).with_name("training.json")) for file in self.checkpoints(1)]
 
     def stamp(self, dataset: str) -> str:
-        """What the download of a dataset wrote of itself."""
+        """Return what the download of a dataset wrote of itself."""
         return f"data/{self.run}/download/{dataset}.json"
 
     def stamps(self) -> list[str]:
-        """Of every dataset."""
+        """Return the stamp of every dataset."""
         return [self.stamp(name) for name in self.config.datasets]
 
     def shards(self, dataset: str, file: str = "index.parquet") -> str:
-        """A file of a dataset's shards."""
+        """Return a file of a dataset's shards."""
         return f"data/{self.run}/shards/{dataset}/{file}"
 
     def every_shards(self, file: str = "index.parquet") -> list[str]:
-        """That file of every dataset."""
+        """Return that file of every dataset."""
         return [self.shards(name, file) for name in self.config.datasets]
 
     def batches(self, dataset: str) -> list[str]:
-        """One file a preprocessing job."""
+        """Return one file a preprocessing job."""
         number = self.config.preprocess[dataset].batches
         return [self.shards(dataset, f"parts/batch-{batch}.json") for batch in range(number)]
 
     def tables(self, *formats: str, names: tuple[str, ...] = TABLES) -> list[str]:
-        """Every table in these formats, by default in all."""
+        """Return every table in these formats, by default in all."""
         kinds = formats or ("csv", "html", "md", "tex")
         return [f"results/{self.run}/tables/{name}.{kind}" for name, kind in product(names, kinds)]
 
     def figures(self) -> list[str]:
-        """Every figure in both formats."""
+        """Return every figure in both formats."""
         return [
             f"results/{self.run}/figures/{name}.{kind}" for name, kind in product(FIGURES, ("pdf", "png"))
         ]
 
     def paper(self) -> list[str]:
-        """The draft."""
+        """Return the draft, in both formats."""
         return [f"results/{self.run}/paper/paper.{kind}" for kind in ("md", "tex")]
 
     def jobs(self) -> dict[str, int]:
-        """Jobs of the whole plan, by rule."""
+        """Count the jobs of the whole plan, by rule."""
         config, ours = self.config, set(self.config.variants)
         scored = Counter(RULES[cell.experiment, cell.method in ours] for cell in self.cells)
         on_heads = {(name, *head) for name, head in product(config.stage2.datasets, self.heads)}
@@ -168,15 +168,15 @@ class Plan:
     # What a job rests on, as parameters of its rule: it runs again when one of these changes.
 
     def content_sha256(self, dataset: str) -> str:
-        """Settings that shape a dataset's shards."""
+        """Hash the settings that shape a dataset's shards."""
         return fingerprint(content_settings(self.config, dataset))
 
     def pretraining_sha256(self, variant_name: str) -> str:
-        """Settings that shape a pretrained model."""
+        """Hash the settings that shape a pretrained model."""
         return fingerprint(pretraining_settings(self.config, variant_name))
 
     def cell_sha256(self, cell: Cell) -> str:
-        """Settings that a cell reads: `config_sha256` of its result file."""
+        """Hash the settings that a cell reads: `config_sha256` of its result file."""
         return fingerprint(cell_settings(self.config, cell))
 
     def code_sha256(
@@ -186,7 +186,17 @@ class Plan:
         method: str | None = None,
         experiment: str | None = None,
     ) -> str:
-        """Code that ``cldtrans <command>`` executes for a dataset, or for a method in an experiment."""
+        """Hash the code that ``cldtrans <command>`` executes.
+
+        Parameters
+        ----------
+        command : str
+            Name of the command.
+        dataset : str, optional
+            Which it works on.
+        method, experiment : str, optional
+            What it scores, and in which experiment.
+        """
         return self._digest(self.roots(command, dataset, method, experiment))
 
     def roots(
@@ -196,7 +206,10 @@ class Plan:
         method: str | None = None,
         experiment: str | None = None,
     ) -> Roots:
-        """Modules that such a job imports by name; all others follow from theirs."""
+        """Return the modules that such a job imports by name; all others follow from theirs.
+
+        Arguments as in `code_sha256`.
+        """
         executed, asked = self._code.command(command), []
         if command == "train-stage1" and method is not None:
             asked = [
@@ -214,23 +227,23 @@ class Plan:
         return Roots(tuple(executed), tuple(asked))
 
     def script_sha256(self, name: str) -> str:
-        """Code that a script executes."""
+        """Hash the code that a script executes."""
         return self._digest(self.script_roots(name))
 
     def script_roots(self, name: str) -> Roots:
-        """The script."""
+        """Return the script, as a root."""
         return Roots((Path(name).stem,))
 
     def closure(self, roots: Roots) -> set[str]:
-        """First-party modules that a job may import."""
+        """Return the first-party modules that a job may import."""
         return self._code.closure(roots)
 
     def titles(self) -> dict[str, str]:
-        """Datasets as tables and figures call them."""
+        """Return the datasets as tables and figures call them."""
         return {name: get_dataset(name).title for name in self.config.datasets}
 
     def templates_sha256(self) -> str:
-        """Templates of the draft."""
+        """Hash the templates of the draft."""
         files = sorted((self.scripts.parent / "report").glob("*.jinja"))
         return fingerprint({path.name: sha256_file(path) for path in files})
 

@@ -30,7 +30,21 @@ class Alarms:
 def count(
     index: pd.DataFrame, label: np.ndarray, score: np.ndarray, threshold: float, window_s: float
 ) -> Alarms:
-    """Alarms of scored windows; `index` has one row a window with subject, recording and start_s."""
+    """Count the alarms of scored windows.
+
+    Parameters
+    ----------
+    index : DataFrame
+        One row a window with subject, recording and start_s.
+    label : array [n]
+        1 in a seizure.
+    score : array [n]
+        Higher for likelier seizures.
+    threshold : float
+        A window alarms from this score on.
+    window_s : float
+        Length of a window in seconds.
+    """
     order = np.lexsort((index["start_s"].to_numpy(), index["recording"].to_numpy().astype(str)))
     recording = index["recording"].to_numpy().astype(str)[order]
     start, truth, alarm = index["start_s"].to_numpy()[order], label[order] == 1, score[order] >= threshold
@@ -57,11 +71,19 @@ def at_fixed_rate(
     window_s: float,
     stride_s: float,
 ) -> Scores:
-    """Event sensitivity on test at the lowest threshold with at most 1 false alarm an hour on validation.
+    """Score events of test at the lowest threshold with at most 1 false alarm an hour on validation.
 
-    `val`, `test`: index rows, labels, scores of the positive class. Hours are those of
-    unlabelled-as-seizure windows; fewer than one expected false alarm (an hour) on either side cannot show
-    the rate, and nothing is scored.
+    Hours are those of unlabelled-as-seizure windows; fewer than one expected false alarm (an hour) on either
+    side cannot show the rate, and nothing is scored.
+
+    Parameters
+    ----------
+    val, test : (DataFrame, array [n], array [n])
+        Index rows, labels, scores of the positive class.
+    window_s : float
+        Length of a window in seconds.
+    stride_s : float
+        From one window's start to the next one's, seconds.
     """
     scores = Scores()
     hours = [float((part[1] == 0).sum()) * stride_s / 3600 for part in (val, test)]

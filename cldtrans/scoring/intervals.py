@@ -9,8 +9,7 @@ Which interval is given:
 - 5 subjects or more: BCa (Efron 1987, J. Am. Stat. Assoc. 82:171), 2000 resamples; resamples on which the
   metric is undefined (one class only) are left out, and where they are the majority there is no interval.
 - 2-4 subjects: a t-interval on the jackknife's standard error with S - 1 degrees of freedom. It is wide, as
-it
-  should be: a bootstrap of so few subjects has a handful of distinct values and covers far less than 95 %.
+  it should be: a bootstrap of so few subjects has a handful of distinct values and covers far less than 95 %.
 - every subject alike at the end of the metric's range (all right, all wrong): no resampling gives a width;
   Clopper-Pearson with n = S ("rule of three") is used instead.
 - every subject alike elsewhere, or 1 subject: none, with a reason.
@@ -34,14 +33,22 @@ Statistic = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Intervals:
-    """Intervals by metric (None: not defined, see reasons)."""
+    """Intervals by metric.
+
+    Attributes
+    ----------
+    ci95 : dict
+        Lower and upper end by metric; None: not defined, see reasons.
+    reasons : dict of str
+        Why there is none.
+    """
 
     ci95: dict[str, list[float] | None] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
 
 
 def subject_weights(n_subjects: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each subject is drawn in each resample, float64 [R, S]; rows sum to S."""
+    """Draw how often each subject is in each resample, float64 [R, S]; rows sum to S."""
     rng = np.random.default_rng(seed)
     equal = np.full(n_subjects, 1 / n_subjects)
     return rng.multinomial(n_subjects, equal, size=resamples).astype(float)
@@ -56,15 +63,21 @@ def over_subjects(
     resamples: int = RESAMPLES,
     bounds: Mapping[str, tuple[float, float]] | None = None,
 ) -> Intervals:
-    """95 % interval of every metric of a statistic, by resampling subjects.
+    """Find the 95 % interval of every metric of a statistic, by resampling subjects.
 
     Parameters
     ----------
-    statistic
+    statistic : callable
         Maps weights [R, S] to {metric: [R]}, NaN where a resample leaves the metric undefined.
-    cost
+    n_subjects : int
+        S.
+    cost : int
         Numbers that the statistic holds per resample (for example windows): sets how many go at once.
-    bounds
+    seed : int
+        Of the resampling.
+    resamples : int
+        R.
+    bounds : mapping, optional
         Range of a metric where it is not [0, 1].
     """
     if n_subjects < 2:
@@ -111,11 +124,31 @@ def over_subjects(
 def bca(
     estimate: float, drawn: np.ndarray, jackknife: np.ndarray, level: float = 0.95
 ) -> tuple[float, float] | None:
-    """Bias-corrected, accelerated interval from resampled [R] and leave-one-out [S] values.
+    """Find the bias-corrected, accelerated interval from resampled and leave-one-out values.
 
-    Efron 1987, by scipy, which takes resampled values as they are and asks for the statistic of all subjects
-    and of all but one; weights, and resamples that leave a metric undefined, it does not know. None where
-    more than half of the resamples, or all but one of the leave-one-out values, are undefined (NaN).
+    By scipy, which takes resampled values as they are and asks for the statistic of all subjects and of all
+    but one; weights, and resamples that leave a metric undefined, it does not know.
+
+    Parameters
+    ----------
+    estimate : float
+        The statistic of all subjects.
+    drawn : array [R]
+        Of resampled subjects, NaN where undefined.
+    jackknife : array [S]
+        Of all subjects but one, NaN where undefined.
+    level : float
+        Coverage.
+
+    Returns
+    -------
+    (float, float) or None
+        None where more than half of the resamples, or all but one of the leave-one-out values, are
+        undefined.
+
+    References
+    ----------
+    Efron 1987, J. Am. Stat. Assoc. 82:171.
     """
     undefined = ~np.isfinite(drawn)
     drawn, jackknife = drawn[~undefined], jackknife[np.isfinite(jackknife)]
@@ -130,7 +163,7 @@ def bca(
     influence = jackknife - estimate
 
     def of_absent(present: np.ndarray, axis: int) -> np.ndarray:
-        """The statistic less the estimate, where all subjects are present or all but one."""
+        """Return the statistic less the estimate, where all subjects are present or all but one."""
         return influence.sum() - present.sum(axis=axis)
 
     found = stats.bootstrap(
@@ -156,7 +189,15 @@ def _jackknife_t(
 
 
 def mean_over_subjects(values: np.ndarray, subjects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each subject's mean of its items: ([S] means, [S] names), items that are NaN left out."""
+    """Average each subject's items, those that are NaN left out.
+
+    Returns
+    -------
+    means : array [S]
+        One a subject with any item.
+    names : array [S]
+        The subjects.
+    """
     names, position = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
     valid = np.isfinite(values)
     count = np.bincount(position[valid], minlength=len(names))
@@ -167,7 +208,7 @@ def mean_over_subjects(values: np.ndarray, subjects: np.ndarray) -> tuple[np.nda
 
 
 def of_subject_means(means: Mapping[str, np.ndarray], seed: int = 0) -> Intervals:
-    """Intervals of the mean over subjects of several per-subject scores, [S] in [0, 1]."""
+    """Find intervals of the mean over subjects of several per-subject scores, [S] in [0, 1]."""
     result = Intervals()
     for name, values in means.items():
 
@@ -183,7 +224,7 @@ def of_subject_means(means: Mapping[str, np.ndarray], seed: int = 0) -> Interval
 
 
 def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float] | None:
-    """Student interval of a mean, for example over seeds; None for fewer than two values."""
+    """Find the Student interval of a mean, for example over seeds; None for fewer than two values."""
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return None

@@ -17,8 +17,19 @@ TOPS = (1, 3, 5)
 
 
 def ranks(scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Rank of each channel in [0, 1] per window, [n, C]; NaN where the mask is False or a single channel is
-    left.
+    """Rank the channels of each window.
+
+    Parameters
+    ----------
+    scores : array [n, C]
+        Of a readout, higher for likelier leads.
+    mask : array [n, C] of bool
+        False where the window lacks the channel.
+
+    Returns
+    -------
+    array [n, C]
+        In [0, 1]; NaN where the mask is False or a single channel is left.
     """
     out = np.full(scores.shape, np.nan)
     for k, valid in enumerate(mask):
@@ -33,14 +44,30 @@ def ranks(scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def aggregate(scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """One score a channel [C] from several windows' [n, C]; -inf where no window has the channel."""
+    """Join several windows' scores.
+
+    Parameters
+    ----------
+    scores : array [n, C]
+        Of a readout, higher for likelier leads.
+    mask : array [n, C] of bool
+        False where the window lacks the channel.
+
+    Returns
+    -------
+    array [C]
+        One score a channel; -inf where no window has it.
+    """
     rank = ranks(scores, mask)
     seen = np.isfinite(rank).sum(axis=0)
     return np.where(seen > 0, np.nansum(rank, axis=0) / np.maximum(seen, 1), -np.inf)
 
 
 def hit(score: np.ndarray, truth: Collection[int], k: int) -> float:
-    """Probability that one of the true channels is among the k highest of score [C], ties in random order."""
+    """Return the probability that a true channel is among the k highest of score [C].
+
+    Ties stand in random order.
+    """
     true = np.array(sorted(truth))
     best = score[true].max()
     if best == -np.inf:
@@ -59,11 +86,11 @@ def hit(score: np.ndarray, truth: Collection[int], k: int) -> float:
 
 
 def chance_hit(n_channels: int, n_true: int, k: int) -> float:
-    """Probability that k channels drawn at random among n hold one of the true ones."""
+    """Return the probability that k channels drawn at random among n hold one of the true ones."""
     return 1.0 - comb(n_channels - n_true, min(k, n_channels)) / comb(n_channels, min(k, n_channels))
 
 
 def winner(score: np.ndarray) -> np.ndarray:
-    """Probability of each channel [C] to be the lead: 1 for the highest, shared where tied."""
+    """Return the probability of each channel [C] to be the lead: 1 for the highest, shared where tied."""
     best = (score == score.max()) & np.isfinite(score)
     return best / max(best.sum(), 1)

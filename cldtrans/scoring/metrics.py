@@ -29,7 +29,19 @@ _BOUNDS = {"kappa": (-1.0, 1.0)}
 
 @dataclass
 class Scores:
-    """Metrics of one cell with what is needed to judge them."""
+    """Metrics of one cell with what is needed to judge them.
+
+    Attributes
+    ----------
+    metrics : dict
+        Value by metric; None where the data do not define it.
+    chance : dict
+        Score of the best guess that does not look at the signal.
+    ci95 : dict
+        Lower and upper end of the interval over subjects.
+    reasons : dict of str
+        Why a metric or an interval is None.
+    """
 
     metrics: dict[str, float | None] = field(default_factory=dict)
     chance: dict[str, float | None] = field(default_factory=dict)
@@ -45,29 +57,43 @@ class Scores:
 
 
 def main_names(kind: str) -> list[str]:
-    """Metric keys of a kind of task, without those of single classes."""
+    """Return the metric keys of a kind of task, without those of single classes."""
     return list({"binary": _BINARY, "multiclass": _MULTICLASS, "multilabel": _MULTILABEL}[kind])
 
 
 def metric_names(kind: str, classes: Sequence[str]) -> list[str]:
-    """Every metric key of a task."""
+    """Return every metric key of a task."""
     single = {"binary": (), "multiclass": classes, "multilabel": classes}[kind]
     return [*main_names(kind), *(f"{'f1' if kind == 'multiclass' else 'auroc'}_{name}" for name in single)]
 
 
 def unscored(kind: str, classes: Sequence[str], reason: str) -> Scores:
-    """A cell that cannot be scored: every metric None with the same reason."""
+    """Return a cell that cannot be scored: every metric None with the same reason."""
     scores = Scores()
     scores.undefined(metric_names(kind, classes), reason)
     return scores
 
 
 def choose_thresholds(kind: str, y: np.ndarray, proba: np.ndarray) -> np.ndarray | None:
-    """Decision thresholds from validation data alone.
+    """Choose decision thresholds from validation data alone.
 
-    Binary: the one with the best balanced accuracy, [1]. Multilabel: each class's with the best F1, [K].
     Between two observed scores the middle is taken, so that rounding cannot flip a window. 0.5 where
-    validation lacks a class. Multiclass decides by the largest probability: None.
+    validation lacks a class.
+
+    Parameters
+    ----------
+    kind : one of "binary", "multiclass", "multilabel"
+        Of the task.
+    y : array [n] or [n, K]
+        Labels as in `classification`.
+    proba : array [n, K]
+        Predictions as in `classification`.
+
+    Returns
+    -------
+    array [1], array [K] or None
+        Binary: the one with the best balanced accuracy. Multilabel: each class's with the best F1.
+        Multiclass decides by the largest probability: None.
     """
     if kind == "multiclass":
         return None
@@ -88,15 +114,20 @@ def classification(
 
     Parameters
     ----------
-    y
-        Binary, multiclass: int [n]. Multilabel: [n, K] of 0, 1 and -1 (not labelled: left out for that
-        class).
-    proba
-        float [n, K]; the last column is the positive class of a binary task.
-    subjects
-        [n], the unit of the intervals.
-    thresholds
+    kind : one of "binary", "multiclass", "multilabel"
+        Of the task.
+    classes : sequence of str
+        Names of the K classes.
+    y : array [n] of int, or [n, K]
+        Class indices; of a multilabel task 0, 1 and -1 (not labelled: left out for that class).
+    proba : array [n, K]
+        The last column is the positive class of a binary task.
+    subjects : array [n]
+        The unit of the intervals.
+    thresholds : array, optional
         From `choose_thresholds` on validation data.
+    seed : int
+        Of the resampling of subjects.
     """
     if len(y) == 0:
         return unscored(kind, classes, "no labelled test windows")
@@ -268,10 +299,21 @@ def resampled(
     position: np.ndarray,
     weights: np.ndarray,
 ) -> Mapping[str, np.ndarray]:
-    """The metrics of `classification` with weighted subjects: weights [R, S] -> {metric: [R]}, NaN where
-    undefined.
+    """Compute the metrics of `classification` with weighted subjects.
 
-    `position` [n] is each window's subject.
+    Parameters
+    ----------
+    kind, classes, y, proba, thresholds
+        As in `classification`.
+    position : array [n] of int
+        Each window's subject.
+    weights : array [R, S]
+        How often each subject counts in each resample.
+
+    Returns
+    -------
+    mapping of arrays [R]
+        By metric; NaN where undefined.
     """
     if kind == "multiclass":
         present = [k for k in range(len(classes)) if (y == k).any()]

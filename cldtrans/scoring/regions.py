@@ -24,7 +24,7 @@ _TEMPORAL = {"F7", "F8", "F9", "F10", "P7", "P8"}  # over the anterior and poste
 
 
 def lobe_of(name: str) -> str | None:
-    """`temporal`, `frontal`, `central`, `parietal`, `occipital`, or None for an unknown electrode.
+    """Return `temporal`, `frontal`, `central`, `parietal`, `occipital`, or None for an unknown electrode.
 
     F7/F8 and P7/P8 (once T5/T6) count as temporal, as in clinical reading of the 10-20 system. A bipolar
     channel is temporal if either electrode is, else it takes its first electrode's lobe.
@@ -40,7 +40,10 @@ def _electrode_lobe(name: str) -> str | None:
 
 
 def side_of(name: str) -> str | None:
-    """`left` (odd numbers), `right` (even), `midline`; None where a bipolar channel's electrodes disagree."""
+    """Return `left` (odd numbers), `right` (even) or `midline`.
+
+    None where a bipolar channel's electrodes disagree.
+    """
     sides = {_electrode_side(electrode(part)) for part in name.split("-")}
     return sides.pop() if len(sides) == 1 else None
 

@@ -44,12 +44,12 @@ LOWER_IS_BETTER = (
 
 
 def read_results(paths: Iterable[str | Path]) -> list[dict[str, Any]]:
-    """Result records, checked, in a fixed order."""
+    """Read result records, checked, in a fixed order."""
     return [read_result(path) for path in sorted(map(str, paths))]
 
 
 def tidy(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """One row a record and metric; value is NaN where the metric is null."""
+    """Make one row a record and metric; value is NaN where the metric is null."""
     rows = []
     for record in records:
         for metric, value in record["metrics"].items():
@@ -73,11 +73,14 @@ def tidy(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
 
 def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """Mean over seeds of each cell and metric, with a 95 % t-interval.
+    """Average each cell and metric over seeds, with a 95 % t-interval.
 
-    Columns: the cell, metric, mean, t_low, t_high, n_seeds (with a value), chance (mean), ci_low and
-    ci_high over subjects (mean over seeds of the bounds), n_subjects and n_windows (least over seeds),
-    reason.
+    Returns
+    -------
+    DataFrame
+        Columns: the cell, metric, mean, t_low, t_high, n_seeds (with a value), chance (mean), ci_low and
+        ci_high over subjects (mean over seeds of the bounds), n_subjects and n_windows (least over
+        seeds), reason.
     """
     rows = []
     for key, group in frame.groupby(CELL, sort=False):
@@ -106,12 +109,24 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
 def against_best_baseline(
     frame: pd.DataFrame, ours: Sequence[str], baselines: Sequence[str], metrics: Sequence[str]
 ) -> pd.DataFrame:
-    """Each of our methods against the best baseline of its cell, paired by seed, Holm-corrected over all
-    rows.
+    """Set each of our methods against the best baseline of its cell, paired by seed.
 
-    The best baseline has the best mean over the seeds that both share. `difference` is ours minus theirs; p
-    is that of a two-sided paired t-test (None with fewer than two shared seeds, or where all differences
-    are equal).
+    The best baseline has the best mean over the seeds that both share.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        From `tidy`.
+    ours, baselines : sequence of str
+        Names of methods.
+    metrics : sequence of str
+        Those compared.
+
+    Returns
+    -------
+    DataFrame
+        `difference` is ours minus theirs; p is that of a two-sided paired t-test (None with fewer than
+        two shared seeds, or where all differences are equal), Holm-corrected over all rows.
     """
     rows = []
     chosen = frame[frame["metric"].isin(metrics)].dropna(subset=["value"])
@@ -148,14 +163,19 @@ def against_best_baseline(
 
 
 def paired_p(difference: np.ndarray) -> float:
-    """Two-sided p of a paired t-test from the differences [n]; NaN where it is not defined."""
+    """Return the two-sided p of a paired t-test from the differences [n]; NaN where it is not defined."""
     if len(difference) < 2 or np.ptp(difference) == 0:
         return np.nan
     return float(stats.ttest_1samp(difference, 0.0).pvalue)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's step-down correction (Holm 1979, Scand. J. Stat. 6:65) of p-values [n]; NaN stay, uncounted."""
+    """Correct p-values [n] by Holm's step-down method; NaN stay, uncounted.
+
+    References
+    ----------
+    Holm 1979, Scand. J. Stat. 6:65.
+    """
     adjusted = np.full(len(p), np.nan)
     known = np.flatnonzero(np.isfinite(p))
     order = known[np.argsort(p[known], kind="stable")]

@@ -52,9 +52,11 @@ class CheckpointFolder:
 
     Parameters
     ----------
-    folder : scratch folder of this run alone; must be seen by all ranks. Not a declared output of a rule:
+    folder : Path
+        Scratch folder of this run alone; must be seen by all ranks. Not a declared output of a rule:
         those are deleted before a retry.
-    config_sha256 : of the settings; a checkpoint of other settings is refused
+    config_sha256 : str
+        Of the settings; a checkpoint of other settings is refused.
     """
 
     def __init__(self, folder: Path, config_sha256: str):
@@ -105,11 +107,11 @@ class CheckpointFolder:
             shutil.rmtree(self._path(old))
 
     def steps(self) -> list[int]:
-        """Steps that have a checkpoint, ascending."""
+        """Return the steps that have a checkpoint, ascending."""
         return sorted(int(path.name.removeprefix("step-")) for path in self.folder.glob("step-*"))
 
     def latest(self) -> Checkpoint | None:
-        """The newest intact checkpoint; damaged ones are removed with a warning. None: there is none.
+        """Return the newest intact checkpoint, None where there is none; remove damaged ones with a warning.
 
         Raises
         ------
@@ -143,7 +145,7 @@ class CheckpointFolder:
         return self.folder / f"step-{step:010d}"
 
     def _problem(self, step: int) -> str | None:
-        """Why a checkpoint cannot be trusted, None when it can."""
+        """Say why a checkpoint cannot be trusted, None when it can."""
         path = self._path(step)
         try:
             lines = (path / SUMS).read_text().splitlines()
@@ -169,7 +171,7 @@ class CheckpointMemory:
         self._last = Checkpoint(step, groups, json.loads(json.dumps(state, allow_nan=False)))
 
     def latest(self) -> Checkpoint | None:
-        """The last one saved."""
+        """Return the last one saved."""
         return self._last
 
 

@@ -1,9 +1,11 @@
 """Data-parallel training: the only file that touches torch.distributed.
 
 The same command runs on one process or many; the launcher's environment decides:
+
     python -m cldtrans train-stage1 ...                                   # one process
     torchrun --standalone --nproc-per-node=8 -m cldtrans train-stage1 ... # one node
     torchrun --nnodes=2 --nproc-per-node=8 --rdzv-backend=c10d --rdzv-endpoint=HOST:29400 -m cldtrans ...
+
 Backend: NCCL on GPUs (on ROCm torch's "nccl" is RCCL), gloo on the CPU.
 
 Gradients are averaged by one all-reduce of a flat buffer after the last micro-batch, not by
@@ -54,7 +56,7 @@ def _active() -> bool:
 
 
 def is_main() -> bool:
-    """True on the rank that writes files and prints."""
+    """Tell whether this is the rank that writes files and prints."""
     return rank() == 0
 
 
@@ -94,7 +96,7 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def mean_over_ranks(values: Tensor) -> Tensor:
-    """Mean over the ranks, element by element; the same bits on each rank."""
+    """Average over the ranks, element by element; the same bits on each rank."""
     if not _active():
         return values
     values = values.detach().clone()
@@ -103,7 +105,7 @@ def mean_over_ranks(values: Tensor) -> Tensor:
 
 
 def from_main(values: list[float], device: torch.device) -> list[float]:
-    """Rank 0's numbers on every rank; every rank passes a list of the same length."""
+    """Return rank 0's numbers on every rank; every rank passes a list of the same length."""
     if not _active():
         return values
     packed = torch.tensor(values, dtype=torch.float64, device=device)

@@ -17,7 +17,25 @@ from cldtrans.training.stage2 import BATCH, adapt
 
 
 class FineTuned:
-    """The few-shot classifier: a stage-1 checkpoint adapted to one task."""
+    """The few-shot classifier: a stage-1 checkpoint adapted to one task.
+
+    Parameters
+    ----------
+    config : Config
+        Settings of the run.
+    method : str
+        Name of the variant.
+    checkpoint : Path
+        Folder of the stage-1 model.
+    task : Task
+        What is predicted.
+    modality : one of "eeg", "ecg"
+        Of the windows.
+    seed : int
+        Of everything random.
+    threads : int
+        torch's; part of the result's last bits.
+    """
 
     def __init__(
         self,
@@ -54,7 +72,7 @@ class FineTuned:
         )
 
     def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
-        """Probabilities [n, K]."""
+        """Predict probabilities [n, K]."""
         parts = []
         for start in range(0, len(windows), BATCH):
             which = slice(start, start + BATCH)

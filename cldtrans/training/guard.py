@@ -48,7 +48,7 @@ class DivergenceGuard:
         self.losses: dict[str, list[float]] = {}
 
     def problem(self, corpus: str, loss: float, grad_norm: float) -> str | None:
-        """Why the step must not be taken; None when it may (the loss then enters the median)."""
+        """Say why the step must not be taken; None when it may (the loss then enters the median)."""
         if not math.isfinite(loss):
             return f"loss is {loss}"
         if not math.isfinite(grad_norm):
@@ -65,11 +65,11 @@ class DivergenceGuard:
         return None
 
     def state(self) -> dict[str, Any]:
-        """For the checkpoint."""
+        """Return the medians' losses, for the checkpoint."""
         return {"losses": self.losses}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """From the checkpoint."""
+        """Put back what `state` gave."""
         self.losses = {corpus: list(values) for corpus, values in state["losses"].items()}
 
 

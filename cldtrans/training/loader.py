@@ -34,10 +34,21 @@ class Corpus(Protocol):
     def __len__(self) -> int: ...
 
     def load(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Arrays of the windows `rows` [B]: at least `x` float [B, C, T] and `mask` bool [B, C].
+        """Make arrays of windows.
 
-        `rng` is the same on every rank (one a step): use it for what all windows share, such as a subset of
-        channels. What belongs to one window must follow from its row, or batches would depend on the ranks.
+        Parameters
+        ----------
+        rows : array [B] of int
+            Which windows.
+        rng : Generator
+            The same on every rank (one a step): use it for what all windows share, such as a subset of
+            channels. What belongs to one window must follow from its row, or batches would depend on the
+            ranks.
+
+        Returns
+        -------
+        dict of arrays
+            At least `x` float [B, C, T] and `mask` bool [B, C].
         """
         ...
 
@@ -67,7 +78,7 @@ class Batch:
         return len(self.data["x"])
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Batch:
-        """The batch on `device`, its floating-point arrays as `dtype`."""
+        """Return the batch on `device`, its floating-point arrays as `dtype`."""
         moved = {
             key: value.to(device, dtype if value.is_floating_point() else None, non_blocking=True)
             for key, value in self.data.items()
@@ -75,7 +86,7 @@ class Batch:
         return replace(self, data=moved)
 
     def split(self, size: int) -> Iterator[Batch]:
-        """Micro-batches of at most `size` windows, in order."""
+        """Yield micro-batches of at most `size` windows, in order."""
         for start in range(0, len(self), size):
             part = {key: value[start : start + size] for key, value in self.data.items()}
             yield replace(self, data=part, first=self.first + start)
@@ -94,7 +105,7 @@ class Buffers:
         self._unshared = self._counts()[0]
 
     def lend(self, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-        """An uninitialised array that is in no other use."""
+        """Lend an uninitialised array that is in no other use."""
         with self._lock:
             for position, count in enumerate(self._counts()):
                 found = self._arrays[position]
@@ -116,11 +127,16 @@ class ShardCorpus:
 
     Parameters
     ----------
-    name : of the dataset, for logs
-    shards : a `cldtrans.data.shards.ShardSet`
-    rows : positions in `shards.index` to draw from (int [N])
-    labels : add `y` from `shards.labels`
-    choose_channels : rng, C -> sorted channel numbers to keep in this step's batch (all when None)
+    name : str
+        Of the dataset, for logs.
+    shards : ShardSet
+        As in `cldtrans.data.shards`.
+    rows : array [N] of int
+        Positions in `shards.index` to draw from.
+    labels : bool
+        Add `y` from `shards.labels`.
+    choose_channels : callable, optional
+        rng, C -> sorted channel numbers to keep in this step's batch; default: all.
     """
 
     def __init__(
@@ -154,14 +170,20 @@ class ShardCorpus:
 
 
 class Loader:
-    """This rank's share of the global batches from a given step on, in order, for ever.
+    """One rank's share of the global batches from a given step on, in order, for ever.
 
     Parameters
     ----------
-    corpora, sampler : as many corpora as the sampler has sizes
-    rank, world_size : which share of each global batch is loaded
-    workers : threads that gather ahead; 0 gathers on demand
-    pin : copy to page-locked memory, for transfers to a GPU
+    corpora : sequence of Corpus
+        As many as the sampler has sizes.
+    sampler : MixedSampler
+        Chooses corpus and rows of each step.
+    rank, world_size : int
+        Which share of each global batch is loaded.
+    workers : int
+        Threads that gather ahead; 0 gathers on demand.
+    pin : bool
+        Copy to page-locked memory, for transfers to a GPU.
     """
 
     def __init__(
@@ -178,7 +200,10 @@ class Loader:
         self.workers, self.pin = workers, pin
 
     def batches(self, start_step: int) -> Generator[Batch, None, None]:
-        """Batches of the steps `start_step, start_step + 1, ...`; close the iterator to stop the threads."""
+        """Yield batches of the steps `start_step, start_step + 1, ...`.
+
+        To close the iterator stops the threads.
+        """
         steps = itertools.count(start_step)
         if self.workers == 0:
             for step in steps:
@@ -194,7 +219,7 @@ class Loader:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _draw(self, step: int) -> tuple[int, int, np.ndarray]:
-        """Drawn in the calling thread: the sampler keeps the current epoch's order and is not locked."""
+        """Draw in the calling thread: the sampler keeps the current epoch's order and is not locked."""
         draw = self.sampler.draw(step)
         return step, draw.corpus, rank_share(draw.rows, self.rank, self.world_size)
 

@@ -54,7 +54,7 @@ class TrainingResult:
     validations: list[dict[str, float | None]] = field(repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """For `training.json`."""
+        """Return the values for `training.json`."""
         return asdict(self)
 
 
@@ -78,22 +78,37 @@ def run_training(
 
     Parameters
     ----------
-    module : moved to `device`, trained in its parameters' dtype; parameters with requires_grad=False stay
-    loss_fn : module, micro-batch -> named scalars; `loss` is differentiated, the others are logged. Each must
-        be a mean over windows, or accumulation and ranks would change its meaning. Autocast is on for "bf16".
-    corpora : what batches are drawn from, one corpus a batch
-    loop : steps, batch sizes, optimiser
-    seed : of batches and of everything random inside a step
-    weights : share of steps a corpus; default by its number of windows
-    validate : module in eval mode, without gradients -> numbers, of which `loss` decides (lower is better).
+    module : Module
+        Moved to `device`, trained in its parameters' dtype; parameters with requires_grad=False stay.
+    loss_fn : callable
+        module, micro-batch -> named scalars; `loss` is differentiated, the others are logged. Each must
+        be a mean over windows, or accumulation and ranks would change its meaning. Autocast is on for
+        "bf16".
+    corpora : sequence of Corpus
+        What batches are drawn from, one corpus a batch.
+    loop : LoopConfig
+        Steps, batch sizes, optimiser.
+    seed : int
+        Of batches and of everything random inside a step.
+    device : device or str
+        Where the module is trained.
+    weights : sequence of float, optional
+        Share of steps a corpus; default: by its number of windows.
+    validate : callable, optional
+        module in eval mode, without gradients -> numbers, of which `loss` decides (lower is better).
         Called on every rank; rank 0's numbers count. The best weights are the ones returned.
-    step_end : called after each optimiser step, on every rank: the place to all-reduce and apply codebook
-        statistics gathered over the micro-batches (`distributed.all_reduce_sum_`). A step that is not taken
-        is undone by `load_state_dict`: gather them in buffers, or forget them there.
-    work_dir : scratch folder for rolling checkpoints, seen by all ranks; None: nothing is kept on disk
-    log_dir : TensorBoard event files
-    config_sha256 : of all settings that shape the result; a checkpoint with another one is refused
-    name : for messages and the progress bar
+    step_end : callable, optional
+        Called after each optimiser step, on every rank: the place to all-reduce and apply codebook
+        statistics gathered over the micro-batches (`distributed.all_reduce_sum_`). A step that is not
+        taken is undone by `load_state_dict`: gather them in buffers, or forget them there.
+    work_dir : Path, optional
+        Scratch folder for rolling checkpoints, seen by all ranks; None: nothing is kept on disk.
+    log_dir : Path, optional
+        TensorBoard event files.
+    config_sha256 : str
+        Of all settings that shape the result; a checkpoint with another one is refused.
+    name : str
+        For messages and the progress bar.
 
     Raises
     ------
@@ -207,7 +222,7 @@ class _Trainer:
         return None
 
     def _step(self, batch: Batch) -> str | None:
-        """One optimiser step from this rank's share of the batch; the reason where it was not taken."""
+        """Take one optimiser step from this rank's share of the batch; return why, where it was not taken."""
         state = self.state
         seed_everything(step_seed(self.seed, batch.step, self.rank))
         rate = learning_rate(batch.step, self.loop)
@@ -233,7 +248,10 @@ class _Trainer:
         return None
 
     def _backward(self, batch: Batch) -> dict[str, Tensor]:
-        """Gradients of this rank's share, micro-batch by micro-batch; the terms' means over it (float64)."""
+        """Compute gradients of this rank's share, micro-batch by micro-batch.
+
+        Return the terms' means over it (float64).
+        """
         terms: dict[str, Tensor] = {}
         for part in batch.split(self.loop.micro_batch):
             share = len(part) / len(batch)
@@ -267,7 +285,7 @@ class _Trainer:
             self._say(self.recorder.outlook(loop.steps, loop.batch_size, self.world_size))
 
     def _validate(self, validate: Validation) -> None:
-        """Numbers on held-out windows, with the averaged weights where there are any."""
+        """Judge held-out windows, with the averaged weights where there are any."""
         progress, averaged = self.state.progress, self.state.averaged
         seed_everything(step_seed(self.seed, progress.step, self.rank))
         self.module.eval()
@@ -281,7 +299,7 @@ class _Trainer:
         self.module.train()
 
     def _roll_back(self, step: int, corpus: str, reason: str) -> None:
-        """Back to the last checkpoint, to leave out the batch of `step`; a second time is the end."""
+        """Go back to the last checkpoint, to leave out the batch of `step`; a second time is the end."""
         progress = self.state.progress
         where = f"{self.name}: {reason} at step {step} (batch from {corpus})"
         if progress.skipped:
@@ -294,6 +312,6 @@ class _Trainer:
         log.warning("%s; going back to step %d and leaving that batch out", where, progress.step)
 
     def _say(self, text: str | None) -> None:
-        """A line above the progress bar."""
+        """Print a line above the progress bar."""
         if text and self.rank == 0:
             tqdm.write(f"{self.name}: {text}", file=sys.stderr)

@@ -25,19 +25,29 @@ HIDE_STEPS = 4  # length of a hidden stretch in control steps
 
 
 def channel_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the valid channels and everything after them: `values` [B, C, ...] -> [B]."""
+    """Average over the valid channels and everything after them: `values` [B, C, ...] -> [B]."""
     flat = values.flatten(2).mean(2) if values.dim() > 2 else values
     weight = mask.to(flat.dtype)
     return (flat * weight).sum(1) / weight.sum(1).clamp_min(1)
 
 
 def waveform(x: Tensor, y: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared error of the reconstruction y, channels of unit variance."""
+    """Compute the mean squared error of the reconstruction y, [B], channels of unit variance."""
     return channel_mean((x - y).square(), mask)
 
 
 def spectrum(x: Tensor, y: Tensor, mask: Tensor, size: int) -> Tensor:
-    """Mean absolute difference of log magnitudes of short-time Fourier transforms of `size` samples."""
+    """Compute the mean absolute difference of log magnitudes of short-time Fourier transforms, [B].
+
+    Parameters
+    ----------
+    x, y : tensor [B, C, T]
+        Standardised waveform and its reconstruction.
+    mask : tensor [B, C] of bool
+        Valid channels.
+    size : int
+        Samples of a transform.
+    """
     both = (
         torch.cat([x, y]).flatten(0, 1).float()
         if x.dtype != torch.float64
@@ -49,9 +59,25 @@ def spectrum(x: Tensor, y: Tensor, mask: Tensor, size: int) -> Tensor:
 
 
 def hidden_steps(shape: tuple[int, int], fraction: float, step: int, device: torch.device) -> Tensor:
-    """Control steps that the dynamics do not see, bool [C, S], the same for all windows of a training step.
+    """Choose control steps that the dynamics do not see, the same for all windows of a training step.
 
     Some stretches hide every channel (time has to be bridged), some a single one (the graph has to help).
+
+    Parameters
+    ----------
+    shape : (int, int)
+        C and S.
+    fraction : float
+        Share of the steps that are hidden.
+    step : int
+        Number of the training step.
+    device : device
+        Where the result lies.
+
+    Returns
+    -------
+    tensor [C, S] of bool
+        True where hidden.
     """
     generator = torch.Generator().manual_seed(step)
     n_channels, n_steps = shape
@@ -63,14 +89,24 @@ def hidden_steps(shape: tuple[int, int], fraction: float, step: int, device: tor
 
 
 def fill(prediction: Tensor, path: Tensor, hide: Tensor, mask: Tensor) -> Tensor:
-    """Squared error of the hidden control steps [B, C, S, D]; `hide` [C, S]."""
+    """Compute the squared error of the hidden control steps, [B].
+
+    Parameters
+    ----------
+    prediction, path : tensor [B, C, S, D]
+        What the dynamics say, and what is there.
+    hide : tensor [C, S] of bool
+        The hidden steps.
+    mask : tensor [B, C] of bool
+        Valid channels.
+    """
     error = (prediction - path.detach()).square().mean(-1)
     weight = (hide & mask[..., None]).to(error.dtype)
     return (error * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
 
 
 def independent_channels(x: Tensor, mask: Tensor) -> Tensor:
-    """Valid channels that are no linear combination of the ones before them, bool [B, C].
+    """Find valid channels that are no linear combination of the ones before them, bool [B, C].
 
     Sums of other channels make the likelihood unbounded (residual 0 at lag 0): 12 leads have rank 8, an
     average reference C - 1. Read from the pivots of a Cholesky factor of the correlations.
@@ -86,13 +122,28 @@ def independent_channels(x: Tensor, mask: Tensor) -> Tensor:
 def ldsem(
     x: Tensor, mask: Tensor, lags: Lags, modality: str, tau_max_s: float, tau: Tensor | None = None
 ) -> Tensor:
-    """Negative log-likelihood a sample and channel of the lagged model, innovations Laplace with free scale.
+    """Compute the negative log-likelihood a sample and channel of the lagged model, [B].
 
-    `e_i = x_i - a_i * x_i - sum_j p_ij w_ij x_j(t - tau_ij)` and, per sample,
-    `-log L = sum_i (log 2 s_i + 1) - mean_f log|det M(f)|` with `s_i = mean_t |e_i(t)|`, its maximum over the
-    scale. Channels that depend on others are left out (as targets and as sources); scales have a floor.
-    Lags are those of the models that the weights belong to, which are tau's unless one source drives the
-    window; `tau` replaces them (for comparison).
+    Innovations are Laplace with free scale. `e_i = x_i - a_i * x_i - sum_j p_ij w_ij x_j(t - tau_ij)` and,
+    per sample, `-log L = sum_i (log 2 s_i + 1) - mean_f log|det M(f)|` with `s_i = mean_t |e_i(t)|`, its
+    maximum over the scale. Channels that depend on others are left out (as targets and as sources); scales
+    have a floor. Lags are those of the models that the weights belong to, which are tau's unless one source
+    drives the window.
+
+    Parameters
+    ----------
+    x : tensor [B, C, T]
+        Standardised windows.
+    mask : tensor [B, C] of bool
+        Valid channels.
+    lags : Lags
+        Of the windows.
+    modality : one of "eeg", "ecg"
+        Sets the rate.
+    tau_max_s : float
+        Largest lag, seconds.
+    tau : tensor [B, C, C], optional
+        Seconds; replaces the lags (for comparison).
     """
     rate_hz = RATE_HZ[modality]
     x = _middle(x.detach(), LIKELIHOOD_SAMPLES)
@@ -117,14 +168,14 @@ def _middle(x: Tensor, n_samples: int) -> Tensor:
 
 
 def _filtered(x: Tensor, own: Tensor) -> Tensor:
-    """`(a_i * x_i)(t)`: each channel's own past through its coefficients [B, C, P]."""
+    """Compute `(a_i * x_i)(t)`: each channel's own past through its coefficients [B, C, P]."""
     order = own.shape[-1]
     past = F.pad(x, (order, -1)).unfold(-1, order, 1)  # [B, C, T, P], oldest first
     return (past @ own.flip(-1)[..., None])[..., 0]
 
 
 def _log_determinant(weight: Tensor, lag: Tensor, own: Tensor) -> Tensor:
-    """Mean over frequency of `log|det M(f)|`, [B]; lags in samples."""
+    """Average `log|det M(f)|` over frequency, [B]; lags in samples."""
     f = (torch.arange(FREQUENCIES, dtype=weight.dtype, device=weight.device) + 0.5) / (2 * FREQUENCIES)
     angle = -2 * math.pi * f[:, None, None] * lag[:, None]
     matrix = torch.complex(-weight[:, None] * torch.cos(angle), -weight[:, None] * torch.sin(angle))
@@ -139,20 +190,26 @@ def _log_determinant(weight: Tensor, lag: Tensor, own: Tensor) -> Tensor:
 
 
 def sparsity(lags: Lags, mask: Tensor) -> Tensor:
-    """Expected number of incoming edges of a channel, beside the number of channels that could send one."""
+    """Compute the expected number of incoming edges of a channel, [B].
+
+    It is a share of the number of channels that could send one.
+    """
     others = (mask.sum(1) - 1).clamp_min(1).to(lags.edge_probability.dtype)
     return channel_mean(lags.edge_probability.sum(2), mask) / others
 
 
 def smoothness(first: Lags, second: Lags, tau_max_s: float) -> Tensor:
-    """Change of tau between two stretches, where both see an edge, as a share of the largest lag."""
+    """Compute the change of tau between two stretches, where both see an edge, [B].
+
+    It is a share of the largest lag.
+    """
     p = first.edge_probability * second.edge_probability
     change = p * (first.tau - second.tau).abs() / tau_max_s
     return change.sum((1, 2)) / p.sum((1, 2)).clamp_min(1)
 
 
 def edges(lags: Lags, edge: Tensor, known: Tensor, mask: Tensor) -> Tensor:
-    """Cross-entropy of the edges of a simulated world; 0 where they are not all `known` [B]."""
+    """Compute the cross-entropy of the edges of a simulated world; 0 where they are not all `known` [B]."""
     pair = mask[:, :, None] & mask[:, None, :]
     pair = pair & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
     counted = pair & known[:, None, None]
@@ -160,24 +217,48 @@ def edges(lags: Lags, edge: Tensor, known: Tensor, mask: Tensor) -> Tensor:
     return torch.where(counted, loss, 0.0).sum((1, 2)) / pair.sum((1, 2)).clamp_min(1)
 
 
-def true_lags(lags: Lags, edge: Tensor, lag_s: Tensor, rate_hz: float) -> Tensor:
-    """Error of tau on true edges: of the choice among the candidates, and the tau's own with its uncertainty.
+def true_lags(lags: Lags, edge: Tensor, lag_s: Tensor, sample_rate: float) -> Tensor:
+    """Compute the error of tau on true edges, [B].
 
-    In samples; the second part is the negative log-likelihood of Student's t with three degrees of freedom,
-    for a lag is either nearly right or another one.
+    It has two parts: of the choice among the candidates, and of tau itself with its uncertainty. In samples;
+    the second part is the negative log-likelihood of Student's t with three degrees of freedom, for a lag is
+    either nearly right or another one.
+
+    Parameters
+    ----------
+    lags : Lags
+        Of the windows.
+    edge : tensor [B, C, C] of bool
+        The true edges.
+    lag_s : tensor [B, C, C]
+        Their lags in seconds.
+    sample_rate : float
+        Hertz.
     """
-    truth = lag_s * rate_hz
-    apart = (lags.candidates * rate_hz - truth[..., None]).abs()
+    truth = lag_s * sample_rate
+    apart = (lags.candidates * sample_rate - truth[..., None]).abs()
     chosen = (lags.choice.exp() * torch.log1p(apart / 0.1)).sum(-1)
-    spread = (lags.tau_stderr * rate_hz).clamp_min(0.01)
-    error = (lags.tau * rate_hz - truth) / spread
+    spread = (lags.tau_stderr * sample_rate).clamp_min(0.01)
+    error = (lags.tau * sample_rate - truth) / spread
     density = 2 * torch.log1p(error.square() / 3) + torch.log(spread)
     weight = edge.to(truth.dtype)
     return ((0.5 * chosen + 0.2 * density) * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
 
 
 def leads(lags: Lags, lead: Tensor, tau_max_s: float) -> Tensor:
-    """Cross-entropy of whether one source drives a window, and of which, by the default readout's scores."""
+    """Compute the cross-entropy of whether one source drives a window, and of which, [B].
+
+    The default readout's scores tell which.
+
+    Parameters
+    ----------
+    lags : Lags
+        Of the windows.
+    lead : tensor [B] of int
+        Leading channel, -1 where there is none.
+    tau_max_s : float
+        Largest lag, seconds.
+    """
     scores = arrival(lags.tau, lags.edge_probability) * (10.0 / tau_max_s)
     which = F.cross_entropy(scores, lead.clamp_min(0), reduction="none")
     driven = lags.driven.clamp(1e-6, 1 - 1e-6)
@@ -185,10 +266,10 @@ def leads(lags: Lags, lead: Tensor, tau_max_s: float) -> Tensor:
 
 
 def control_steps(encoding_tokens: int) -> int:
-    """Control steps of a window with so many tokens."""
+    """Return the control steps of a window with so many tokens."""
     return -(-encoding_tokens // STRIDE)
 
 
 def snr_db(encoding: Encoding, y: Tensor) -> Tensor:
-    """Variance of the signal over that of the reconstruction's error, decibel, [B]."""
+    """Compute the variance of the signal over that of the reconstruction's error, decibels, [B]."""
     return -10 * torch.log10(waveform(encoding.x, y, encoding.mask).clamp_min(1e-9))

@@ -69,7 +69,7 @@ class AdamW:
         return param.device if self.fused else torch.device("cpu")
 
     def tensors(self) -> dict[str, Tensor]:
-        """For the checkpoint: `<parameter>/mean`, `/square` and `/updates`."""
+        """Return the state for the checkpoint: `<parameter>/mean`, `/square` and `/updates`."""
         return {
             f"{name}/{key}": value
             for name, values in self.state.items()
@@ -89,7 +89,17 @@ class AdamW:
 
 
 def learning_rate(step: int, loop: LoopConfig) -> float:
-    """Linear warm-up to the peak, then half a cosine down to zero at the last step (0-based `step`)."""
+    """Return the learning rate of a step.
+
+    It rises linearly to the peak, then falls as half a cosine to zero at the last step.
+
+    Parameters
+    ----------
+    step : int
+        From 0.
+    loop : LoopConfig
+        Peak, warm-up and steps.
+    """
     if step < loop.warmup_steps:
         return loop.learning_rate * (step + 1) / loop.warmup_steps
     done = (step - loop.warmup_steps) / max(1, loop.steps - loop.warmup_steps)
@@ -116,7 +126,7 @@ class AveragedWeights:
         self.updates += 1
 
     def tensors(self) -> dict[str, Tensor]:
-        """For the checkpoint."""
+        """Return the averages for the checkpoint."""
         return self.values | {"/updates": torch.tensor(self.updates)}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
@@ -127,7 +137,7 @@ class AveragedWeights:
 
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:
-        """The module with the averaged weights in place of its own."""
+        """Give the module the averaged weights in place of its own, while the block runs."""
         own = {name: param.detach().clone() for name, param in module.named_parameters()}
         self.copy_to(module)
         try:

@@ -31,7 +31,7 @@ class Progress:
     sums: dict[str, list[float]] = field(default_factory=dict)  # of the row in the making: [sum, count]
 
     def to_json(self) -> dict[str, Any]:
-        """For the checkpoint."""
+        """Return the values for the checkpoint."""
         return asdict(self)
 
     def replace(self, saved: Mapping[str, Any]) -> None:
@@ -40,7 +40,7 @@ class Progress:
             setattr(self, key, value)
 
     def judge(self, value: float) -> bool:
-        """Whether a validation is the best so far; a number that is not finite never is."""
+        """Tell whether a validation is the best so far; a number that is not finite never is."""
         better = math.isfinite(value) and (self.best_value is None or value < self.best_value)
         if better:
             self.best_step, self.best_value, self.worse = self.step, value, 0
@@ -53,6 +53,15 @@ class Recorder:
     """Averages each step's numbers into at most `MAX_ROWS` rows, for the history and TensorBoard.
 
     Wall-clock times are kept apart from the terms, so that histories of equal runs are equal.
+
+    Parameters
+    ----------
+    progress : Progress
+        Filled.
+    steps : int
+        Of the whole run.
+    log_dir : Path or None
+        Folder of TensorBoard's event files; None: none are written.
     """
 
     def __init__(self, progress: Progress, steps: int, log_dir: Path | None):
@@ -72,11 +81,11 @@ class Recorder:
         self._last = time.perf_counter()
 
     def batch_arrived(self) -> None:
-        """The loader has delivered: what went by was waiting for data."""
+        """Note that the loader has delivered: what went by was waiting for data."""
         self.wait_ms.append(1e3 * (time.perf_counter() - self._last))
 
     def add(self, values: Mapping[str, float]) -> None:
-        """Numbers of the step just done; `progress.step` counts it already."""
+        """Add numbers of the step just done; `progress.step` counts it already."""
         for key, value in values.items():
             total = self.progress.sums.setdefault(key, [0.0, 0])
             total[0] += value
@@ -100,18 +109,21 @@ class Recorder:
         )
 
     def add_validation(self, values: Mapping[str, float]) -> None:
-        """Result of one validation."""
+        """Add the result of one validation."""
         row = {key: _finite(value) for key, value in values.items()}
         self.progress.validations.append({"step": self.progress.step, **row})
         self._scalars("validation", row)
 
     def step_ms(self) -> float | None:
-        """Median time of a step in this process; the first ones, which compile and warm up, do not count."""
+        """Return the median time of a step in this process, milliseconds.
+
+        The first steps, which compile and warm up, do not count.
+        """
         times = self.times_ms[3:] if len(self.times_ms) > 6 else self.times_ms
         return round(statistics.median(times[-200:]), 3) if times else self.progress.step_ms
 
     def outlook(self, steps: int, batch_size: int, processes: int) -> str | None:
-        """How long the rest will take at the measured pace; None for short runs."""
+        """Say how long the rest will take at the measured pace; None for short runs."""
         step_ms = self.step_ms()
         hours = (steps - self.progress.step) * (step_ms or 0.0) / 3.6e6
         if not step_ms or hours * 60 < LONG_RUN_MIN:

@@ -28,10 +28,14 @@ class MixedSampler:
 
     Parameters
     ----------
-    sizes : windows of each corpus, all > 0
-    batch_size : B, windows of the global batch (all ranks together)
-    seed : of the whole stream
-    weights : share of steps of each corpus; default: proportional to `sizes`. A corpus with a positive weight
+    sizes : sequence of int
+        Windows of each corpus, all > 0.
+    batch_size : int
+        B, windows of the global batch (all ranks together).
+    seed : int
+        Of the whole stream.
+    weights : sequence of float, optional
+        Share of steps of each corpus; default: proportional to `sizes`. A corpus with a positive weight
         gets at least one batch in `BLOCK_STEPS`.
     """
 
@@ -58,7 +62,7 @@ class MixedSampler:
         self._orders: dict[int, tuple[int, np.ndarray]] = {}
 
     def draw(self, step: int) -> Draw:
-        """Corpus and rows of the global batch of `step` (0-based)."""
+        """Draw corpus and rows of the global batch of `step` (0-based)."""
         block, offset = divmod(step, BLOCK_STEPS)
         order = self._block_order(block)
         corpus = int(order[offset])
@@ -66,7 +70,10 @@ class MixedSampler:
         return Draw(step, corpus, self._stream(corpus, before * self.batch_size, self.batch_size))
 
     def _block_order(self, block: int) -> np.ndarray:
-        """Corpus of each step of a block: evenly spread with seeded jitter, so short runs are mixed too."""
+        """Return the corpus of each step of a block.
+
+        They are evenly spread with seeded jitter, so short runs are mixed too.
+        """
         if self._block[0] != block:
             rng = np.random.default_rng([self.seed, 0, block])
             labels = np.repeat(np.arange(len(self.sizes)), self._block_counts)
@@ -75,7 +82,7 @@ class MixedSampler:
         return self._block[1]
 
     def _stream(self, corpus: int, start: int, count: int) -> np.ndarray:
-        """Rows `start .. start + count` of a corpus's endless sequence of shuffled epochs."""
+        """Return rows `start .. start + count` of a corpus's endless sequence of shuffled epochs."""
         size, parts = self.sizes[corpus], []
         while count > 0:
             epoch, offset = divmod(start, size)
@@ -93,7 +100,7 @@ class MixedSampler:
 
 
 def rank_share(rows: np.ndarray, rank: int, world_size: int) -> np.ndarray:
-    """The part of a global batch that one rank computes; the ranks in order give the batch back."""
+    """Return the part of a global batch that one rank computes; the ranks in order give the batch back."""
     if len(rows) % world_size:
         raise ValueError(f"global batch of {len(rows)} windows cannot be divided among {world_size} ranks")
     local = len(rows) // world_size
@@ -101,7 +108,7 @@ def rank_share(rows: np.ndarray, rank: int, world_size: int) -> np.ndarray:
 
 
 def _largest_remainder(shares: np.ndarray, total: int) -> np.ndarray:
-    """Integers that sum to `total`, nearest to shares * total; a positive share gets at least 1."""
+    """Return integers that sum to `total`, nearest to shares * total; a positive share gets at least 1."""
     exact = shares * total
     counts = np.where(shares > 0, np.maximum(np.floor(exact), 1), 0).astype(np.int64)
     while counts.sum() != total:

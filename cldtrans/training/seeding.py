@@ -9,7 +9,7 @@ import torch
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """Seed of everything random in one step on one rank."""
+    """Return the seed of everything random in one step on one rank."""
     return int(np.random.SeedSequence([seed, 3, step, rank]).generate_state(1, np.uint32)[0])
 
 

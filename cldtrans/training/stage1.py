@@ -42,7 +42,7 @@ class Objective:
         self.settings, self.weights = settings, settings.weights
 
     def __call__(self, module: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Mean of each term over the batch's windows, and their weighted sum `loss`."""
+        """Return the mean of each term over the batch's windows, and their weighted sum `loss`."""
         assert isinstance(module, CLDTrans)
         terms = self.worlds(module, batch) if "edge" in batch.data else self.windows(module, batch)
         means = {name: value.mean() for name, value in terms.items()}
@@ -50,7 +50,7 @@ class Objective:
         return {"loss": torch.stack(weighted).sum(), **means}
 
     def windows(self, model: CLDTrans, batch: Batch) -> dict[str, Tensor]:
-        """Terms of real windows."""
+        """Compute the terms of real windows."""
         signal = self._crop(batch)
         n_samples = math.ceil(signal.shape[-1] * RATE_HZ[batch.modality] / batch.rate_hz)
         n_steps = objective.control_steps(-(-n_samples // PATCH[batch.modality]))
@@ -94,7 +94,7 @@ class Objective:
         return terms
 
     def _crop(self, batch: Batch) -> Tensor:
-        """A stretch of every window, the same for a step's windows."""
+        """Cut a stretch out of every window, the same for a step's windows."""
         if self.settings.crop_s is None:
             return batch.x
         length = min(batch.x.shape[-1], round(self.settings.crop_s * batch.rate_hz))
@@ -103,7 +103,7 @@ class Objective:
         return batch.x[..., start : start + length]
 
     def worlds(self, model: CLDTrans, batch: Batch) -> dict[str, Tensor]:
-        """Terms of simulated windows: the lag network alone sees them."""
+        """Compute the terms of simulated windows: the lag network alone sees them."""
         data = batch.data
         lags = model.lags(batch.x, batch.rate_hz, batch.mask, batch.modality)
         tau_max_s = model.config.tau_max_s[batch.modality]  # type: ignore[index]
@@ -117,7 +117,7 @@ class Objective:
 
 
 def _sampled(batch: Batch, share: int, term: Callable[[slice], Tensor]) -> Tensor:
-    """`term` of one window in `share` of all that training sees, for all of them: [B].
+    """Return `term` of one window in `share` of all that training sees, for all of them: [B].
 
     Windows are counted over ranks, micro-batches and steps, so none of these changes what is summed.
     """
@@ -141,7 +141,18 @@ class Corpora:
 
 
 def open_corpora(settings: Stage1Config, network: ModelConfig, shards: Path, seed: int) -> Corpora:
-    """Training and held-out windows of every corpus that is there.
+    """Open training and held-out windows of every corpus that is there.
+
+    Parameters
+    ----------
+    settings : Stage1Config
+        Names the corpora.
+    network : ModelConfig
+        Limits the lags of simulated worlds.
+    shards : Path
+        Folder of the datasets' shard folders.
+    seed : int
+        Of the division and of the worlds.
 
     Raises
     ------
@@ -191,7 +202,24 @@ def add_worlds(found: Corpora, settings: Stage1Config, network: ModelConfig, see
 
 
 def pretraining_rows(name: str, windows: ShardSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of a dataset that pretraining uses, and which of them only validate, bool: held-out subjects'."""
+    """Return the rows of a dataset that pretraining uses, and which of them only validate.
+
+    Parameters
+    ----------
+    name : str
+        Of the dataset.
+    windows : ShardSet
+        Its windows.
+    seed : int
+        Of the division of subjects.
+
+    Returns
+    -------
+    rows : array [n] of int64
+        Positions in the index.
+    held_out : array [n] of bool
+        True for windows of held-out subjects.
+    """
     index = windows.index
     use = (index["kind"] == "grid").to_numpy()
     folds = get_dataset(name).training_folds
@@ -202,7 +230,7 @@ def pretraining_rows(name: str, windows: ShardSet, seed: int) -> tuple[np.ndarra
 
 
 def _held_out(subjects: np.ndarray, seed: int) -> np.ndarray:
-    """Rows of the subjects that only validate: a tenth of them, at least one where there are two."""
+    """Find rows of the subjects that only validate: a tenth of them, at least one where there are two."""
     names = np.unique(subjects)
     if len(names) < 2:
         return np.zeros(len(subjects), dtype=bool)
@@ -228,7 +256,7 @@ class Validation:
         self.loss, self.corpora, self.batch_size, self.device = loss, corpora, batch_size, device
 
     def __call__(self, module: nn.Module) -> dict[str, float]:
-        """Means over windows; `loss` is the mean of the corpora's."""
+        """Return means over windows; `loss` is the mean of the corpora's."""
         dtype = next(module.parameters()).dtype
         rows: dict[str, list[tuple[float, int]]] = {}
         for number, corpus in enumerate(self._all()):
@@ -261,9 +289,29 @@ def train_stage1(
     work_dir: Path,
     log_dir: Path | None = None,
 ) -> TrainingResult | None:
-    """Train one variant and save it to `output`; the result on the rank that writes, None on the others.
+    """Train one variant and save it to `output`.
 
-    `work_dir` holds the rolling checkpoints, one folder for each set of settings, until training is done.
+    Parameters
+    ----------
+    config : Config
+        Settings of the run.
+    name : str
+        The variant.
+    seed : int
+        Of everything random.
+    shards : Path
+        Folder of the datasets' shard folders.
+    output : Path
+        Checkpoint folder to write.
+    work_dir : Path
+        Holds the rolling checkpoints, one folder for each set of settings, until training is done.
+    log_dir : Path, optional
+        TensorBoard event files.
+
+    Returns
+    -------
+    TrainingResult or None
+        The result on the rank that writes, None on the others.
     """
     model_settings, settings = variant(config, name)
     corpora = open_corpora(settings, model_settings, shards, seed)
@@ -308,7 +356,7 @@ def save(
     name: str,
     seed: int,
 ) -> None:
-    """The checkpoint folder: weights, config, model card, training.json."""
+    """Write the checkpoint folder: weights, config, model card, training.json."""
     trained_on = [corpus.name for corpus in corpora.train]
     model.describe(
         stage="1, without labels",

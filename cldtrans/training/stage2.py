@@ -39,12 +39,12 @@ class LabelledCorpus:
         return len(self.windows)
 
     def load(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """`x`, `mask` and `y`."""
+        """Gather `x`, `mask` and `y`."""
         return {"x": self.windows.x(rows), "mask": self.windows.mask(rows), "y": self.windows.y[rows]}
 
 
 def pooled_features(model: CLDTrans, windows: LabelledWindows, modality: str) -> np.ndarray:
-    """The model's pooled vectors [n, F] of labelled windows."""
+    """Compute the model's pooled vectors [n, F] of labelled windows."""
     parts = []
     for start in range(0, len(windows), BATCH):
         which = slice(start, start + BATCH)
@@ -61,7 +61,21 @@ def fit_head(
     train: tuple[np.ndarray, np.ndarray],
     val: tuple[np.ndarray, np.ndarray],
 ) -> LinearProbe:
-    """Attach a head and set it to the linear probe of pooled features and labels; returns the probe."""
+    """Attach a head and set it to the linear probe of pooled features and labels; return the probe.
+
+    Parameters
+    ----------
+    model : CLDTrans
+        Gets the head.
+    name : str
+        Of the head.
+    task : Task
+        What it predicts.
+    modality : one of "eeg", "ecg"
+        Of the windows.
+    train, val : (array [n, F], array [n] or [n, K])
+        Features and labels; validation chooses the penalty.
+    """
     probe = LinearProbe(task.kind, task.classes)
     probe.fit(*train, *val)
     head = model.attach_head(name, HeadSpec(task.kind, tuple(task.classes), modality))  # type: ignore[arg-type]
@@ -71,7 +85,19 @@ def fit_head(
 
 
 def task_loss(logits: Tensor, y: Tensor, kind: str, weight: Tensor) -> Tensor:
-    """Cross-entropy; `weight` [K] balances classes (of labels: positive against negative). -1: unlabelled."""
+    """Compute the cross-entropy of logits; -1 in y stands for unlabelled.
+
+    Parameters
+    ----------
+    logits : tensor [B, K]
+        Of a head.
+    y : tensor [B] or [B, K]
+        Labels.
+    kind : one of "binary", "multiclass", "multilabel"
+        Of the task.
+    weight : tensor [K]
+        Balances classes (of labels: positive against negative).
+    """
     if kind == "multiclass":
         return F.cross_entropy(logits, y.long(), weight=weight, ignore_index=-1)
     if kind == "binary":
@@ -84,7 +110,10 @@ def task_loss(logits: Tensor, y: Tensor, kind: str, weight: Tensor) -> Tensor:
 
 
 def class_weights(y: np.ndarray, kind: str, n_classes: int) -> np.ndarray:
-    """Inverse frequencies for exclusive classes, negatives over positives for labels; between 0.1 and 10."""
+    """Return inverse frequencies for exclusive classes, for labels negatives over positives.
+
+    All weights lie between 0.1 and 10.
+    """
     if kind == "multiclass":
         counts = np.bincount(y[y >= 0].astype(int), minlength=n_classes).astype(float)
         weight = counts.sum() / (n_classes * np.maximum(counts, 1.0))
@@ -138,7 +167,7 @@ def finetune(
 
 
 def finetuning_loop(config: Config) -> LoopConfig:
-    """The training loop's settings with stage 2's steps, batch and learning rate."""
+    """Return the training loop's settings with stage 2's steps, batch and learning rate."""
     steps = config.stage2.finetune_steps
     changes: dict[str, Any] = {
         "steps": steps,
@@ -189,9 +218,26 @@ def train_stage2(
     checkpoint: Path,
     output: Path,
 ) -> None:
-    """One head a labelled dataset, with all its training labels, on one stage-1 checkpoint.
+    """Train one head a labelled dataset, with all its training labels, on one stage-1 checkpoint.
 
-    `features` holds `<dataset>/<variant>/seed-<s>.npz`; their first columns are the pooled vectors.
+    Parameters
+    ----------
+    config : Config
+        Settings of the run.
+    name : str
+        The variant.
+    seed : int
+        Of split and training.
+    shards : Path
+        Folder of the datasets' shard folders.
+    splits : Path
+        Folder of `<dataset>/seed-<s>.csv`.
+    features : Path
+        Holds `<dataset>/<variant>/seed-<s>.npz`; their first columns are the pooled vectors.
+    checkpoint : Path
+        Folder of the stage-1 model.
+    output : Path
+        Checkpoint folder to write.
     """
     model = CLDTrans.from_pretrained(str(checkpoint)).eval()
     heads: dict[str, Any] = {}

@@ -31,7 +31,7 @@ class TrainingState:
         self.guard = DivergenceGuard(loop.divergence_factor)
 
     def save(self, store: Store) -> None:
-        """Checkpoint between two steps; all ranks wait for rank 0 to write it."""
+        """Write a checkpoint between two steps; all ranks wait for rank 0 to write it."""
         if isinstance(store, CheckpointMemory) or distributed.is_main():
             groups: Groups = {
                 "model": on_cpu(self.module.state_dict()),
@@ -66,7 +66,7 @@ class TrainingState:
             self.averaged.copy_to(self.module)
 
     def _latest(self, store: Store) -> Checkpoint | None:
-        """Rank 0 chooses the checkpoint; the others read the same one."""
+        """Read the checkpoint that rank 0 chooses; the others read the same one."""
         if isinstance(store, CheckpointMemory):
             return store.latest()
         found = store.latest() if distributed.is_main() else None
@@ -85,5 +85,5 @@ class TrainingState:
 
 
 def on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copies that training cannot change and safetensors can write (no shared memory)."""
+    """Copy tensors so that training cannot change and safetensors can write them (no shared memory)."""
     return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}

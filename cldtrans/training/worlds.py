@@ -53,10 +53,14 @@ class WorldCorpus:
 
     Parameters
     ----------
-    modality : gives the rate, the lengths of windows and lags, and the shapes of discharges
-    tau_max_s : end of the lag grid; lags are drawn below it
-    seed : of the whole stream
-    background : real windows of that modality that half of the discharges are added to
+    modality : one of "eeg", "ecg"
+        Gives the rate, the lengths of windows and lags, and the shapes of discharges.
+    tau_max_s : float
+        End of the lag grid, seconds; lags are drawn below it.
+    seed : int
+        Of the whole stream.
+    background : ShardCorpus, optional
+        Real windows of that modality that half of the discharges are added to.
     """
 
     def __init__(
@@ -77,7 +81,20 @@ class WorldCorpus:
         return N_WINDOWS
 
     def load(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """`x` [B, C, T], `mask` [B, C], `edge` [B, C, C], `lag_s` [B, C, C], `lead`, `known` [B]."""
+        """Make windows by their numbers.
+
+        Parameters
+        ----------
+        rows : array [B] of int
+            Numbers of the windows.
+        rng : Generator
+            The step's, which chooses the size that its windows share.
+
+        Returns
+        -------
+        dict of arrays
+            `x` [B, C, T], `mask` [B, C], `edge` [B, C, C], `lag_s` [B, C, C], `lead`, `known` [B].
+        """
         n_channels = int(rng.choice(CHANNELS, p=CHANNEL_ODDS))
         n_samples = int(rng.integers(*WINDOW_SAMPLES[self.modality], endpoint=True))
         worlds = [self.window(int(row), n_channels, n_samples) for row in rows]
@@ -91,7 +108,7 @@ class WorldCorpus:
         }
 
     def window(self, number: int, n_channels: int, n_samples: int) -> World:
-        """One window by its number."""
+        """Make one window by its number."""
         rng = np.random.default_rng([self.seed, number])
         size = (n_channels, n_samples, self.rate_hz, self.tau_max_s, self.modality)
         if rng.random() >= SPREAD_SHARE:
@@ -99,7 +116,7 @@ class WorldCorpus:
         return spread_world(rng, *size, self._real(rng, n_channels, n_samples))
 
     def _real(self, rng: np.random.Generator, n_channels: int, n_samples: int) -> np.ndarray | None:
-        """A stretch of some channels of a real window [C, T], for half of the calls where one fits."""
+        """Return a stretch of some channels of a real window [C, T], for half of the calls where one fits."""
         if self.background is None or rng.random() < 0.5:
             return None
         row = self.background.rows[rng.integers(len(self.background.rows), size=1)]
@@ -116,12 +133,12 @@ def network_world(
     rng: np.random.Generator,
     n_channels: int,
     n_samples: int,
-    rate_hz: float,
+    sample_rate: float,
     tau_max_s: float,
     modality: str,
 ) -> World:
-    """A sparse lagged system."""
-    max_lag = 0.95 * tau_max_s * rate_hz
+    """Draw a sparse lagged system."""
+    max_lag = 0.95 * tau_max_s * sample_rate
     edge = _draw_graph(rng, n_channels)
     longest = max_lag * rng.choice([0.3, 0.85, 1.0])
     lag = np.where(edge, rng.uniform(rng.choice([0.2, 1.0, 1.0]), longest, edge.shape), 0.0)
@@ -131,7 +148,7 @@ def network_world(
 
     length = fft.next_fast_len(n_samples + MARGIN, real=True)
     frequency = np.fft.rfftfreq(length)
-    own = _own_filters(rng, n_channels, frequency, rate_hz)  # [F, C]
+    own = _own_filters(rng, n_channels, frequency, sample_rate)  # [F, C]
     quiet = np.abs(own)
     some = np.union1d(
         np.arange(0, len(own), max(1, len(own) // 32)), quiet.argmin(0)
@@ -139,29 +156,45 @@ def network_world(
     gains = np.abs(weight) / quiet[some, :, None]
     loops, paths = (max(_radius(g) for g in each) for each in (gains, (gains + gains.transpose(0, 2, 1)) / 2))
     weight /= max(1.0, loops / MAX_GAIN, paths / MAX_PATH_GAIN)
-    e = fft.rfft(_innovations(rng, (n_channels, length), modality, rate_hz))
+    e = fft.rfft(_innovations(rng, (n_channels, length), modality, sample_rate))
     matrix = (-weight * np.exp(-2j * np.pi * frequency[:, None, None] * lag)).astype(np.complex64)
     diagonal = np.arange(n_channels)
     matrix[:, diagonal, diagonal] += own.astype(np.complex64)
     spectrum = np.linalg.solve(matrix, e.T[..., None].astype(np.complex64))[..., 0].T
-    x = fft.irfft(_nuisances(rng, spectrum, frequency, rate_hz), length)
+    x = fft.irfft(_nuisances(rng, spectrum, frequency, sample_rate), length)
     start = (length - n_samples) // 2
-    return World(x[:, start : start + n_samples], edge, lag / rate_hz, -1)
+    return World(x[:, start : start + n_samples], edge, lag / sample_rate, -1)
 
 
 def spread_world(
     rng: np.random.Generator,
     n_channels: int,
     n_samples: int,
-    rate_hz: float,
+    sample_rate: float,
     tau_max_s: float,
     modality: str,
     real: np.ndarray | None = None,
 ) -> World:
-    """A discharge from one channel along a tree, over a volume-conducted background or a real one [C, T]."""
+    """Draw a discharge from one channel along a tree.
+
+    Parameters
+    ----------
+    rng : Generator
+        Draws everything.
+    n_channels, n_samples : int
+        C and T.
+    sample_rate : float
+        Hertz.
+    tau_max_s : float
+        Largest lag, seconds.
+    modality : one of "eeg", "ecg"
+        Shapes the discharge.
+    real : array [C, T], optional
+        A real background; default: a volume-conducted one is drawn.
+    """
     place = rng.uniform(0, 1, (n_channels, 2))
     distance = np.linalg.norm(place[:, None] - place, axis=-1)
-    background = _background(rng, place, n_samples, rate_hz, modality) if real is None else real
+    background = _background(rng, place, n_samples, sample_rate, modality) if real is None else real
     lead = int(rng.integers(n_channels))
     scale = {"eeg": rng.uniform(0.3, 1.0), "ecg": rng.uniform(0.1, 0.6)}[modality]
     parent, arrival = _tree(rng, distance, lead, scale * 0.5 * tau_max_s)
@@ -174,9 +207,9 @@ def spread_world(
         gain = rng.permutation(gain)
     gain *= rng.choice([-1, 1], n_channels, p=[0.2, 0.8])
     reached = arrival < rng.choice([np.inf, np.quantile(arrival, 0.7)], p=[0.6, 0.4]) + 1e-9
-    length = fft.next_fast_len(n_samples + MARGIN + int(arrival.max() * rate_hz), real=True)
-    wave = fft.rfft(_discharge(rng, length, rate_hz, modality))
-    frequency = np.fft.rfftfreq(length, 1 / rate_hz)
+    length = fft.next_fast_len(n_samples + MARGIN + int(arrival.max() * sample_rate), real=True)
+    wave = fft.rfft(_discharge(rng, length, sample_rate, modality))
+    frequency = np.fft.rfftfreq(length, 1 / sample_rate)
     spectrum = (gain * reached)[:, None] * wave * np.exp(-2j * np.pi * frequency * arrival[:, None])
     signal = fft.irfft(spectrum, length)[:, -n_samples:]
     level = background[lead].std() / max(signal[lead].std(), 1e-9) * 10 ** (rng.uniform(-3, 20) / 20)
@@ -189,7 +222,7 @@ def spread_world(
 
 
 def _draw_graph(rng: np.random.Generator, n_channels: int) -> np.ndarray:
-    """Random sources of each target, cyclic or not, 0.5 to 4 a target."""
+    """Draw sources of each target, cyclic or not, 0.5 to 4 a target."""
     density = min(rng.uniform(0.5, 4.0), 0.5 * (n_channels - 1)) / (n_channels - 1)
     edge = rng.random((n_channels, n_channels)) < density
     np.fill_diagonal(edge, False)
@@ -200,9 +233,9 @@ def _draw_graph(rng: np.random.Generator, n_channels: int) -> np.ndarray:
 
 
 def _own_filters(
-    rng: np.random.Generator, n_channels: int, frequency: np.ndarray, rate_hz: float
+    rng: np.random.Generator, n_channels: int, frequency: np.ndarray, sample_rate: float
 ) -> np.ndarray:
-    """`1 - a_i(f)` [F, C]: up to three resonances or real poles a channel.
+    """Draw `1 - a_i(f)` [F, C]: up to three resonances or real poles a channel.
 
     As in recordings, the channels of a window may share their rhythms, narrow ones too: then neither spectra
     nor the phases of one rhythm tell who drives whom.
@@ -210,7 +243,7 @@ def _own_filters(
     z = np.exp(-2j * np.pi * frequency)
     response = np.ones((len(frequency), n_channels), dtype=complex)
     largest, least = rng.choice([0.0, 0.8, 0.92, 0.97]), rng.uniform(0.3, 1.0)
-    highest = min(45.0, 0.4 * rate_hz)
+    highest = min(45.0, 0.4 * sample_rate)
     shared = rng.random() < 0.6
     for _ in range(int(rng.integers(1, 4))):
         radius = largest * rng.uniform(least, 1.0, n_channels)
@@ -218,7 +251,7 @@ def _own_filters(
         if shared:
             centre, width = np.exp(rng.uniform(np.log(1.0), np.log(30.0))), rng.uniform(0.1, 0.6)
             hertz = (centre * (1 + rng.uniform(-width, width, n_channels))).clip(0.0, highest)
-        pole = radius * np.exp(2j * np.pi * hertz / rate_hz)
+        pole = radius * np.exp(2j * np.pi * hertz / sample_rate)
         pair = (1 - pole * z[:, None]) * (1 - pole.conj() * z[:, None])
         single = 1 - radius * z[:, None]
         response *= np.where(rng.random(n_channels) < 0.7, pair, single)
@@ -226,15 +259,15 @@ def _own_filters(
 
 
 def _radius(matrix: np.ndarray) -> float:
-    """Spectral radius of a non-negative matrix, slightly from above: `|A^16|^(1/16)`."""
+    """Bound the spectral radius of a non-negative matrix, slightly from above: `|A^16|^(1/16)`."""
     scale = float(np.linalg.norm(matrix)) + 1e-12
     return scale * float(np.linalg.norm(np.linalg.matrix_power(matrix / scale, 16))) ** (1 / 16)
 
 
 def _innovations(
-    rng: np.random.Generator, shape: tuple[int, ...], modality: str, rate_hz: float
+    rng: np.random.Generator, shape: tuple[int, ...], modality: str, sample_rate: float
 ) -> np.ndarray:
-    """Independent noise of a random family; for ECG also trains of pulses."""
+    """Draw independent noise of a random family; for ECG also trains of pulses."""
     kinds: list[Callable[[], np.ndarray]] = [
         lambda: rng.standard_normal(shape),
         lambda: rng.laplace(size=shape),
@@ -242,16 +275,17 @@ def _innovations(
     ]
     e = kinds[int(rng.integers(len(kinds)))]()
     if modality == "ecg" and rng.random() < 0.5:
-        pulses = np.stack([_discharge(rng, shape[1], rate_hz, modality) for _ in range(shape[0])])
+        pulses = np.stack([_discharge(rng, shape[1], sample_rate, modality) for _ in range(shape[0])])
         e = e / e.std() + rng.uniform(1, 4) * pulses / pulses.std()
     return e * np.exp(rng.uniform(-1, 1, (shape[0], 1)))
 
 
 def _nuisances(
-    rng: np.random.Generator, spectrum: np.ndarray, frequency: np.ndarray, rate_hz: float
+    rng: np.random.Generator, spectrum: np.ndarray, frequency: np.ndarray, sample_rate: float
 ) -> np.ndarray:
-    """Half of the windows as they are; in the others sensor noise, zero-lag mixing, the pass-band of the
-    real recordings, each in some.
+    """Add nuisances to half of the windows; the others stay as they are.
+
+    In these, each in some: sensor noise, zero-lag mixing, the pass-band of the real recordings.
     """
     if rng.random() < 0.5:
         return spectrum
@@ -264,28 +298,28 @@ def _nuisances(
         noise = rng.standard_normal(spectrum.shape) + 1j * rng.standard_normal(spectrum.shape)
         spectrum = spectrum + rng.uniform(0.02, 0.3) * power * noise / np.sqrt(2)
     if rng.random() < 0.3:
-        hertz = frequency * rate_hz
-        high = 40.0 if rate_hz < 400 else 150.0
-        low = 0.5 if rate_hz < 400 else 0.05
+        hertz = frequency * sample_rate
+        high = 40.0 if sample_rate < 400 else 150.0
+        low = 0.5 if sample_rate < 400 else 0.05
         band = 1 / np.sqrt((1 + (hertz / high) ** 8) * (1 + (low / np.maximum(hertz, 1e-3)) ** 4))
         spectrum = spectrum * band**2
     return spectrum
 
 
 def _background(
-    rng: np.random.Generator, place: np.ndarray, n_samples: int, rate_hz: float, modality: str
+    rng: np.random.Generator, place: np.ndarray, n_samples: int, sample_rate: float, modality: str
 ) -> np.ndarray:
-    """Distant sources with 1/f spectra and rhythms, mixed by distance; some windows are bipolar-like."""
+    """Draw distant sources with 1/f spectra and rhythms, mixed by distance; some windows are bipolar-like."""
     n_channels = len(place)
     n_sources = int(rng.integers(n_channels // 2 + 2, 2 * n_channels + 3))
     length = n_samples + MARGIN
-    frequency = np.fft.rfftfreq(length, 1 / rate_hz)
+    frequency = np.fft.rfftfreq(length, 1 / sample_rate)
     slope = rng.uniform(0.5, 1.5, (n_sources, 1))
     shape = 1 / np.maximum(frequency, 0.5) ** slope
     centre, width = rng.uniform(5, 25, (n_sources, 1)), rng.uniform(0.5, 3, (n_sources, 1))
     rhythm = rng.uniform(0, 3, (n_sources, 1)) * np.exp(-(((frequency - centre) / width) ** 2))
     shape = shape * (1 + rhythm * np.maximum(frequency, 1.0))
-    high = 40.0 if rate_hz < 400 else 150.0
+    high = 40.0 if sample_rate < 400 else 150.0
     shape = shape / (1 + (frequency / high) ** 8)
     noise = rng.standard_normal((n_sources, len(frequency))) + 1j * rng.standard_normal(
         (n_sources, len(frequency))
@@ -307,7 +341,7 @@ def _background(
 def _tree(
     rng: np.random.Generator, distance: np.ndarray, lead: int, hop_s: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Shortest paths from the lead over near neighbours: parent (-1: the lead) and arrival, s."""
+    """Find shortest paths from the lead over near neighbours: parent (-1: the lead) and arrival, s."""
     n = len(distance)
     near = np.sort(distance, 1)[:, min(n - 1, int(rng.integers(2, 6)))]
     pace = hop_s * rng.uniform(0.3, 1.7, (n, n))
@@ -316,9 +350,9 @@ def _tree(
     return np.maximum(parent, -1), arrival  # scipy's mark for "none" is -9999
 
 
-def _discharge(rng: np.random.Generator, n_samples: int, rate_hz: float, modality: str) -> np.ndarray:
-    """Spikes and waves (EEG, 2-12 a second) or beats (ECG), of random shape, jitter and envelope."""
-    t = np.arange(n_samples) / rate_hz
+def _discharge(rng: np.random.Generator, n_samples: int, sample_rate: float, modality: str) -> np.ndarray:
+    """Draw spikes and waves (EEG, 2-12 a second) or beats (ECG), of random shape, jitter and envelope."""
+    t = np.arange(n_samples) / sample_rate
     rate = rng.uniform(2, 12) if modality == "eeg" else rng.uniform(0.8, 2.0)
     jitter = rng.uniform(0.0, 0.15)
     beats = np.cumsum(rng.normal(1.0, jitter, int(t[-1] * rate) + 3).clip(0.3, 2.0)) / rate

@@ -33,10 +33,15 @@ def test_superclasses_of_any_likelihood(tmp_path):
     superclass = read_superclasses(statements(tmp_path))
     assert superclass == {"NORM": "NORM", "IMI": "MI", "LVH": "HYP", "NDT": "STTC"}
     codes = ["{'NORM': 100.0, 'SR': 0.0}", "{'IMI': 0.0, 'LVH': 50.0}", "{'SR': 0.0}"]
-    labels = superclass_labels(codes, superclass, tmp_path)
+    labels, problems = superclass_labels(codes, superclass)
+    assert problems == [""] * len(codes)
     assert labels.tolist() == [[1, 0, 0, 0, 0], [0, 1, 0, 0, 1], [-1] * 5]
-    with pytest.raises(DataError, match="not a mapping of statements"):
-        superclass_labels(["__import__('os')"], superclass, tmp_path)
+    hostile = ["__import__('os')", "5", "-" * 20_000, float("nan"), ""]
+    labels, problems = superclass_labels(hostile, superclass)
+    assert (labels == -1).all()
+    assert all(
+        problem.startswith("scp_codes: expected a mapping") and len(problem) < 100 for problem in problems
+    )
 
 
 def test_a_table_without_a_column_is_named(bucket, tmp_path):

@@ -46,21 +46,21 @@ def test_planted_lags_are_in_the_discharge():
         assert (excess > 0.5).all()  # heavier tails than a Gaussian's
 
 
-def filtered(x: np.ndarray, rate_hz: float) -> np.ndarray:
+def filtered(x: np.ndarray, sample_rate: float) -> np.ndarray:
     spectrum = np.fft.rfft(x)
-    frequency = np.fft.rfftfreq(x.shape[1], 1 / rate_hz)
+    frequency = np.fft.rfftfreq(x.shape[1], 1 / sample_rate)
     spectrum[:, (frequency < 0.5) | (frequency > 40)] = 0
     return np.fft.irfft(spectrum, x.shape[1])
 
 
-def phase_transform_lead(windows: np.ndarray, rate_hz: float) -> int:
+def phase_transform_lead(windows: np.ndarray, sample_rate: float) -> int:
     """The channel that the others follow on average, by generalised cross-correlation."""
     score = np.zeros(windows.shape[1])
-    half = int(0.4 * rate_hz)
+    half = int(0.4 * sample_rate)
     for x in windows:
         n = 2 * x.shape[1]
         spectrum = np.fft.rfft(x * np.hanning(x.shape[1]), n)
-        frequency = np.fft.rfftfreq(n, 1 / rate_hz)
+        frequency = np.fft.rfftfreq(n, 1 / sample_rate)
         phase = spectrum / np.abs(spectrum) * ((frequency > 1) & (frequency < 40))
         for i in range(len(x)):
             r = np.fft.irfft(phase * phase[i].conj(), n)

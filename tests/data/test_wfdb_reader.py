@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toys.paths import MIRROR
 
+from cldtrans.data.formats.units import distinguishable
 from cldtrans.data.formats.wfdb_reader import _read_header, read_wfdb
 from cldtrans.errors import DataError
 
@@ -39,10 +40,21 @@ def write_record(folder: Path, kind: str, digital: np.ndarray, **fields: object)
 def assert_equals_wfdb(path: Path) -> None:
     import wfdb
 
-    ours, theirs = read_wfdb(path), wfdb.rdrecord(str(path))
-    np.testing.assert_array_equal(ours.data, theirs.p_signal.T.astype(np.float32))
-    assert ours.names == [name or f"signal {k}" for k, name in enumerate(theirs.sig_name)]
-    assert ours.units == theirs.units and ours.rate_hz == theirs.fs
+    ours, theirs = read_wfdb(path), wfdb.rdrecord(str(path), smooth_frames=False)
+    names = distinguishable([name or f"signal {k}" for k, name in enumerate(theirs.sig_name)])
+    if theirs.e_p_signal is None:  # of segments: wfdb joins them in its own way
+        theirs = wfdb.rdrecord(str(path))
+        lines = list(theirs.p_signal.T)
+    else:
+        lines = theirs.e_p_signal
+    chosen = [names.index(name) for name in ours.names]
+    for row, k in zip(ours.data, chosen, strict=True):
+        np.testing.assert_array_equal(row, lines[k].astype(np.float32))
+    assert ours.units == [theirs.units[k] for k in chosen]
+    frames = theirs.samps_per_frame or [1] * len(names)
+    assert {ours.rate_hz} == {theirs.fs * frames[k] for k in chosen}
+    others = [name for name in names if name not in ours.names]
+    assert bool(others) == bool(ours.notes) and all(name in ours.notes[0] for name in others)
 
 
 @needs_recordings

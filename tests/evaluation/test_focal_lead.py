@@ -105,7 +105,7 @@ def seizure_shards(folder, n_subjects=6, reason=None):
     index["label"] = (index["kind"] == "onset").astype("int16")
     task = {"name": "seizure", "kind": "binary", "classes": ["background", "seizure"]}
     return write_shards(
-        folder, np.stack(windows), index, channels=CHANNELS, rate_hz=RATE_HZ, task=task, reason=reason
+        folder, np.stack(windows), index, channels=CHANNELS, sample_rate=RATE_HZ, task=task, reason=reason
     )
 
 

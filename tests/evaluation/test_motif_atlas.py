@@ -18,7 +18,7 @@ def test_counts_and_exemplars_are_those_of_an_exhaustive_search(tmp_path):
     index = pd.DataFrame({"subject": ["s"] * 11, "recording": ["r"] * 11})
     shards = ShardSet(
         write_shards(
-            tmp_path / "toy", x, index, channels=("a", "b", "c"), rate_hz=160.0, task=None, mask=mask
+            tmp_path / "toy", x, index, channels=("a", "b", "c"), sample_rate=160.0, task=None, mask=mask
         )
     )
     model, rows = make_model(), np.arange(11)

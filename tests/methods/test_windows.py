@@ -17,7 +17,9 @@ def shards(tmp_path) -> ShardSet:
     mask = np.ones((6, 2), dtype=bool)
     mask[4, 1] = False
     folder = tmp_path / "toy"
-    return ShardSet(write_shards(folder, x, index, channels=("p", "q"), rate_hz=4.0, task=task, mask=mask))
+    return ShardSet(
+        write_shards(folder, x, index, channels=("p", "q"), sample_rate=4.0, task=task, mask=mask)
+    )
 
 
 def test_rows_in_any_order(shards):

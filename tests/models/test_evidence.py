@@ -9,8 +9,8 @@ from sklearn.metrics import roc_auc_score
 from toys import model as toy_model
 
 from cldtrans.models.lag_inference.covariances import standardise
-from cldtrans.models.lag_inference.evidence import SIGNIFICANT, Covariances, LagFeatures, pairs
-from cldtrans.models.lag_inference.innovations import LearnedScore, least_squares
+from cldtrans.models.lag_inference.evidence import SIGNIFICANT, Covariances, LagEvidence, pairs
+from cldtrans.models.lag_inference.innovations import LearnedScoreFunction, least_squares
 from cldtrans.models.lag_inference.reading import Gate
 
 MAX_LAG, SOURCES = 48, 8
@@ -24,7 +24,7 @@ def worlds(n, n_channels):
 
 def like_tanh():
     """psi(e) = tanh(2 e / sigma): for Laplace innovations, as these worlds have."""
-    score = LearnedScore()
+    score = LearnedScoreFunction()
     score.out.bias.data.copy_(torch.tensor([-1.0, 0.0, 1.0, 0.0]))
     return score
 
@@ -56,10 +56,10 @@ def test_a_refit_depends_neither_on_other_windows_nor_on_the_order_of_channels()
     score = like_tanh()
     torch.nn.init.normal_(score.out.weight, std=0.01)
     together = evidence(x, mask, score)[1]
-    alone = LagFeatures.joined([evidence(x[k : k + 1], mask[k : k + 1], score)[1] for k in range(4)])
+    alone = LagEvidence.joined([evidence(x[k : k + 1], mask[k : k + 1], score)[1] for k in range(4)])
     permuted = evidence(x[:, order], mask[:, order], score)[1]
     assert (together.efficiency > 1).any(), "least squares everywhere: half of the test is void"
-    for field in fields(LagFeatures):  # to the bit: what one rank says, or one window in a service
+    for field in fields(LagEvidence):  # to the bit: what one rank says, or one window in a service
         assert torch.equal(getattr(alone, field.name), getattr(together, field.name)), field.name
     for name in ("score", "tau", "tau_error", "weight"):
         value = getattr(together, name)[:, order][:, :, order]

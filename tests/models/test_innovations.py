@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cldtrans.models.lag_inference.innovations import (
     SHARPNESS,
     SIZE,
-    LearnedScore,
+    LearnedScoreFunction,
     functions,
     least_squares,
     slopes,
@@ -34,7 +34,7 @@ def trained():
     """Of 300 steps on residuals of all families."""
     torch.manual_seed(0)
     moments = torch.cat([least_squares(draws(family, 400, seed=1)).moments for family in FAMILIES]).float()
-    score = LearnedScore()
+    score = LearnedScoreFunction()
     optimiser = torch.optim.Adam(score.parameters(), 5e-3)
     for _ in range(300):
         loss = score.matching(moments[torch.randint(len(moments), (256,))]).mean()
@@ -48,7 +48,7 @@ def trained():
 @settings(max_examples=20, deadline=None)
 def test_fresh_weights_are_least_squares(family, seed):
     e = draws(family, 3, seed=seed)
-    answer, score = LearnedScore()(e), LearnedScore()
+    answer, score = LearnedScoreFunction()(e), LearnedScoreFunction()
     torch.testing.assert_close(answer.pseudo, e)
     torch.testing.assert_close(answer.variance, e.square().mean(-1))
     torch.testing.assert_close(answer.efficiency, torch.ones(3, dtype=e.dtype))
@@ -98,7 +98,7 @@ def test_a_trained_score_is_worth_the_data_that_theory_says(trained, family, lea
 
 
 def test_a_score_that_tells_less_than_least_squares_is_not_used():
-    score = LearnedScore()
+    score = LearnedScoreFunction()
     torch.nn.init.normal_(score.out.weight, std=3.0)
     e = draws("gaussian", 50)
     answer = score(e)
@@ -110,7 +110,7 @@ def test_the_last_bits_of_parameters_do_not_count(trained):
     """Two ranks may differ in them: what they see of a window is to be the same."""
     e = draws("laplace", 20)
     answer = trained(e)
-    other = LearnedScore().double()
+    other = LearnedScoreFunction().double()
     other.load_state_dict(trained.state_dict())
     with torch.no_grad():
         for parameter in other.parameters():

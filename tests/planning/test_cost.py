@@ -19,7 +19,7 @@ from cldtrans.planning.cost import (
     Pace,
     calibrated_step_ms,
     dataset_cost,
-    estimate,
+    estimate_cost,
     measured_step_ms,
     render,
 )
@@ -31,7 +31,7 @@ PACE = Pace(400.0, "as given", devices=8, cores=16, download_mb_s=100.0, samples
 
 def test_stage1_hours_follow_from_the_step_time():
     config = load_any([PAPER])
-    result = estimate(config, PACE)
+    result = estimate_cost(config, PACE)
     stage = {cost.name: cost for cost in result.stages}["stage 1"]
     assert stage.jobs == Plan(config).jobs()["train_stage1"]
     assert stage.wall_hours == pytest.approx(stage.jobs * config.loop.steps * 0.4 / 3600)
@@ -40,7 +40,7 @@ def test_stage1_hours_follow_from_the_step_time():
 
 def test_without_a_step_time_training_is_unknown_not_free():
     pace = Pace(None, "", 8, 16, 100.0, 10.0, 6.0)
-    result = estimate(load_any([PAPER]), pace)
+    result = estimate_cost(load_any([PAPER]), pace)
     stages = {cost.name: cost for cost in result.stages}
     assert stages["stage 1"].device_hours is None and stages["few-shot"].wall_hours is None
     assert stages["download"].wall_hours == pytest.approx(179.6e9 / 1e8 / 3600, rel=0.01)
@@ -57,7 +57,7 @@ def test_windows_and_bytes_of_the_paper():
 
 
 @pytest.mark.parametrize(
-    "name, channels, rate_hz, hours",
+    "name, channels, sample_rate, hours",
     [
         ("chbmit", 23, 256, 983),
         ("eegmmidb", 64, 160, 48.7),
@@ -65,10 +65,12 @@ def test_windows_and_bytes_of_the_paper():
         ("mimic_ecg", 12, 500, 2222),
     ],
 )
-def test_published_sizes_agree_with_arithmetic(name, channels, rate_hz, hours):
+def test_published_sizes_agree_with_arithmetic(name, channels, sample_rate, hours):
     published = get_dataset(name).published
-    assert published and published.rate_hz == rate_hz and published.hours == pytest.approx(hours, rel=1e-3)
-    assert published.size_gib == pytest.approx(channels * rate_hz * hours * 3600 * 2 / GIB, rel=0.1)
+    assert (
+        published and published.rate_hz == sample_rate and published.hours == pytest.approx(hours, rel=1e-3)
+    )
+    assert published.size_gib == pytest.approx(channels * sample_rate * hours * 3600 * 2 / GIB, rel=0.1)
 
 
 def test_selection_and_own_numbers_replace_the_published_ones(tmp_path):

@@ -23,7 +23,14 @@ def staged(folder, n_subjects=14, per_subject=12, classes=3, reason=None):
     mask[::5, 2] = False
     x[~mask] = 0
     write_shards(
-        folder / "toy", x, index, channels=CHANNELS, rate_hz=RATE_HZ, task=STAGES, mask=mask, reason=reason
+        folder / "toy",
+        x,
+        index,
+        channels=CHANNELS,
+        sample_rate=RATE_HZ,
+        task=STAGES,
+        mask=mask,
+        reason=reason,
     )
     names = [f"s{k:02d}" for k in range(n_subjects)]
     parts = ["val", "val", "test", "test", "test", "test", "test", "test"] + ["train"] * n_subjects

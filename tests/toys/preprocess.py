@@ -86,4 +86,4 @@ class Synthetic(Dataset):
         return {"label": (start_s >= 30).astype(np.int16)}
 
     def events(self, root, row):
-        return [(33.0, 45.0)]
+        return [(33.0, 45.0)] if self.duration_s > 45 else []

@@ -30,7 +30,7 @@ def write_shards(
     index: pd.DataFrame,
     *,
     channels: tuple[str, ...],
-    rate_hz: float,
+    sample_rate: float,
     task: dict[str, Any] | None,
     modality: str = "eeg",
     mask: np.ndarray | None = None,
@@ -42,7 +42,7 @@ def write_shards(
     np.save(folder / "shard-00000.npy", x.astype(np.float32))
     mask = np.ones(x.shape[:2], dtype=bool) if mask is None else mask
     bits = (mask.astype(np.uint64) << np.arange(x.shape[1], dtype=np.uint64)).sum(axis=1, dtype=np.uint64)
-    window_s = x.shape[-1] / rate_hz
+    window_s = x.shape[-1] / sample_rate
     defaults = {
         "shard": np.zeros(len(x), dtype=np.int32),
         "row": np.arange(len(x), dtype=np.int32),
@@ -59,7 +59,7 @@ def write_shards(
         "dataset": dataset,
         "modality": modality,
         "channels": list(channels),
-        "rate_hz": rate_hz,
+        "rate_hz": sample_rate,
         "window_s": window_s,
         "stride_s": window_s,
         "n_samples": x.shape[-1],

@@ -92,7 +92,7 @@ def write_corpora(folder, n_subjects=6):
             rng.standard_normal((len(index), *shape)),
             index,
             channels=tuple(f"c{k}" for k in range(shape[0])),
-            rate_hz=rate_hz,
+            sample_rate=rate_hz,
             task=None,
             modality="eeg" if name == "eegmmidb" else "ecg",
         )

@@ -29,11 +29,11 @@ SAMPLES = 24
 class FakeShards:
     """The methods of a ShardSet that training uses, over an array."""
 
-    def __init__(self, windows: int, channels: int, modality: str, rate_hz: float, seed: int = 0):
+    def __init__(self, windows: int, channels: int, modality: str, sample_rate: float, seed: int = 0):
         rng = np.random.default_rng([seed, channels])
         steps = rng.standard_normal((windows, channels, SAMPLES)).astype(np.float32)
         self.data = np.cumsum(steps, axis=2) / 3
-        self.modality, self.rate_hz = modality, rate_hz
+        self.modality, self.rate_hz = modality, sample_rate
 
     def windows(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         return np.take(self.data, rows, axis=0, out=out)

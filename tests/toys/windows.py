@@ -24,11 +24,11 @@ class Fake(LabelledWindows):
         return self._mask[which]
 
 
-def rhythms(n, seed=0, n_samples=640, rate_hz=160.0):
+def rhythms(n, seed=0, n_samples=640, sample_rate=160.0):
     """Two classes that differ in their rhythm (6 against 11 Hz) and not in power."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 2, n)
-    time_s = np.arange(n_samples) / rate_hz
+    time_s = np.arange(n_samples) / sample_rate
     wave = np.sin(2 * np.pi * np.where(y == 1, 11, 6)[:, None] * time_s + rng.uniform(0, 6, (n, 1)))
     x = wave[:, None] + rng.standard_normal((n, 3, n_samples))
     return Fake(x / x.std(axis=-1, keepdims=True), y)

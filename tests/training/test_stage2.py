@@ -39,7 +39,7 @@ def shards(tmp_path):
     index = pd.DataFrame({"subject": [f"s{k // 6}" for k in range(n)], "recording": "r"})
     index["label"] = np.arange(n, dtype=np.int16) % 3
     folder = tmp_path / "shards" / "sleepedf"
-    write_shards(folder, rhythms(n), index, channels=("a", "b", "c"), rate_hz=160.0, task=TASK)
+    write_shards(folder, rhythms(n), index, channels=("a", "b", "c"), sample_rate=160.0, task=TASK)
     (tmp_path / "splits/sleepedf").mkdir(parents=True)
     rows = [f"s{k},{'train' if k < 5 else 'val' if k < 6 else 'test'}" for k in range(8)]
     (tmp_path / "splits/sleepedf/seed-1.csv").write_text("subject,split\n" + "\n".join(rows) + "\n")

@@ -38,20 +38,23 @@ COST = [
 
 
 def task_kinds(metas: list[str]) -> dict[str, str]:
-    """Kind of task by dataset, of those that have one."""
+    """Return the kind of task by dataset, of those that have one."""
     contents = [json.loads(Path(meta).read_text()) for meta in metas]
     return {content["dataset"]: content["task"]["kind"] for content in contents if content["task"]}
 
 
 def primary_metrics(experiment: str, dataset: str, kinds: dict[str, str]) -> tuple[str, ...]:
-    """The metrics by which an experiment is judged."""
+    """Return the metrics by which an experiment is judged."""
     if experiment in HEADLINES:
         return HEADLINES[experiment]
     return (PRIMARY[kinds[dataset]],) if dataset in kinds else ()
 
 
 def score_table(cells: pd.DataFrame, kinds: dict[str, str]) -> pd.DataFrame:
-    """Cells over seeds with one interval: over seeds (t) from three on, else over held-out subjects."""
+    """Summarise cells over seeds with one interval.
+
+    It is over seeds (t) from three on, else over held-out subjects.
+    """
     many = cells["n_seeds"] >= 3
     table = cells.assign(
         ci_low=cells["t_low"].where(many, cells["ci_low"]),
@@ -69,7 +72,7 @@ def score_table(cells: pd.DataFrame, kinds: dict[str, str]) -> pd.DataFrame:
 
 
 def dataset_table(stamps: list[str], metas: list[str], quarantines: list[str]) -> pd.DataFrame:
-    """One row a dataset: what was found, used and set aside, and why a dataset is missing."""
+    """Make one row a dataset: what was found, used and set aside, and why a dataset is missing."""
     rows = []
     for stamp, meta, quarantine in zip(
         map(Path, stamps), map(Path, metas), map(Path, quarantines), strict=True
@@ -95,7 +98,7 @@ def dataset_table(stamps: list[str], metas: list[str], quarantines: list[str]) -
 
 
 def training_notes(histories: list[str]) -> pd.DataFrame:
-    """What a pretraining had to say, such as that it ran without validation."""
+    """Return what a pretraining had to say, such as that it ran without validation."""
     rows = []
     for path in map(Path, histories):
         for note in json.loads(path.read_text()).get("notes", []):
@@ -106,7 +109,7 @@ def training_notes(histories: list[str]) -> pd.DataFrame:
 
 
 def cost_table(records: list[dict]) -> pd.DataFrame:
-    """Wall-clock, memory and size of every scored cell."""
+    """List wall-clock, memory and size of every scored cell."""
     table = pd.DataFrame(records).assign(
         fit_s=[record["metrics"].get("fit_s") for record in records],
         peak_memory_gib=lambda t: (t["peak_memory_bytes"] / 2**30).round(3),
@@ -115,7 +118,7 @@ def cost_table(records: list[dict]) -> pd.DataFrame:
 
 
 def for_people(table: pd.DataFrame) -> pd.DataFrame:
-    """The same with known names, scores as `0.81 [0.74, 0.88]`, and a dash where there is none."""
+    """Return the same with known names, scores as `0.81 [0.74, 0.88]`, and a dash where there is none."""
     if "mean" not in table:
         return table.astype(object).where(table.notna(), "–")
 
@@ -144,18 +147,18 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A pipe table."""
+    """Write a pipe table."""
     escaped = table.rename(columns=str).astype(str).replace(r"\|", r"\|", regex=True)
     return escaped.to_markdown(index=False, tablefmt="github", disable_numparse=True) + "\n"
 
 
 def latex(table: pd.DataFrame) -> str:
-    """A booktabs table."""
+    """Write a booktabs table."""
     return table.rename(columns=str).to_latex(index=False, escape=True, longtable=True).replace("–", "--")
 
 
 def html(table: pd.DataFrame, title: str) -> str:
-    """A page of its own, which the report shows."""
+    """Write a page of its own, which the report shows."""
     body = table.to_html(index=False, border=0, na_rep="–")
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
@@ -164,7 +167,7 @@ def html(table: pd.DataFrame, title: str) -> str:
 
 
 def write_table(table: pd.DataFrame, folder: Path, stem: str) -> None:
-    """One table in its four formats."""
+    """Write one table in its four formats."""
     shown = for_people(table)
     if table.empty:
         shown = pd.DataFrame({stem: ["No cell of this kind in this run's plan."]})

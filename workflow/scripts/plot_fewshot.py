@@ -5,7 +5,7 @@ from plot_style import CHANCE, begin, colours, name, new_figure, save, say
 
 
 def plot_fewshot(table: pd.DataFrame, *paths: str) -> None:
-    """Primary metric by budget and method, with intervals, chance and the number of subjects."""
+    """Draw the primary metric by budget and method, with intervals, chance and the number of subjects."""
     table = table[table["primary"].astype(bool)]
     primary = dict(zip(table["dataset"], table["metric"], strict=True))
     datasets = sorted(primary)

@@ -12,7 +12,7 @@ BEST = {"error_over_bound": 1.0, "edge_f1": 1.0, "coverage95": 0.95}
 
 
 def plot_identifiability(table: pd.DataFrame, *paths: str) -> None:
-    """One panel a metric, one row a world; the dashed line is the best that can be reached."""
+    """Draw one panel a metric, one row a world; the dashed line is the best that can be reached."""
     worlds = sorted(table["dataset"].unique(), key=lambda world: (world != "base", world))
     colour = colours(sorted(table["method"].unique()))
     height = max(1.8, 0.9 + 0.25 * len(worlds))

@@ -13,7 +13,10 @@ EDGES = 12  # strongest edges drawn
 
 
 def choose_windows(folders: list[Path]) -> list[tuple[ShardSet, int]]:
-    """One window a modality, of the first corpus that has any; at a seizure's onset where there is one."""
+    """Choose one window a modality, of the first corpus that has any.
+
+    Where there is a seizure, it is one at an onset.
+    """
     chosen: dict[str, tuple[ShardSet, int]] = {}
     for folder in folders:
         shards = ShardSet(folder)
@@ -23,9 +26,21 @@ def choose_windows(folders: list[Path]) -> list[tuple[ShardSet, int]]:
     return [chosen[modality] for modality in sorted(chosen, reverse=True)]
 
 
-def draw_traces(panel: Axes, x: np.ndarray, channels: list[str], rate_hz: float) -> None:
-    """Channels above each other; x [C, T]."""
-    seconds = np.arange(x.shape[1]) / rate_hz
+def draw_traces(panel: Axes, x: np.ndarray, channels: list[str], sample_rate: float) -> None:
+    """Draw channels above each other.
+
+    Parameters
+    ----------
+    panel : Axes
+        Where.
+    x : array [C, T]
+        Signals, in any unit.
+    channels : list of str
+        Names of the C channels.
+    sample_rate : float
+        Hertz.
+    """
+    seconds = np.arange(x.shape[1]) / sample_rate
     spread = 2.5 * np.nanmedian(x.std(axis=1)) + 1e-9
     for k, row in enumerate(x):
         panel.plot(seconds, row / spread - k, color="0.15", linewidth=0.5)
@@ -35,7 +50,7 @@ def draw_traces(panel: Axes, x: np.ndarray, channels: list[str], rate_hz: float)
 
 
 def draw_heat_map(panel: Axes, tau_ms: np.ndarray, probability: np.ndarray, channels: list[str]) -> None:
-    """Lags in milliseconds; the paler a cell, the less probable its edge."""
+    """Draw lags [C, C] in milliseconds; the paler a cell, the less probable its edge."""
     limit = max(float(tau_ms.max()), 1e-9)
     image = panel.imshow(tau_ms, cmap="viridis", vmin=0, vmax=limit, alpha=np.clip(probability, 0.05, 1))
     panel.set_xticks(range(len(channels)), channels, rotation=90, fontsize=6)
@@ -47,7 +62,7 @@ def draw_heat_map(panel: Axes, tau_ms: np.ndarray, probability: np.ndarray, chan
 
 
 def draw_graph(panel: Axes, tau_ms: np.ndarray, probability: np.ndarray, channels: list[str]) -> None:
-    """The most probable edges as arrows from source to target, labelled in milliseconds."""
+    """Draw the most probable edges as arrows from source to target, labelled in milliseconds."""
     angle = np.pi / 2 - 2 * np.pi * np.arange(len(channels)) / len(channels)
     place = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     strongest = np.argsort(probability, axis=None)[::-1][:EDGES]
@@ -76,7 +91,7 @@ def draw_graph(panel: Axes, tau_ms: np.ndarray, probability: np.ndarray, channel
 
 
 def plot_lags(checkpoint: Path, folders: list[Path], *paths: str) -> None:
-    """One row a modality: traces, heat map of lags, graph."""
+    """Draw one row a modality: traces, heat map of lags, graph."""
     import torch
 
     from cldtrans.models import CLDTrans

@@ -17,7 +17,7 @@ LEAST_CODES = 5  # for t-SNE
 
 
 def choose_corpora(folders: list[Path]) -> list[ShardSet]:
-    """The first corpus of each modality that has windows."""
+    """Return the first corpus of each modality that has windows."""
     chosen: dict[str, ShardSet] = {}
     for shards in map(ShardSet, folders):
         if len(shards):
@@ -26,7 +26,7 @@ def choose_corpora(folders: list[Path]) -> list[ShardSet]:
 
 
 def draw_usage(panel: Axes, atlas: Atlas) -> None:
-    """Share of the patches by rank of the motif."""
+    """Draw the share of the patches by rank of the motif."""
     share = np.sort(atlas.counts)[::-1] / atlas.counts.sum()
     used = share > 0
     panel.semilogy(np.arange(1, used.sum() + 1), 100 * share[used], color="0.15", linewidth=1.2)
@@ -46,7 +46,7 @@ def draw_usage(panel: Axes, atlas: Atlas) -> None:
 
 
 def draw_map(panel: Axes, atlas: Atlas) -> None:
-    """Principal components of the codebook; size and colour: how often a motif is used."""
+    """Draw principal components of the codebook; size and colour: how often a motif is used."""
     used = atlas.counts > 0
     centred = atlas.entries[used] - atlas.entries[used].mean(0)
     _, singular, axes = np.linalg.svd(centred, full_matrices=False)
@@ -58,7 +58,7 @@ def draw_map(panel: Axes, atlas: Atlas) -> None:
 
 
 def draw_neighbours(panel: Axes, atlas: Atlas) -> None:
-    """The same codes by t-SNE: which lie near which, where two components cannot tell."""
+    """Draw the same codes by t-SNE: which lie near which, where two components cannot tell."""
     used = atlas.counts > 0
     if used.sum() < LEAST_CODES:
         say(panel, f"{used.sum()} motifs in use: too few for t-SNE")
@@ -74,14 +74,14 @@ def draw_neighbours(panel: Axes, atlas: Atlas) -> None:
 
 
 def draw_codes(panel: Axes, x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> PathCollection:
-    """Codes at places x, y, those used most on top."""
+    """Draw codes at places x, y [K], those used most on top."""
     weight = np.log10(counts)
     order = np.argsort(weight)
     return panel.scatter(x[order], y[order], c=weight[order], s=4 + 8 * weight[order], cmap="viridis")
 
 
 def draw_motifs(panel: Axes, atlas: Atlas) -> None:
-    """Nearest real waveforms of the motifs used most, in a grid; shaded: the patch itself."""
+    """Draw the nearest real waveforms of the motifs used most, in a grid; shaded: the patch itself."""
     n_samples = atlas.exemplars.shape[-1]
     time = np.linspace(0, 0.86, n_samples)
     patch = np.array([CONTEXT, CONTEXT + 1]) / (2 * CONTEXT + 1) * 0.86
@@ -100,7 +100,7 @@ def draw_motifs(panel: Axes, atlas: Atlas) -> None:
 
 
 def plot_motifs(checkpoint: Path, folders: list[Path], *paths: str) -> None:
-    """One row a modality: usage, map of the codebook, waveforms."""
+    """Draw one row a modality: usage, map of the codebook, waveforms."""
     from cldtrans.models import CLDTrans
 
     model = CLDTrans.from_pretrained(checkpoint).eval()

@@ -5,7 +5,10 @@ from plot_style import CHANCE, begin, colours, name, new_figure, save, say
 
 
 def plot_planted(table: pd.DataFrame, *paths: str) -> None:
-    """One panel a signal-to-noise ratio (`top1_5db`); bars are top-1/3/5 by method, dashes are chance."""
+    """Draw one panel a signal-to-noise ratio (`top1_5db`).
+
+    Bars are top-1/3/5 by method, dashes are chance.
+    """
     parts = table["metric"].astype("str").str.extract(r"^(top[135])(?:_(.+db))?$")
     table = table.assign(top=parts[0], condition=parts[1]).dropna(subset=["top"])
     by_snr = table.dropna(subset=["condition"])

@@ -5,7 +5,7 @@ from plot_style import CHANCE, begin, colours, name, new_figure, save, say
 
 
 def in_words(condition: str) -> str:
-    """`dropped_0.25` -> `25 % of channels dropped`."""
+    """Name a condition: `dropped_0.25` -> `25 % of channels dropped`."""
     kind, _, amount = condition.partition("_")
     if kind == "dropped":
         return f"{float(amount):.0%} of channels dropped".replace("%", " %")
@@ -15,7 +15,7 @@ def in_words(condition: str) -> str:
 
 
 def plot_robustness(table: pd.DataFrame, *paths: str) -> None:
-    """One panel a dataset; one bar a condition (`metric@condition`), the undegraded score first."""
+    """Draw one panel a dataset; one bar a condition (`metric@condition`), the undegraded score first."""
     parts = table["metric"].astype("str").str.extract(r"^([^@]+)(?:@(.+))?$")
     table = table.assign(base=parts[0], condition=parts[1])
     judged_by = set(

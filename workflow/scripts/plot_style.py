@@ -46,12 +46,12 @@ NAMES = {
 
 
 def name(key: str) -> str:
-    """A method, dataset or metric as readers know it."""
+    """Return a method, dataset or metric as readers know it."""
     return NAMES.get(key, key)
 
 
 def colours(methods: list[str]) -> dict[str, tuple[float, float, float]]:
-    """Colours by method; ours is always the first of the palette, the others follow by name."""
+    """Return colours by method; ours is always the first of the palette, the others follow by name."""
     order = sorted(set(methods), key=lambda method: (method != "cldtrans", method))
     return dict(zip(order, sns.color_palette("colorblind", max(len(order), 1)), strict=False))
 
@@ -59,7 +59,7 @@ def colours(methods: list[str]) -> dict[str, tuple[float, float, float]]:
 def new_figure(
     columns: int = 1, rows: int = 1, width: float = 3.4, height: float = 2.8, **options: Any
 ) -> tuple[Figure, list[Axes]]:
-    """A grid of panels in the common style, flattened to a list."""
+    """Make a grid of panels in the common style, flattened to a list."""
     sns.set_theme(context="paper", style="ticks", rc={"axes.titlesize": 9, "legend.frameon": False})
     figure, axes = plt.subplots(
         rows,
@@ -74,13 +74,13 @@ def new_figure(
 
 
 def say(axes: Axes, message: str) -> None:
-    """A panel that says why it is empty."""
+    """Write into a panel why it is empty."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, message, ha="center", va="center", wrap=True, color="0.35", transform=axes.transAxes)
 
 
 def begin() -> Any:
-    """The job of the script that runs: Snakemake puts it among the script's names.
+    """Return the job of the script that runs: Snakemake puts it among the script's names.
 
     What the script prints, tracebacks included, goes to its log from here on; datasets get their titles.
     """

@@ -8,7 +8,7 @@ from plot_style import begin, colours, name, new_figure, save, say
 
 
 def read_histories(paths: list[str]) -> pd.DataFrame:
-    """Long table: variant, seed, step, term, value."""
+    """Read histories as a long table: variant, seed, step, term, value."""
     rows = []
     for path in map(Path, paths):
         seed, variant = path.parent.name.removeprefix("seed-"), path.parent.parent.name
@@ -23,7 +23,7 @@ def read_histories(paths: list[str]) -> pd.DataFrame:
 
 
 def plot_training(histories: pd.DataFrame, *paths: str) -> None:
-    """One panel a term, one line a pretraining, one colour a variant."""
+    """Draw one panel a term, one line a pretraining, one colour a variant."""
     ranges = histories.groupby("term", sort=False)["value"].agg(["min", "max"])
     terms = list(ranges.index[ranges["min"] < ranges["max"]])  # a constant needs no panel
     columns = min(max(len(terms), 1), 4)

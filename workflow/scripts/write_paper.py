@@ -11,7 +11,7 @@ from cldtrans.files import atomic_path
 
 
 def headline(summary: pd.DataFrame) -> str:
-    """The abstract's last sentence: planted top-1 with interval, chance and n, or why there is none."""
+    """Write the abstract's last sentence: planted top-1 with interval, chance and n, or why there is none."""
     ours = summary[
         (summary["method"] == "cldtrans")
         & (summary["experiment"] == "planted")

@@ -25,12 +25,17 @@ class Rival:
 
     Parameters
     ----------
-    script
+    script : str
         Name of the module that the other environment runs.
-    alpha
+    alpha : float
         Family-wise error rate over all pairs, where the method tests.
-    timeout_s
+    timeout_s : float
         Wall-clock time after which there is no estimate.
+
+    Raises
+    ------
+    ConfigError
+        Where there is no such module.
     """
 
     def __init__(self, script: str, alpha: float = 0.01, timeout_s: float = 600.0) -> None:
@@ -43,17 +48,19 @@ class Rival:
         self.tool, self.script = script.rpartition(".")[2], found.origin
         self.alpha, self.timeout_s = alpha, timeout_s
 
-    def __call__(self, x: np.ndarray, rate_hz: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
-        """Edges and lags of consecutive windows x [N, C, T] of one system; NoEstimate says why there is none.
+    def __call__(self, x: np.ndarray, sample_rate: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
+        """Estimate edges and lags of consecutive windows x [N, C, T] of one system.
 
         Raises
         ------
+        NoEstimate
+            Says why there is none.
         DataError
             Where the tool fails; its last line is quoted.
         """
         if not PYTHON.exists():
             raise NoEstimate(f"{self.tool} is not installed: run make setup-rivals")
-        order = max(1, int(np.ceil(tau_max_s * rate_hz)))
+        order = max(1, int(np.ceil(tau_max_s * sample_rate)))
         with tempfile.TemporaryDirectory() as folder:
             windows, estimate = Path(folder, "windows.npz"), Path(folder, "estimate.npz")
             np.savez(windows, x=x, order=order, alpha=self.alpha)
@@ -75,4 +82,6 @@ class Rival:
                 raise DataError(f"{self.tool} failed with code {done.returncode}: {last}")
             with np.load(estimate) as found:
                 support = found["support"]
-                return LagEstimate(np.where(support, found["lag_samples"] / rate_hz, np.nan), support, None)
+                return LagEstimate(
+                    np.where(support, found["lag_samples"] / sample_rate, np.nan), support, None
+                )

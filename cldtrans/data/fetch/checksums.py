@@ -32,22 +32,31 @@ class KeyedDataset(Protocol):
     """What a download needs to know of a dataset; keys are relative to `<slug>/<version>/`."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Module name."""
+        ...
 
     @property
-    def slug(self) -> str: ...
+    def slug(self) -> str:
+        """PhysioNet's name."""
+        ...
 
     @property
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """Version of the corpus."""
+        ...
 
     def wanted(self, key: str) -> bool:
-        """Whether the file is used at all (PTB-XL: the 500 Hz records and the tables)."""
+        """Tell whether the file is used at all (PTB-XL: the 500 Hz records and the tables)."""
 
     def subject_of(self, key: str) -> str | None:
-        """Whose file it is; None for tables and lists."""
+        """Return whose file it is; None for tables and lists."""
 
     def record_of(self, key: str) -> str | None:
-        """Which recording the file belongs to (several files may share one); None for tables and lists."""
+        """Return which recording the file belongs to (several files may share one).
+
+        None for tables and lists.
+        """
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,18 @@ class Selection:
 
 
 class Checksums:
-    """A checked list of (key, digest), by line."""
+    """A checked list of (key, digest), by line.
+
+    Parameters
+    ----------
+    path : Path
+        The list's file.
+
+    Raises
+    ------
+    SourceError
+        Where the list is empty.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -83,7 +103,13 @@ class Checksums:
         return len(self._starts)
 
     def line(self, row: int) -> tuple[str, str]:
-        """(key, digest) of one line; SourceError where the key must not be written to disk."""
+        """Return (key, digest) of one line.
+
+        Raises
+        ------
+        SourceError
+            Where the line is not one of such a list, or the key must not be written to disk.
+        """
         raw = self._text[self._starts[row] : self._ends[row]].rstrip(b"\n")
         match = LINE.match(raw)
         if match is None:
@@ -97,10 +123,14 @@ class Checksums:
         return safe_key(key, str(self.path)), match[1].decode().lower()
 
     def key(self, row: int) -> str:
+        """Return the key of one line."""
         return self.line(row)[0]
 
     def fingerprint(self, rows: np.ndarray) -> str:
-        """sha256 over the sorted lines `<digest>  <key>` of these rows: independent of the list's order."""
+        """Hash the sorted lines `<digest>  <key>` of these rows by sha256.
+
+        Independent of the list's order.
+        """
         total = hashlib.sha256()
         view = np.frombuffer(self._text, dtype=np.uint8)
         first = view[self._starts[rows]] | 0x20  # lower case; digits have that bit set already
@@ -111,10 +141,15 @@ class Checksums:
 
 
 def safe_key(key: str, origin: str) -> str:
-    """A relative path of plain components, as it came; SourceError names where it came from.
+    """Return a key as it came, if it is a relative path of plain components.
 
     `RECORDS`, `SHA256SUMS.txt` and bucket listings are input from outside: a name such as `../x` or `/etc/x`
     would write anywhere.
+
+    Raises
+    ------
+    SourceError
+        For any other name; it says where the name came from, `origin`.
     """
     if HOSTILE.search(key) or len(key) > 1024 or key.startswith(f"{WORK}/"):
         raise SourceError(
@@ -125,7 +160,7 @@ def safe_key(key: str, origin: str) -> str:
 
 
 def select(checksums: Checksums, dataset: KeyedDataset, selection: Selection) -> np.ndarray:
-    """[files] int64, the rows of the list that are needed, in the list's order."""
+    """Return the rows of the list that are needed, array [files], int64, in the list's order."""
     limited = selection != Selection()
     records = _chosen_records(checksums, dataset, selection) if limited else {}
     subjects = set(records.values())
@@ -199,11 +234,14 @@ class Verified:
             pass  # absent or half written: everything is hashed once more
 
     def holds(self, row: int, size: int, time_ns: int) -> bool:
+        """Tell whether a line's file had this size and time when its hash was right."""
         return bool(time_ns and self._seen[row, 0] == size and self._seen[row, 1] == time_ns)
 
     def add(self, row: int, size: int, time_ns: int) -> None:
+        """Remember size and time of a line's file, whose hash is right."""
         self._seen[row] = size, time_ns
 
     def save(self) -> None:
+        """Store what is remembered, for the next run."""
         with atomic_path(self.path) as temporary:
             np.savez(temporary, list=np.array(self._digest), seen=self._seen)

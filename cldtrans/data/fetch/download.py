@@ -37,12 +37,32 @@ def download(
     Files that are there and right are kept, others are fetched; an interrupted download goes on where it
     stopped, and a file that comes wrong twice is an error.
 
+    Parameters
+    ----------
+    source : Source
+        From `open_source`.
+    dataset : KeyedDataset
+        Which files there are, and whose.
+    root : str or Path
+        Folder of raw recordings.
+    selection : Selection, optional
+        Which part of the dataset; default: all.
+    allow_absent : bool
+        Whether a dataset or files that the source lacks are noted instead of an error.
+    progress : bool
+        Whether a bar is shown.
+
     Returns
     -------
     dict
         What identifies the data, without the source's address: dataset, slug, version, status ("ok" |
         "absent"), reason (why absent, or which listed files the source lacks; None), files, bytes,
         checksums_sha256, selection.
+
+    Raises
+    ------
+    SourceError
+        Where the source fails for good, or a file comes wrong twice.
     """
     selection = selection or Selection()
     prefix = f"{dataset.slug}/{dataset.version}"

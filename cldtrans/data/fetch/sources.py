@@ -50,26 +50,66 @@ class Source(Protocol):
     copies: bool  # whether fetched files take room on the local disk
 
     def sizes(self, prefix: str, keys: Iterable[str], count: int) -> np.ndarray:
-        """[count] int64 bytes of the keys under a prefix, -1 where the source lacks it."""
+        """Return the sizes of keys under a prefix.
+
+        Parameters
+        ----------
+        prefix : str
+            Folder of the keys.
+        keys : iterable of str
+            File names under the prefix.
+        count : int
+            Their number.
+
+        Returns
+        -------
+        array [count] of int64
+            Bytes; -1 where the source lacks the key.
+        """
 
     def fetch(self, key: str, size: int, part: Path, target: Path, tick: Callable[[int], None]) -> str:
-        """Put the object (or a link to it) at `part`, to be renamed to `target`; returns its sha256.
+        """Put the object (or a link to it) at `part`, to be renamed to `target`.
 
-        `size` is the object's; an interrupted `part` is continued. `tick` is told the bytes as they come.
+        Parameters
+        ----------
+        key : str
+            Full key.
+        size : int
+            The object's, in bytes.
+        part : Path
+            Continued where an earlier transfer was interrupted.
+        target : Path
+            Where the file will lie in the end.
+        tick : callable
+            Is told the bytes as they come.
+
+        Returns
+        -------
+        str
+            The object's sha256.
         """
 
     def read_small(self, key: str, path: Path) -> bool:
-        """Copy a list or table to `path`; False where the source lacks it."""
+        """Copy a list or table to `path`; return False where the source lacks it."""
 
 
 def open_source(url: str, endpoint: str | None = None, retry: Retry | None = None) -> Source:
-    """A source by address.
+    """Open a source by its address.
 
     Parameters
     ----------
-    url : `s3://bucket[/prefix]`, read anonymously; `http(s)://host/bucket[/prefix]` for any other S3 service;
-        or a folder.
-    endpoint : the S3 service's address when it is not Amazon's.
+    url : str
+        `s3://bucket[/prefix]`, read anonymously; `http(s)://host/bucket[/prefix]` for any other S3
+        service; or a folder.
+    endpoint : str, optional
+        The S3 service's address when it is not Amazon's.
+    retry : Retry, optional
+        Patience with an S3 service.
+
+    Raises
+    ------
+    SourceError
+        For an address of another kind, or a folder that does not exist.
     """
     parts = urlsplit(url)
     if parts.scheme in ("http", "https"):
@@ -118,6 +158,7 @@ class S3Source:
         )
 
     def sizes(self, prefix: str, keys: Iterable[str], count: int) -> np.ndarray:
+        """Ask for few objects one by one; list the whole prefix for many."""
         if count <= HEADS:
             return self._heads(prefix, list(keys))
         # Sizes of 1.6 million objects without 1.6 million strings: keys are compared by 64-bit hash.
@@ -138,9 +179,11 @@ class S3Source:
         return self._patiently(f"listing of {base}", listing)
 
     def fetch(self, key: str, size: int, part: Path, target: Path, tick: Callable[[int], None]) -> str:
+        """Stream the object to `part`, hashing as it comes."""
         return self._patiently(key, lambda: self._stream(key, size, part, tick), part)
 
     def read_small(self, key: str, path: Path) -> bool:
+        """Fetch a list or table anew; return False where the bucket lacks it."""
         prefix, _, name = key.rpartition("/")
         size = int(self._heads(prefix, [name])[0])
         if size < 0:
@@ -175,9 +218,18 @@ class S3Source:
                     digest.update(block)
         if done < size or not part.exists():
             options: Any = {"range": {"offset": done}} if done else None
-            from obstore import get
+            from obstore import exceptions, get
 
-            response = get(self._store, f"{self._prefix}{key}", options=options)
+            try:
+                response = get(self._store, f"{self._prefix}{key}", options=options)
+            except exceptions.BaseError as error:
+                if not done or not _without_ranges(error):
+                    raise
+                # A cache in front of the service answers with the whole object: from the beginning, then.
+                tick(-done)
+                part.unlink()
+                digest, done = hashlib.sha256(), 0
+                response = get(self._store, f"{self._prefix}{key}")
             with part.open("ab") as file:
                 for chunk in response.stream(CHUNK_BYTES):
                     file.write(chunk)
@@ -230,6 +282,8 @@ class MirrorSource:
         self._resolved = lru_cache(maxsize=4096)(lambda parent: parent.resolve())
 
     def sizes(self, prefix: str, keys: Iterable[str], count: int) -> np.ndarray:
+        """Read the sizes from the file system."""
+
         def sizes() -> Iterator[int]:
             for key in keys:
                 try:
@@ -240,6 +294,7 @@ class MirrorSource:
         return np.fromiter(sizes(), dtype=np.int64, count=count)
 
     def fetch(self, key: str, size: int, part: Path, target: Path, tick: Callable[[int], None]) -> str:
+        """Hash the file and link to it from `part`."""
         file = self._locate(key)
         try:
             digest = sha256_file(file)
@@ -251,6 +306,7 @@ class MirrorSource:
         return digest
 
     def read_small(self, key: str, path: Path) -> bool:
+        """Copy a list or table; return False where the mirror lacks it."""
         try:
             path.write_bytes(self._locate(key).read_bytes())
         except FileNotFoundError:
@@ -262,7 +318,7 @@ class MirrorSource:
         return True
 
     def _locate(self, key: str) -> Path:
-        """The file of a key; SourceError where a link leads out of the mirror."""
+        """Return the file of a key; SourceError where a link leads out of the mirror."""
         file = self._folder / key
         real = file.resolve() if file.is_symlink() else self._resolved(file.parent) / file.name
         if not real.is_relative_to(self._folder):
@@ -273,7 +329,13 @@ class MirrorSource:
         return real
 
 
+def _without_ranges(error: Exception) -> bool:
+    """Whether a service did not send the range that was asked for: all of it, another part, or none (416)."""
+    text = _first_line(error).lower()
+    return any(sign in text for sign in ("non-partial", "range", "416"))
+
+
 def _first_line(error: Exception) -> str:
-    """An obstore error's gist: its text goes on with a debug dump over many lines."""
+    """Return an obstore error's gist: its text goes on with a debug dump over many lines."""
     text = " ".join(str(error).split("Debug source")[0].split())
     return text[:300]

@@ -1,7 +1,7 @@
 """EDF, EDF+ and BDF recordings in physical units.
 
-Plain EDF and EDF+ are read through a numpy memory map: a channel costs one strided copy. BDF goes through
-mne. A discontinuous file (EDF+D) keeps its time axis: what was not recorded is NaN, where mne would splice.
+Files are read through a numpy memory map: a channel costs one strided copy. A discontinuous file (EDF+D,
+BDF+D) keeps its time axis: what was not recorded is NaN, where mne would splice.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
+from cldtrans.data.formats.bounds import MOST_GAP_BYTES, checked_rate
 from cldtrans.data.formats.edf_header import EdfHeader, read_header
+from cldtrans.data.formats.units import distinguishable, microvolts
 from cldtrans.errors import DataError
 
-MICROVOLT = {"nV": 1e-3, "uV": 1.0, "µV": 1.0, "μV": 1.0, "\x83\xcaV": 1.0, "mV": 1e3, "V": 1e6}
-LONGEST_GAP_S = 7 * 86400.0  # a longer pause is a damaged time stamp, and filling it would exhaust the memory
+LONGEST_GAP_S = 7 * 86400.0  # a longer pause is a damaged time stamp
 
 
 @dataclass(frozen=True)
@@ -36,28 +37,37 @@ class EdfRecording:
 
     Attributes
     ----------
-    labels : channel names in file order, annotation channels left out; the second channel of one name is
+    labels : list of str
+        Channel names in file order, annotation channels left out; the second channel of one name is
         `NAME#2`, the third `NAME#3`, so that the first keeps the name under which it is looked up.
-    raw_labels : the same as written in the header.
-    rate_hz : [C] float64, per channel.
-    units : per channel, as written in the header.
-    n_samples : [C] int64, samples on the recording's time axis, pauses of an EDF+D file included.
-    start : local start time, None where it is blanked out.
-    duration_s : length of the time axis.
+    raw_labels : list of str
+        The same as written in the header.
+    rate_hz : array [C] of float64
+        Sampling rate of each channel.
+    units : list of str
+        Of the channels, as written in the header.
+    n_samples : array [C] of int64
+        Samples on the recording's time axis, pauses of an EDF+D file included.
+    start : datetime or None
+        Local start time, None where it is blanked out.
+    duration_s : float
+        Length of the time axis, seconds.
     """
 
     def __init__(self, header: EdfHeader) -> None:
         self.header = header
         self.path = header.path
         self.raw_labels = [channel.label for channel in header.channels]
-        self.labels = _distinguishable(self.raw_labels)
+        self.labels = distinguishable(self.raw_labels)
         self.units = [channel.unit for channel in header.channels]
         self.start: datetime | None = header.start
         self._per_record = np.array(
             [channel.samples_per_record for channel in header.channels], dtype=np.int64
         )
         self.rate_hz = self._per_record / header.record_s if header.record_s else np.zeros(0)
-        self.record_start_s = _record_starts(header, self._memmap) if header.kind == "EDF+D" else None
+        for label, rate_hz in zip(self.labels, self.rate_hz, strict=False):  # no rates without signals
+            checked_rate(float(rate_hz), f"{self.path}: channel {label!r}")
+        self.record_start_s = _record_starts(header, self._memmap) if header.kind.endswith("+D") else None
         if self.record_start_s is None:
             self.n_samples = self._per_record * header.n_records
             self.duration_s = header.n_records * header.record_s
@@ -67,7 +77,7 @@ class EdfRecording:
             self.duration_s = float(self.record_start_s[-1] + header.record_s)
 
     def index(self, channel: int | str) -> int:
-        """Position of a channel given by position or label."""
+        """Return the position of a channel given by position or label."""
         if isinstance(channel, str):
             if channel not in self.labels:
                 raise DataError(
@@ -77,13 +87,44 @@ class EdfRecording:
         return int(channel)
 
     def signal(self, channel: int | str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """[T] float32 of one channel in the header's unit; start and stop in samples."""
+        """Read one channel in the header's unit.
+
+        Parameters
+        ----------
+        channel : int or str
+            Position or label.
+        start, stop : int
+            In samples.
+
+        Returns
+        -------
+        array [T] of float32
+            NaN where nothing was recorded.
+        """
         return self.signals([channel], start, stop)[0]
 
     def signals(
         self, channels: Sequence[int | str] | None = None, start: int = 0, stop: int | None = None
     ) -> np.ndarray:
-        """[C, T] float32 of channels of one common rate (default: all), in the units of the header."""
+        """Read channels of one common rate, in the units of the header.
+
+        Parameters
+        ----------
+        channels : sequence of int or str, optional
+            Positions or labels; default: all.
+        start, stop : int
+            In samples.
+
+        Returns
+        -------
+        array [C, T] of float32
+            NaN where nothing was recorded.
+
+        Raises
+        ------
+        DataError
+            Where the channels' rates differ.
+        """
         indices = [self.index(c) for c in (range(len(self.labels)) if channels is None else channels)]
         rates = {float(self.rate_hz[i]) for i in indices}
         if len(rates) != 1:
@@ -94,8 +135,7 @@ class EdfRecording:
         length = int(self.n_samples[indices[0]])
         start, stop, _ = slice(start, stop).indices(length)
         stop = max(start, stop)
-        if self.header.kind.startswith("BDF"):
-            return self._through_mne(indices, start, stop)
+        self._check_gaps(indices, start, stop)
         out = np.empty((len(indices), stop - start), dtype=np.float32)
         for row, i in zip(out, indices, strict=True):
             self._fill(row, i, start, stop)
@@ -104,21 +144,28 @@ class EdfRecording:
     def microvolts(
         self, channels: Sequence[int | str] | None = None, start: int = 0, stop: int | None = None
     ) -> np.ndarray:
-        """As `signals`, in microvolt whatever the header's unit (nV, uV, mV, V)."""
+        """Read channels as `signals` does, in microvolts whatever the header's unit (nV, uV, mV, V).
+
+        Raises
+        ------
+        DataError
+            Where a unit is no voltage, or the channels' rates differ.
+        """
         indices = [self.index(c) for c in (range(len(self.labels)) if channels is None else channels)]
         data = self.signals(indices, start, stop)
         for row, i in zip(data, indices, strict=True):
-            if self.units[i] not in MICROVOLT:
+            factor = microvolts(self.units[i])
+            if factor is None:
                 raise DataError(
                     f"{self.path}: channel {self.labels[i]!r}: expected a unit of nV, uV, mV or V, "
                     f"found {self.units[i]!r}; this is no voltage, leave the channel out"
                 )
-            if MICROVOLT[self.units[i]] != 1.0:
-                row *= MICROVOLT[self.units[i]]
+            if factor != 1.0:
+                row *= factor
         return data
 
     def annotations(self) -> list[Annotation]:
-        """Events of the EDF+/BDF+ annotation channels, read by mne, in order of onset."""
+        """Return the events of the EDF+/BDF+ annotation channels, read by mne, in order of onset."""
         if not self.header.annotations:
             return []
         import mne
@@ -137,69 +184,73 @@ class EdfRecording:
 
     @cached_property
     def _memmap(self) -> np.ndarray:
-        """[records, samples of all channels] int16, not read until touched."""
+        """[records, samples of all channels] int16, or of BDF [..., 3] bytes; not read until touched."""
         header = self.header
-        shape = (header.n_records, header.samples_per_record)
+        shape: tuple[int, ...] = (header.n_records, header.samples_per_record)
+        if header.sample_bytes == 3:
+            return np.memmap(
+                self.path, dtype=np.uint8, mode="r", offset=header.header_bytes, shape=(*shape, 3)
+            )
         return np.memmap(self.path, dtype="<i2", mode="r", offset=header.header_bytes, shape=shape)
+
+    def _digital(self, i: int, first: int, last: int) -> np.ndarray:
+        """Return the whole numbers of channel i as they are stored, [records, samples per record]."""
+        channel = self.header.channels[i]
+        block = self._memmap[first:last, channel.offset : channel.offset + channel.samples_per_record]
+        if self.header.sample_bytes == 2:
+            return block
+        low, middle, high = (block[..., k].astype(np.int32) for k in range(3))
+        return ((high << 16 | middle << 8 | low) ^ 0x800000) - 0x800000  # 24 bits with their sign
 
     def _fill(self, out: np.ndarray, i: int, start: int, stop: int) -> None:
         """Write samples [start, stop) of channel i to `out`: scaled in float64, stored in float32."""
-        channel = self.header.channels[i]
-        gain, offset = channel.scale(self.path)
-        columns = slice(channel.offset, channel.offset + channel.samples_per_record)
+        gain, offset = self.header.channels[i].scale(self.path)
+        per_record = int(self._per_record[i])
         if self.record_start_s is None:
-            per_record = channel.samples_per_record
             first, last = start // per_record, -(-stop // per_record)
-            digital = self._memmap[first:last, columns].reshape(-1)[start - first * per_record :][
-                : stop - start
-            ]
+            digital = self._digital(i, first, last).reshape(-1)[start - first * per_record :][: stop - start]
             work = digital.astype(np.float64)
             work *= gain
             work += offset
             out[:] = work
             return
-        line = np.full(int(self.n_samples[i]), np.nan, dtype=np.float32)
-        digital = self._memmap[:, columns].astype(np.float64) * gain + offset
         begins = np.round(self.record_start_s * self.rate_hz[i]).astype(np.int64)
-        line[(begins[:, None] + np.arange(channel.samples_per_record)).reshape(-1)] = digital.reshape(-1)
-        out[:] = line[start:stop]
+        first, last = np.searchsorted(begins, [start - per_record, stop], side="right")
+        last = max(last, first)
+        line = self._digital(i, first, last).astype(np.float64) * gain + offset
+        place = (begins[first:last, None] + np.arange(per_record)).reshape(-1) - start
+        inside = (place >= 0) & (place < stop - start)
+        out[:] = np.nan
+        out[place[inside]] = line.reshape(-1)[inside]
 
-    def _through_mne(self, indices: list[int], start: int, stop: int) -> np.ndarray:
-        """Read channels of one rate through mne, which resamples when it is given a mixture of rates."""
-        import mne
-
-        for i in indices:
-            self.header.channels[i].scale(self.path)  # mne replaces an impossible range by 1
-        others = [i for i in range(len(self.labels)) if self.rate_hz[i] != self.rate_hz[indices[0]]]
-        options = {"exclude_after_unique": True, "stim_channel": False, "verbose": "ERROR"}
-        try:
-            names = mne.io.read_raw_bdf(str(self.path), **options).ch_names  # repeated labels made unique
-            raw = mne.io.read_raw_bdf(str(self.path), exclude=[names[i] for i in others], **options)
-            data = raw.get_data(picks=[names[i] for i in indices], start=start, stop=stop)
-        except Exception as error:  # mne raises whatever the damaged bytes happen to provoke
-            raise DataError(f"{self.path}: mne cannot read it ({error}); fetch the file again") from error
-        volts = {"uV": 1e6, "µV": 1e6, "μV": 1e6, "\x83\xcaV": 1e6, "mV": 1e3}
-        scale = np.array([volts.get(self.units[i], 1.0) for i in indices])
-        return (data * scale[:, None]).astype(np.float32)
+    def _check_gaps(self, indices: list[int], start: int, stop: int) -> None:
+        """Refuse a piece that is mostly pauses before it fills the memory."""
+        if self.record_start_s is None or not indices:
+            return
+        per_record = int(self._per_record[indices[0]])
+        begins = np.round(self.record_start_s * self.rate_hz[indices[0]]).astype(np.int64)
+        held = np.clip(np.minimum(begins + per_record, stop) - np.maximum(begins, start), 0, None).sum()
+        gap_bytes = 4 * len(indices) * int(stop - start - held)
+        if gap_bytes > MOST_GAP_BYTES:
+            raise DataError(
+                f"{self.path}: expected pauses that fill at most {MOST_GAP_BYTES >> 20} MB, found "
+                f"{gap_bytes >> 20} MB between {start} and {stop} samples; read a stretch between the pauses"
+            )
 
 
 def read_edf(path: str | Path) -> EdfRecording:
-    """Open a recording; DataError where the header is impossible or the file shorter than it says."""
+    """Open a recording.
+
+    Raises
+    ------
+    DataError
+        Where the header is impossible or the file shorter than it says.
+    """
     return EdfRecording(read_header(Path(path)))
 
 
-def _distinguishable(labels: list[str]) -> list[str]:
-    """`T8-P8, T8-P8` -> `T8-P8, T8-P8#2`."""
-    seen: dict[str, int] = {}
-    out = []
-    for label in labels:
-        seen[label] = seen.get(label, 0) + 1
-        out.append(label if seen[label] == 1 else f"{label}#{seen[label]}")
-    return out
-
-
 def _record_starts(header: EdfHeader, records: np.ndarray) -> np.ndarray | None:
-    """[records] start of each record in seconds after the first, None where there is no pause.
+    """Return the start of each record in seconds after the first, [records]; None where there is no pause.
 
     Every record of an EDF+ file begins its first annotation channel with a time stamp `+seconds`.
     """

@@ -11,6 +11,7 @@ from datetime import datetime
 from math import isfinite
 from pathlib import Path
 
+from cldtrans.data.formats.bounds import checked_step
 from cldtrans.errors import DataError
 
 FIXED_BYTES = 256  # before the channels' fields, and again for each channel
@@ -31,7 +32,13 @@ class EdfChannel:
     offset: int  # first sample within a record, in samples
 
     def scale(self, path: Path) -> tuple[float, float]:
-        """Gain and offset of `physical = gain * digital + offset`, in the header's unit."""
+        """Return gain and offset of `physical = gain * digital + offset`, in the header's unit.
+
+        Raises
+        ------
+        DataError
+            Where a range is empty or not a number.
+        """
         where = f"{path}: channel {self.label!r}"
         low, high = (_number(text, f"{where}: physical range") for text in self.physical)
         bottom, top = (_number(text, f"{where}: digital range") for text in self.digital)
@@ -45,7 +52,7 @@ class EdfChannel:
                 f"{where}: expected a physical range, found {low:g} for both ends; "
                 "the header is damaged, fetch the file again or leave the recording out"
             )
-        gain = (high - low) / (top - bottom)
+        gain = checked_step((high - low) / (top - bottom), where)
         return gain, low - bottom * gain
 
 
@@ -62,10 +69,18 @@ class EdfHeader:
     channels: tuple[EdfChannel, ...]  # without the annotation channels
     annotations: tuple[EdfChannel, ...]
     samples_per_record: int  # over all channels
+    sample_bytes: int  # 2, or 3 in BDF
+    notes: tuple[str, ...] = ()  # what the header says that the file does not bear out
 
 
 def read_header(path: Path) -> EdfHeader:
-    """Parse and check the header against the file's size; DataError names what does not fit."""
+    """Parse and check the header against the file's size.
+
+    Raises
+    ------
+    DataError
+        Names what does not fit.
+    """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -112,16 +127,19 @@ def read_header(path: Path) -> EdfHeader:
     reserved = _text(fixed[192:236])
     family = "BDF" if version == BDF_VERSION else "EDF"
     sample_bytes = 3 if family == "BDF" else 2
+    n_records, notes = _records(path, fixed[236:244], size - header_bytes, samples * sample_bytes)
     return EdfHeader(
         path=path,
         kind=reserved[:5] if reserved[:5] in (f"{family}+C", f"{family}+D") else family,
         start=_start(fixed),
         header_bytes=header_bytes,
-        n_records=_records(path, fixed[236:244], size - header_bytes, samples * sample_bytes),
+        n_records=n_records,
         record_s=record_s,
         channels=signals,
         annotations=tuple(channel for channel in channels if channel.label in ANNOTATION_LABELS),
         samples_per_record=samples,
+        sample_bytes=sample_bytes,
+        notes=notes,
     )
 
 
@@ -145,7 +163,7 @@ def _channels(path: Path, fields: bytes, n_channels: int) -> list[EdfChannel]:
     return channels
 
 
-def _records(path: Path, field: bytes, data_bytes: int, record_bytes: int) -> int:
+def _records(path: Path, field: bytes, data_bytes: int, record_bytes: int) -> tuple[int, tuple[str, ...]]:
     """Whole records to read: the header's count, or for -1 (still being recorded) as many as there are."""
     n_records = _count(field, f"{path}: number of records", least=-1)
     present = data_bytes // record_bytes
@@ -160,7 +178,10 @@ def _records(path: Path, field: bytes, data_bytes: int, record_bytes: int) -> in
             f"{path}: expected {n_records} records of {record_bytes} bytes, found {data_bytes} bytes "
             f"({present} whole records); the file is truncated, fetch it again"
         )
-    return n_records
+    if present > n_records:
+        note = f"the header announces {n_records} records, the file holds {present}: all of them are read"
+        return present, (note,)
+    return n_records, ()
 
 
 def _start(fixed: bytes) -> datetime | None:

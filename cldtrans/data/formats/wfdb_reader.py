@@ -1,7 +1,8 @@
 """WFDB records in physical units.
 
 Single-segment records in formats 16 and 212 with one sample a frame and no skew, which is all of PTB-XL and
-MIMIC-IV-ECG, are decoded with numpy; everything else goes through the wfdb package.
+MIMIC-IV-ECG, are decoded with numpy; samples of everything else come through the wfdb package, one segment at
+a time: names, units and the place of segments are read here, because each segment has its own.
 Formats: https://physionet.org/physiotools/wag/header-5.htm and signal-5.htm.
 """
 
@@ -17,12 +18,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cldtrans.data.formats.bounds import MOST_FRAME, MOST_GAP_BYTES, MOST_SKEW_S, checked_rate, checked_step
+from cldtrans.data.formats.units import distinguishable, microvolts
 from cldtrans.errors import DataError
 
-MILLIVOLT = {"nV": 1e-6, "uV": 1e-3, "µV": 1e-3, "μV": 1e-3, "mV": 1.0, "V": 1e3}
 INVALID = {"16": -(2**15), "212": -(2**11)}  # digital value that stands for "no sample"
 FORMAT = re.compile(r"(?P<format>\d+)(?:x(?P<frame>\d+))?(?::(?P<skew>\d+))?(?:\+(?P<offset>\d+))?$")
 GAIN = re.compile(r"(?P<gain>[-+0-9.eE]+)(?:\((?P<baseline>-?\d+)\))?(?:/(?P<unit>\S+))?$")
+MOST_HEADER_BYTES = 1 << 24
 ELSEWHERE = re.compile(r"[/\\:\x00-\x1f]")
 
 
@@ -32,10 +35,18 @@ class WfdbRecording:
 
     Attributes
     ----------
-    names : signal names in file order.
-    rate_hz : samples per second, common to all signals (mixed frame rates are averaged down by wfdb).
-    units : per signal, as in the header (mV where it says nothing).
-    data : [C, T] float32, NaN where a sample is marked invalid.
+    path : Path
+        Without extension.
+    names : list of str
+        Of the signals, in file order.
+    rate_hz : float
+        Samples per second, common to all signals here: the rate that most have, the highest of several such.
+    units : list of str
+        Of the signals, as in the header (mV where it says nothing).
+    data : array [C, T] of float32
+        In these units, NaN where a sample is marked invalid, or nothing was recorded.
+    notes : tuple of str
+        What of the record is not here, one line each.
     """
 
     path: Path
@@ -43,19 +54,27 @@ class WfdbRecording:
     rate_hz: float
     units: list[str]
     data: np.ndarray
+    notes: tuple[str, ...] = ()
 
     def millivolts(self) -> np.ndarray:
-        """[C, T] float32 in millivolt; DataError for a signal that is no voltage."""
+        """Return the signals in millivolts, array [C, T], float32.
+
+        Raises
+        ------
+        DataError
+            For a signal that is no voltage.
+        """
         out = self.data
         for i, unit in enumerate(self.units):
-            if unit not in MILLIVOLT:
+            factor = microvolts(unit)
+            if factor is None:
                 raise DataError(
                     f"{self.path}: signal {self.names[i]!r}: expected a unit of uV, mV or V, found {unit!r}; "
                     "this is no voltage, leave the signal out"
                 )
-            if MILLIVOLT[unit] != 1.0:
+            if factor != 1e3:
                 out = out.copy() if out is self.data else out
-                out[i] *= MILLIVOLT[unit]
+                out[i] *= factor / 1e3
         return out
 
 
@@ -87,6 +106,7 @@ class _Header:
     rate_hz: float
     n_samples: int | None
     signals: list[_Signal]
+    parts: tuple[tuple[str, int], ...] = ()  # segments: name and length in frames; "~": nothing was recorded
 
     @property
     def plain(self) -> bool:
@@ -104,17 +124,30 @@ class _Header:
 
 
 def read_wfdb(path: str | Path, verify_checksum: bool = False) -> WfdbRecording:
-    """Read a record given by its path without extension.
+    """Read a record.
 
     Parameters
     ----------
-    verify_checksum : compare the samples with the 16-bit sums of the header (plain layouts only; files that
-        came through `download` have been verified by SHA-256 already).
+    path : str or Path
+        Without extension.
+    verify_checksum : bool
+        Compare the samples with the 16-bit sums of the header (plain layouts only; files that came
+        through `download` have been verified by SHA-256 already).
+
+    Raises
+    ------
+    DataError
+        Where the record cannot be read, or a sum is wrong.
     """
     path = Path(path)
     header = _read_header(path)
+    return _joined(path, header) if header.segments else _single(path, header, verify_checksum)
+
+
+def _single(path: Path, header: _Header, verify_checksum: bool = False) -> WfdbRecording:
+    """Read a record of one segment."""
     if not header.plain:
-        return _through_wfdb(path)
+        return _through_wfdb(path, header)
     groups: dict[str, list[_Signal]] = {}
     for signal in header.signals:
         groups.setdefault(signal.file, []).append(signal)
@@ -128,11 +161,88 @@ def read_wfdb(path: str | Path, verify_checksum: bool = False) -> WfdbRecording:
         n_samples = digital.shape[1]
     return WfdbRecording(
         path=path,
-        names=[signal.name for signal in header.signals],
+        names=distinguishable([signal.name for signal in header.signals]),
         rate_hz=header.rate_hz,
         units=[signal.layout.unit for signal in header.signals],
         data=blocks[0] if len(blocks) == 1 else np.concatenate(blocks),
     )
+
+
+def _joined(path: Path, header: _Header) -> WfdbRecording:
+    """Read a record of segments, each with its own signals, units and scale, on one time axis.
+
+    With a layout (a first segment of length 0) signals are found by name, and what a segment lacks is NaN;
+    else all segments hold the same signals in the same order.
+    """
+    parts = list(header.parts)
+    layout = None
+    if parts and parts[0][1] == 0 and parts[0][0] != "~":
+        layout = _read_header(path.parent / parts.pop(0)[0])
+    lengths = np.array([length for _, length in parts], dtype=np.int64)
+    first_frame = np.concatenate([[0], np.cumsum(lengths)])
+    segments: dict[int, WfdbRecording] = {}
+    for k, (name, length) in enumerate(parts):
+        if name == "~" or length == 0:
+            continue
+        part = _read_header(path.parent / name)
+        if part.segments:
+            raise DataError(
+                f"{path}.hea: expected segments of samples, found {name}, which has segments itself"
+            )
+        segments[k] = _single(path.parent / name, part)
+    if not segments:
+        raise DataError(f"{path}: expected at least one segment with samples, found none; fetch it again")
+    rates = sorted({segment.rate_hz for segment in segments.values()})
+    if len(rates) > 1:
+        found = ", ".join(f"{rate:g}" for rate in rates)
+        raise DataError(f"{path}: expected segments of one sampling rate, found {found} Hz; read them apart")
+    head = next(iter(segments.values()))
+    names = head.names if layout is None else distinguishable([signal.name for signal in layout.signals])
+    units = head.units if layout is None else [signal.layout.unit for signal in layout.signals]
+    a_frame = round(rates[0] / header.rate_hz)  # samples
+    held = sum(segment.data.size for segment in segments.values())
+    empty_bytes = 4 * (len(names) * a_frame * int(first_frame[-1]) - held)
+    if empty_bytes > MOST_GAP_BYTES:
+        raise DataError(
+            f"{path}: {empty_bytes >> 20} MB of the record were never recorded; read its segments apart"
+        )
+    data = np.full((len(names), a_frame * int(first_frame[-1])), np.nan, dtype=np.float32)
+    notes: list[str] = []
+    for k, segment in segments.items():
+        notes += [note for note in segment.notes if note not in notes]
+        begin, room = a_frame * int(first_frame[k]), a_frame * int(lengths[k])
+        if segment.data.shape[1] != room:
+            notes.append(f"segment {parts[k][0]}: {segment.data.shape[1]} samples, {room} announced")
+        rows = _places(path, names, segment, fixed=layout is None)
+        for row, line, unit in zip(rows, segment.data[:, :room], segment.units, strict=True):
+            factor = _factor(path, parts[k][0], names[row], unit, units[row])
+            data[row, begin : begin + line.size] = line if factor == 1.0 else line * np.float32(factor)
+    return WfdbRecording(path, list(names), rates[0], list(units), data, tuple(notes))
+
+
+def _places(path: Path, names: list[str], segment: WfdbRecording, fixed: bool) -> list[int]:
+    """Which signals of the record a segment's signals are."""
+    if fixed:
+        if len(segment.names) != len(names):
+            raise DataError(
+                f"{path}: expected {len(names)} signals in every segment, found {len(segment.names)} in "
+                f"{segment.path.name}"
+            )
+        return list(range(len(names)))
+    unknown = [name for name in segment.names if name not in names]
+    if unknown:
+        raise DataError(f"{segment.path}: signal {unknown[0]!r} is not in the layout of {path.name}")
+    return [names.index(name) for name in segment.names]
+
+
+def _factor(path: Path, segment: str, name: str, unit: str, wanted: str) -> float:
+    """By what a segment's values become those of the record's unit."""
+    if unit == wanted:
+        return 1.0
+    one, other = microvolts(unit), microvolts(wanted)
+    if one is None or other is None:
+        raise DataError(f"{path}: signal {name!r} is in {wanted!r}, but in {unit!r} in segment {segment}")
+    return one / other
 
 
 def _digital(path: Path, file: str, signals: Sequence[_Signal], n_samples: int | None) -> np.ndarray:
@@ -227,12 +337,16 @@ def _check_sums(path: Path, signals: Sequence[_Signal], digital: np.ndarray) -> 
 def _read_header(path: Path) -> _Header:
     """Parse `<path>.hea`; file names that leave the folder are refused before anybody opens them."""
     try:
-        with open(f"{path}.hea", "rb") as file:
-            text = file.read().decode("utf-8", errors="replace")
+        with Path(f"{path}.hea").open("rb") as file:
+            raw = file.read(MOST_HEADER_BYTES)
     except OSError as error:
         raise DataError(
             f"{path}.hea: cannot be read ({error.strerror or error}); fetch the record again"
         ) from error
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")  # older converters write µ so
     try:
         return _parse_header(path, text)
     except DataError as error:
@@ -251,16 +365,27 @@ def _parse_header(path: Path, text: str) -> _Header:
     rate_hz = _real(rate_text, "sampling rate")
     if rate_hz <= 0:
         raise DataError(f"expected a sampling rate > 0, found {rate_text!r}; fetch the record again")
+    checked_rate(rate_hz, "record line")
     n_samples = _whole(fields[3], "number of samples", least=0) if len(fields) > 3 else None
     body = lines[1:]
     if n_segments:
-        for line in body:
-            _plain_name(line.split()[0])
-        return _Header(path, n_segments, rate_hz, n_samples, [])
+        if len(body) < n_segments:
+            raise DataError(f"expected {n_segments} segment lines, found {len(body)}; fetch the record again")
+        parts = [_segment(line, path.name) for line in body[:n_segments]]
+        return _Header(path, n_segments, rate_hz, n_samples, [], tuple(parts))
     if len(body) < n_signals:
         raise DataError(f"expected {n_signals} signal lines, found {len(body)}; fetch the record again")
     signals = [_signal(line, k) for k, line in enumerate(body[:n_signals])]
     return _Header(path, 0, rate_hz, n_samples or None, signals)
+
+
+def _segment(line: str, record: str) -> tuple[str, int]:
+    """`name n_frames`."""
+    fields = line.split()
+    name = _plain_name(fields[0])
+    if name == record:
+        raise DataError(f"segment {name!r} is the record itself; fetch the record again")
+    return name, _whole(fields[1] if len(fields) > 1 else "", f"length of segment {name}", least=0)
 
 
 def _signal(line: str, k: int) -> _Signal:
@@ -282,7 +407,7 @@ def _signal(line: str, k: int) -> _Signal:
 
 @lru_cache(1024)
 def _layout(format_text: str, gain_text: str | None, zero_text: str) -> _Layout:
-    """The fields that the records of a corpus repeat, parsed once for all of them."""
+    """Return the fields that the records of a corpus repeat, parsed once for all of them."""
     layout = FORMAT.match(format_text)
     if layout is None:
         raise DataError(f"expected a format, found {format_text!r}; fetch the record again")
@@ -291,20 +416,28 @@ def _layout(format_text: str, gain_text: str | None, zero_text: str) -> _Layout:
         raise DataError(f"expected gain(baseline)/unit, found {gain_text!r}; fetch the record again")
     gain = _real(scale["gain"], "gain") if scale else 0.0
     zero = _whole(zero_text, "ADC zero")
+    gain = gain or 200.0  # 0 or absent: "uncalibrated", by convention 200 units per millivolt
+    checked_step(1.0 / gain, "gain")
+    frame = _whole(layout["frame"] or "1", "samples a frame", least=1)
+    skew = _whole(layout["skew"] or "0", "skew", least=0)
+    if frame > MOST_FRAME or skew > MOST_FRAME:
+        raise DataError(
+            f"expected at most {MOST_FRAME} samples a frame and of skew, found {frame} and {skew}"
+        )
     return _Layout(
         format=layout["format"],
-        frame=int(layout["frame"] or 1),
-        skew=int(layout["skew"] or 0),
-        offset=int(layout["offset"] or 0),
-        gain=gain or 200.0,  # 0 or absent: "uncalibrated", by convention 200 units per millivolt
-        baseline=int(scale["baseline"]) if scale and scale["baseline"] else zero,
+        frame=frame,
+        skew=skew,
+        offset=_whole(layout["offset"] or "0", "byte offset", least=0),
+        gain=gain,
+        baseline=_whole(scale["baseline"], "baseline") if scale and scale["baseline"] else zero,
         unit=(scale["unit"] if scale else None) or "mV",
     )
 
 
 @lru_cache(64)  # all signals of a record lie in one file, as a rule
 def _plain_name(name: str) -> str:
-    """A file in the header's own folder: no separator, no parent, no control character."""
+    """Return a file in the header's own folder: no separator, no parent, no control character."""
     if name in (".", "..", "-") or ELSEWHERE.search(name):
         raise DataError(
             f"expected the name of a file in the same folder, found {name!r}; "
@@ -334,12 +467,15 @@ def _real(text: str, what: str) -> float:
     return value
 
 
-def _through_wfdb(path: Path) -> WfdbRecording:
-    """Every other layout: multi-segment, frames, skew, compressed and rarer formats."""
+def _through_wfdb(path: Path, header: _Header) -> WfdbRecording:
+    """Read frames of several samples, skew, compressed and rarer formats: each signal at its own rate."""
     import wfdb
 
+    longest = max(signal.layout.skew for signal in header.signals) / header.rate_hz
+    if longest > MOST_SKEW_S:
+        raise DataError(f"{path}.hea: expected a skew of at most {MOST_SKEW_S:g} s, found {longest:g} s")
     try:
-        record = wfdb.rdrecord(str(path), physical=True, smooth_frames=True)
+        record = wfdb.rdrecord(str(path), physical=True, smooth_frames=False)
     except FileNotFoundError as error:
         missing = Path(error.filename).name if error.filename else error
         raise DataError(
@@ -347,12 +483,20 @@ def _through_wfdb(path: Path) -> WfdbRecording:
         ) from error
     except Exception as error:  # wfdb raises whatever the damaged bytes happen to provoke
         raise DataError(f"{path}: wfdb cannot read it ({error}); fetch the record again") from error
-    if record.p_signal is None or record.p_signal.shape[0] == 0:
+    lines = record.e_p_signal
+    if not lines or min(len(line) for line in lines) == 0:
         raise DataError(f"{path}: expected at least one sample, found none; fetch the record again")
+    names = distinguishable([signal.name for signal in header.signals])
+    frames = [signal.layout.frame for signal in header.signals]
+    usual = max(set(frames), key=lambda frame: (frames.count(frame), frame))
+    chosen = [k for k, frame in enumerate(frames) if frame == usual]
+    rate_hz = checked_rate(header.rate_hz * usual, str(path))
+    others = [names[k] for k in range(len(names)) if k not in chosen]
     return WfdbRecording(
         path=path,
-        names=[name or f"signal {k}" for k, name in enumerate(record.sig_name)],
-        rate_hz=float(record.fs),
-        units=list(record.units),
-        data=np.ascontiguousarray(record.p_signal.T, dtype=np.float32),
+        names=[names[k] for k in chosen],
+        rate_hz=rate_hz,
+        units=[header.signals[k].layout.unit for k in chosen],
+        data=np.stack([np.asarray(lines[k], dtype=np.float32) for k in chosen]),
+        notes=(f"not sampled at {rate_hz:g} Hz, and left out: {', '.join(others)}",) if others else (),
     )

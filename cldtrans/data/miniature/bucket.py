@@ -28,15 +28,28 @@ _DATASETS = (
 
 
 def write_miniature(out: str | Path, scale: str = "demo", seed: int = 0) -> bool:
-    """Write the miniature bucket to the folder `out`; False when it is there already.
+    """Write the miniature bucket to a folder, which appears complete or not at all.
 
-    The folder appears complete or not at all. The same scale and seed give the same bytes.
+    The same scale and seed give the same bytes.
 
     Parameters
     ----------
-    out : folder that becomes the bucket; an older miniature there is replaced, anything else refused.
-    scale : ``tiny``, ``demo`` or ``standard`` (`SCALES`).
-    seed : of everything random.
+    out : str or Path
+        Folder that becomes the bucket; an older miniature there is replaced, anything else refused.
+    scale : one of "tiny", "demo", "standard"
+        One of `SCALES`.
+    seed : int
+        Of everything random.
+
+    Returns
+    -------
+    bool
+        False when it is there already.
+
+    Raises
+    ------
+    DataError
+        For an unknown scale, or a folder that holds something else.
     """
     if scale not in SCALES:
         raise DataError(f"no miniature of scale {scale!r}: choose one of {', '.join(SCALES)}")

@@ -77,7 +77,7 @@ def write(folder: Path, scale: Scale, seed: int, truth: Truth) -> list[str]:
 
 
 def _plan_case(scale: Scale, seed: int, case: int, lead: int) -> list[_Recording]:
-    """The files of one case; some cases carry the oddities of their namesakes."""
+    """Return the files of one case; some cases carry the oddities of their namesakes."""
     name = f"chb{case:02d}"
     montage = {12: _DUMMIES, 24: (*_COMMON, "ECG")}.get(case, _COMMON)
     files = [f"{name}_{3 + k:02d}.edf" for k in range(scale.chbmit_files)]
@@ -154,7 +154,7 @@ def _write_file(path: Path, recording: _Recording, potential: np.ndarray, draw: 
 
 
 def _summary(plan: list[_Recording], case: int) -> str:
-    """A ``chbNN-summary.txt``; the real ones spell seizures in two ways and name every change of montage."""
+    """Write a ``chbNN-summary.txt``; the real ones spell seizures in two ways and name changes of montage."""
     lines = [f"Data Sampling Rate: {RATE_HZ} Hz", "*************************", ""]
     shown: tuple[str, ...] = ()
     start = _START

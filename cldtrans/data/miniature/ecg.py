@@ -57,7 +57,7 @@ class Wave:
 
 
 def normal_beat(rng: np.random.Generator) -> dict[str, Wave]:
-    """A healthy beat with its subject's own axis, proportions and timing."""
+    """Draw a healthy beat with its subject's own axis, proportions and timing."""
     beat = {
         "P": Wave(-0.165, 0.022, np.array([0.07, 0.13, -0.02])),
         "Q": Wave(-0.026, 0.008, np.array([-0.16, -0.05, -0.28])),
@@ -77,7 +77,7 @@ def normal_beat(rng: np.random.Generator) -> dict[str, Wave]:
 
 
 def diseased_beat(rng: np.random.Generator, beat: dict[str, Wave], codes: list[str]) -> dict[str, Wave]:
-    """The beat changed by each statement of `codes`, each with its own severity."""
+    """Change a beat by each statement of `codes`, each with its own severity."""
     beat = {name: Wave(wave.centre_s, wave.width_s, wave.vector.copy()) for name, wave in beat.items()}
     for code in codes:
         severity = rng.uniform(0.25, 1.1)
@@ -149,7 +149,22 @@ def _enlarge(beat: dict[str, Wave], code: str, severity: float) -> None:
 
 
 def record(rng: np.random.Generator, beat: dict[str, Wave], mains_hz: float = 50.0) -> np.ndarray:
-    """Ten seconds of eight independent leads (I, II, V1-V6) in millivolt, [8, 5000]."""
+    """Draw ten seconds of eight independent leads.
+
+    Parameters
+    ----------
+    rng : Generator
+        Draws rate and noise.
+    beat : dict of str to Wave
+        The patient's beat, by wave.
+    mains_hz : float
+        Frequency of the power line.
+
+    Returns
+    -------
+    array [8, 5000]
+        I, II, V1-V6 in millivolts.
+    """
     n = RATE_HZ * SECONDS
     clean = _beats(rng, beat, n)
     covariance = np.cov(clean[:2])
@@ -165,7 +180,7 @@ def record(rng: np.random.Generator, beat: dict[str, Wave], mains_hz: float = 50
 
 
 def _beats(rng: np.random.Generator, beat: dict[str, Wave], n: int) -> np.ndarray:
-    """The sum of all beats, [8, n]; every lead sees each wave a little differently and up to 6 ms later."""
+    """Sum all beats, [8, n]; every lead sees each wave a little differently and up to 6 ms later."""
     mean_s = np.clip(0.84 * np.exp(0.17 * rng.standard_normal()), 0.5, 1.35)
     count = int(SECONDS / (0.7 * mean_s)) + 4
     breath = 0.035 * np.sin(2 * np.pi * 0.25 * mean_s * np.arange(count) + rng.uniform(0, 2 * np.pi))
@@ -207,9 +222,21 @@ def _noise(rng: np.random.Generator, n: int, mains_hz: float) -> np.ndarray:
 
 
 def to_leads(eight: np.ndarray, gain: float, order: tuple[str, ...] = STANDARD) -> np.ndarray:
-    """Twelve leads as whole steps of 1/`gain` mV, [12, T] int, obeying Einthoven and Goldberger to a step.
+    """Derive the twelve leads, obeying Einthoven and Goldberger to a step.
 
-    `eight` is I, II, V1-V6 in millivolt; `order` names the leads in capitals.
+    Parameters
+    ----------
+    eight : array [8, T]
+        I, II, V1-V6 in millivolts.
+    gain : float
+        Steps a millivolt.
+    order : tuple of str
+        The leads' names in capitals.
+
+    Returns
+    -------
+    array [12, T] of int
+        Whole steps of 1/`gain` mV.
     """
     first, second = (2 * np.rint(eight[:2] * gain / 2)).astype(np.int64)  # even: halves stay whole
     leads = {

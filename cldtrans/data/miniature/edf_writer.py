@@ -29,14 +29,14 @@ class EdfSignal:
     prefilter: str = ""
 
     def to_digital(self) -> np.ndarray:
-        """Values as the little-endian 16-bit integers of the file, shape [T]."""
+        """Return the values as the little-endian 16-bit integers of the file, array [T]."""
         low, high = self.digital
         step = (self.physical[1] - self.physical[0]) / (high - low)
         return np.clip(np.rint((self.data - self.physical[0]) / step) + low, low, high).astype("<i2")
 
 
 def annotation_list(onset_s: float, duration_s: float, text: str) -> bytes:
-    """One time-stamped annotation list of EDF+; a duration below zero is left out."""
+    """Encode one time-stamped annotation list of EDF+; a duration below zero is left out."""
     duration = f"\x15{duration_s:g}" if duration_s >= 0 else ""
     return f"+{onset_s:.10g}{duration}\x14{text}\x14\0".encode()
 
@@ -50,11 +50,25 @@ def edf_bytes(
     annotations: Sequence[Annotation] | None = None,
     annotation_samples: int = 80,
 ) -> bytes:
-    """A whole EDF file; with `annotations` (a list, maybe empty) a continuous EDF+ file.
+    """Encode a whole EDF file; with `annotations` (a list, maybe empty) a continuous EDF+ file.
 
-    Every signal must fill the same whole number of records of `record_s` seconds. Annotations go, in order,
-    to the data record in which they begin; `annotation_samples` is the room a record has for them. A file
-    with annotations alone (a hypnogram) has one record of duration 0.
+    Annotations go, in order, to the data record in which they begin. A file with annotations alone (a
+    hypnogram) has one record of duration 0.
+
+    Parameters
+    ----------
+    signals : sequence of EdfSignal
+        Each must fill the same whole number of records.
+    record_s : float
+        Length of a record in seconds.
+    start : datetime
+        Local time.
+    patient, recording : str
+        Fields of the header.
+    annotations : sequence of Annotation, optional
+        Events of an EDF+ file.
+    annotation_samples : int
+        The room that a record has for annotations.
     """
     per_record = [round(signal.rate_hz * record_s) for signal in signals]
     counts = {len(signal.data) / size for signal, size in zip(signals, per_record, strict=True)}
@@ -117,7 +131,10 @@ def _field(text: str, width: int) -> bytes:
 def _annotation_block(
     annotations: Sequence[Annotation], records: int, record_s: float, samples: int, timed: bool
 ) -> np.ndarray:
-    """The annotation signal, int16 [records, samples]; each record starts with its time-keeping list."""
+    """Encode the annotation signal, int16 [records, samples].
+
+    Each record starts with its time-keeping list.
+    """
     lists = [f"+{k * record_s:.10g}\x14\x14\0".encode() for k in range(records)]
     for onset_s, duration_s, text in sorted(annotations):
         k = min(int(onset_s / record_s), records - 1) if timed else 0

@@ -31,10 +31,14 @@ class Brain:
 
     Parameters
     ----------
-    electrodes : names in capitals (10-10 system), E of them.
-    rng : draws everything that is fixed for the subject.
-    level_uv : typical standard deviation of an electrode's potential.
-    mains_hz : frequency of the power line.
+    electrodes : tuple of str
+        Names in capitals (10-10 system), E of them.
+    rng : Generator
+        Draws everything that is fixed for the subject.
+    level_uv : float
+        Typical standard deviation of an electrode's potential, microvolts.
+    mains_hz : float
+        Frequency of the power line.
     """
 
     def __init__(
@@ -82,9 +86,24 @@ class Brain:
         angle = np.arccos(np.clip(self._at @ unit.T, -1, 1))
         return np.exp(-0.5 * (angle / _KERNEL_RAD) ** 2)
 
-    def background(self, rng: np.random.Generator, n: int, rate_hz: float) -> np.ndarray:
-        """Potentials of `n` samples in microvolt, [E, n], against a distant reference."""
-        frequency = np.fft.rfftfreq(n, 1 / rate_hz)
+    def background(self, rng: np.random.Generator, n: int, sample_rate: float) -> np.ndarray:
+        """Draw potentials against a distant reference.
+
+        Parameters
+        ----------
+        rng : Generator
+            Draws the noise.
+        n : int
+            Samples.
+        sample_rate : float
+            Hertz.
+
+        Returns
+        -------
+        array [E, n]
+            Microvolts.
+        """
+        frequency = np.fft.rfftfreq(n, 1 / sample_rate)
         sources = _coloured(rng, n, frequency, self._slope)
         spectrum = np.zeros((len(self.electrodes), len(frequency)), complex)
         for mix, delay_s in zip(self._mix, self._delay_s.T, strict=True):
@@ -92,28 +111,28 @@ class Brain:
         spectrum += self._rhythm_mix @ self._rhythms(rng, n, frequency)
         spectrum += self._own[:, None] * _coloured(rng, n, frequency, np.full(len(self.electrodes), 1.2))
         potential = self._level * np.fft.irfft(spectrum, n)
-        potential *= np.exp(self._envelope(rng, n, rate_hz))
-        return potential + self._artefacts(rng, n, rate_hz)
+        potential *= np.exp(self._envelope(rng, n, sample_rate))
+        return potential + self._artefacts(rng, n, sample_rate)
 
     def _rhythms(self, rng: np.random.Generator, n: int, frequency: np.ndarray) -> np.ndarray:
         """Spectra [R, F] of narrow-band noise of unit variance."""
         shape = np.exp(-0.5 * ((frequency - self._centre_hz[:, None]) / self._width_hz[:, None]) ** 2)
         return np.fft.rfft(rng.standard_normal((len(shape), n))) * _unit_variance(shape)
 
-    def _envelope(self, rng: np.random.Generator, n: int, rate_hz: float) -> np.ndarray:
+    def _envelope(self, rng: np.random.Generator, n: int, sample_rate: float) -> np.ndarray:
         """Logarithm of a slowly wandering strength, mostly shared by all electrodes, [E, n]."""
-        knots = max(int(n / rate_hz / 5), 1) + 2
+        knots = max(int(n / sample_rate / 5), 1) + 2
         values = 0.28 * rng.standard_normal(knots) + 0.12 * rng.standard_normal((len(self.electrodes), knots))
         at = np.linspace(0, knots - 1, n)
         return np.stack([np.interp(at, np.arange(knots), row) for row in values])
 
-    def _artefacts(self, rng: np.random.Generator, n: int, rate_hz: float) -> np.ndarray:
+    def _artefacts(self, rng: np.random.Generator, n: int, sample_rate: float) -> np.ndarray:
         """Blinks, muscle, mains, and rhythmic slow bursts that are not seizures, in microvolt, [E, n]."""
-        t = np.arange(n) / rate_hz
+        t = np.arange(n) / sample_rate
         total = self._mains_uv[:, None] * np.sin(2 * np.pi * self.mains_hz * t + rng.uniform(0, 2 * np.pi))
         muscle = rng.standard_normal((len(self.electrodes), n))
         muscle[:, 1:] -= muscle[:, :-1].copy()
-        total += self._emg[:, None] * muscle * np.exp(0.5 * self._envelope(rng, n, rate_hz) / 0.28)
+        total += self._emg[:, None] * muscle * np.exp(0.5 * self._envelope(rng, n, sample_rate) / 0.28)
         frontal = self._kernel(np.array([[-0.4, 1.0, -0.25], [0.4, 1.0, -0.25]])).sum(axis=1)
         blinks = np.zeros(n)
         for at in rng.uniform(0, t[-1], rng.poisson(t[-1] / 6)):
@@ -125,7 +144,7 @@ class Brain:
                 np.abs(t - at) < seconds / 2, np.cos(np.pi * np.clip((t - at) / seconds, -0.5, 0.5)) ** 2, 0
             )
             phase = 2 * np.pi * rng.uniform(2.5, 5.5) * t + np.cumsum(rng.standard_normal(n)) * 0.8 / np.sqrt(
-                rate_hz
+                sample_rate
             )
             place = self._kernel(rng.standard_normal((1, 3)) * [1, 1, 0.5] + [0, 0, 0.5])
             total += 45.0 * rng.uniform(0.6, 1.6) * place * window * np.sin(phase)

@@ -53,15 +53,17 @@ def write(folder: Path, scale: Scale, seed: int, truth: Truth) -> list[str]:
 
 
 def _write_run(
-    path: Path, brain: Brain, draw: np.random.Generator, seconds: int, rate_hz: int, unknown: bool = False
+    path: Path, brain: Brain, draw: np.random.Generator, seconds: int, sample_rate: int, unknown: bool = False
 ) -> None:
     """One run: rest (T0) and cues (T1, T2) in turn, with the real files' scaling of 1 microvolt a step."""
-    potential = brain.background(draw, seconds * rate_hz, rate_hz)
+    potential = brain.background(draw, seconds * sample_rate, sample_rate)
     labels = [
         f"Ch{k + 1}".ljust(4, ".") if unknown else name.ljust(4, ".") for k, name in enumerate(ELECTRODES)
     ]
     signals = [
-        EdfSignal(label, row, rate_hz, (-8092, 8092), (-8092, 8092), "uV", "BCI2000", "HP:0Hz LP:0Hz N:0Hz")
+        EdfSignal(
+            label, row, sample_rate, (-8092, 8092), (-8092, 8092), "uV", "BCI2000", "HP:0Hz LP:0Hz N:0Hz"
+        )
         for label, row in zip(labels, potential, strict=True)
     ]
     annotations: list[Annotation] = []
@@ -77,17 +79,17 @@ def _write_run(
         start=_START,
         recording="Startdate 12-AUG-2009 X X BCI2000",
         annotations=annotations,
-        annotation_samples=rate_hz // 2,
+        annotation_samples=sample_rate // 2,
     )
     events = [
-        (round(onset * rate_hz), wfdb_writer.NOTE, f"{text} duration: {duration}")
+        (round(onset * sample_rate), wfdb_writer.NOTE, f"{text} duration: {duration}")
         for onset, duration, text in annotations
     ]
-    path.with_name(path.name + ".event").write_bytes(wfdb_writer.annotation_bytes(rate_hz, events))
+    path.with_name(path.name + ".event").write_bytes(wfdb_writer.annotation_bytes(sample_rate, events))
 
 
 def _write_impossible_header(good: Path, folder: Path, truth: Truth) -> str:
-    """A copy of `good` whose header claims negative samples a record and an empty digital range."""
+    """Write a copy of `good` whose header claims negative samples a record and an empty digital range."""
     content = bytearray(good.read_bytes())
     n_signals = int(content[252:256])
     base = 256

@@ -32,7 +32,7 @@ _ROWS = ("F7-T7 F3-C3 FZ-CZ F4-C4 F8-T8", "T7-P7 C3-P3 CZ-PZ C4-P4 T8-P8")  # ne
 
 
 def positions(names: tuple[str, ...]) -> np.ndarray:
-    """Unit vectors (right, front, up) of electrodes named in capitals, shape [E, 3]."""
+    """Return unit vectors (right, front, up) of electrodes named in capitals, array [E, 3]."""
     table = {
         _DEGREES[i]: (float(_DEGREES[i + 1]), float(_DEGREES[i + 2])) for i in range(0, len(_DEGREES), 3)
     }
@@ -43,7 +43,7 @@ def positions(names: tuple[str, ...]) -> np.ndarray:
 
 
 def incidence(channels: tuple[str, ...], electrodes: tuple[str, ...]) -> np.ndarray:
-    """Matrix [C, E] that turns electrode potentials into bipolar channels ``A-B``."""
+    """Return the matrix [C, E] that turns electrode potentials into bipolar channels ``A-B``."""
     matrix = np.zeros((len(channels), len(electrodes)))
     for row, channel in enumerate(channels):
         first, second = channel.split("-")[:2]
@@ -54,7 +54,10 @@ def incidence(channels: tuple[str, ...], electrodes: tuple[str, ...]) -> np.ndar
 
 @functools.cache
 def neighbours() -> tuple[tuple[int, ...], ...]:
-    """For each banana channel those that share an electrode with it or lie beside it in the next chain."""
+    """Return each banana channel's neighbours, by position.
+
+    They share an electrode with it or lie beside it in the next chain.
+    """
     beside = [row.split() for row in _ROWS]
     pairs = {frozenset(pair) for row in beside for pair in itertools.pairwise(row)}
     return tuple(

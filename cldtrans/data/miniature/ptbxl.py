@@ -125,7 +125,7 @@ def _row(
 
 
 def _missing_dat(folder: Path, seed: int, ecg_id: int, patient: int, truth: Truth) -> dict[str, object]:
-    """A record whose header names a file that does not exist."""
+    """Write a record whose header names a file that does not exist."""
     draw = generator(seed, "ptbxl missing")
     group = f"{ecg_id // 1000 * 1000:05d}"
     names = f"records100/{group}/{ecg_id:05d}_lr", f"records500/{group}/{ecg_id:05d}_hr"

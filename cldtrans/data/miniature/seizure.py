@@ -33,7 +33,7 @@ class Seizure:
     snr_db: np.ndarray  # [18] discharge over background, 0.5-40 Hz
 
     def truth(self) -> dict[str, object]:
-        """The planted facts as plain values for a JSON file."""
+        """Return the planted facts as plain values for a JSON file."""
         return {
             "onset_s": self.onset_s,
             "end_s": self.end_s,
@@ -73,9 +73,26 @@ def plan_seizure(rng: np.random.Generator, lead: int, onset_s: float, end_s: flo
 
 
 def discharge(
-    rng: np.random.Generator, seizure: Seizure, n: int, rate_hz: float
+    rng: np.random.Generator, seizure: Seizure, n: int, sample_rate: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The clean discharge and its envelope, both [18, n]; unit power where the envelope is 1."""
+    """Draw the clean discharge of a seizure.
+
+    Parameters
+    ----------
+    rng : Generator
+        Draws the train's jitter and shape.
+    seizure : Seizure
+        What is planted.
+    n : int
+        Samples.
+    sample_rate : float
+        Hertz.
+
+    Returns
+    -------
+    clean, envelope : array [18, n]
+        The discharge and its envelope; unit power where the envelope is 1.
+    """
     seconds = seizure.end_s - seizure.onset_s
     rates_hz = np.linspace(rng.uniform(4.2, 5.0), rng.uniform(3.0, 3.6), 256)
     periods = np.exp(0.13 * rng.standard_normal(int(seconds * 8)))
@@ -90,11 +107,11 @@ def discharge(
     strength = strength * np.exp(0.12 * rng.standard_normal((len(beats), len(BANANA))))  # [events, 18]
     wave = rng.uniform(0.35, 0.65) * np.exp(0.15 * rng.standard_normal(len(beats)))
 
-    half = round(0.5 * rate_hz)
+    half = round(0.5 * sample_rate)
     at_s = seizure.onset_s + beats[:, None] + seizure.delay_s  # [events, 18]
-    first = np.floor(at_s * rate_hz).astype(int) - half
+    first = np.floor(at_s * sample_rate).astype(int) - half
     index = first[..., None] + np.arange(2 * half + 1)  # [events, 18, samples]
-    t = index / rate_hz - at_s[..., None]
+    t = index / sample_rate - at_s[..., None]
     shape = (
         np.exp(-0.5 * (t / 0.016) ** 2)
         - 0.45 * np.exp(-0.5 * ((t - 0.04) / 0.02) ** 2)
@@ -105,7 +122,7 @@ def discharge(
     channel = np.broadcast_to(np.arange(len(BANANA))[:, None], index.shape)
     np.add.at(clean, (channel[inside], index[inside]), (shape * strength[..., None])[inside])
 
-    local_s = np.arange(n) / rate_hz - seizure.onset_s - seizure.delay_s[:, None]
+    local_s = np.arange(n) / sample_rate - seizure.onset_s - seizure.delay_s[:, None]
     ramp = np.clip(np.minimum(local_s / _RISE_S, (seconds - local_s) / _RISE_S), 0, 1)
     envelope = np.sin(0.5 * np.pi * ramp) ** 2
     whole = ramp >= 1
@@ -119,38 +136,53 @@ def plant(
     rng: np.random.Generator,
     potential: np.ndarray,
     electrodes: tuple[str, ...],
-    rate_hz: float,
+    sample_rate: float,
     seizure: Seizure,
 ) -> None:
-    """Add a seizure to potentials [E, n] in place.
+    """Add a seizure to potentials in place.
 
     The wanted bipolar signals are turned into potentials of the 19 electrodes by weighted least squares: only
     what potentials can produce can be recorded, so around each closed loop of the double banana the channels
     still sum to zero. That changes powers a little, so the wanted signals are rescaled until what is recorded
     has the background's typical power again. Other electrodes receive a weighted mean of their neighbours.
+
+    Parameters
+    ----------
+    rng : Generator
+        Draws the discharge.
+    potential : array [E, n]
+        In microvolts; changed.
+    electrodes : tuple of str
+        Of the E rows, in capitals.
+    sample_rate : float
+        Hertz.
+    seizure : Seizure
+        What is planted.
     """
-    begin = max(int((seizure.onset_s - 1) * rate_hz), 0)
-    end = min(int((seizure.end_s + 2) * rate_hz), potential.shape[1])
+    begin = max(int((seizure.onset_s - 1) * sample_rate), 0)
+    end = min(int((seizure.end_s + 2) * sample_rate), potential.shape[1])
     core = [electrodes.index(name) for name in TEN_TWENTY]
     to_bipolar = incidence(BANANA, TEN_TWENTY)
     background = to_bipolar @ potential[core, begin:end]
     shifted = Seizure(
-        seizure.onset_s - begin / rate_hz,
-        seizure.end_s - begin / rate_hz,
+        seizure.onset_s - begin / sample_rate,
+        seizure.end_s - begin / sample_rate,
         seizure.lead,
         seizure.delay_s,
         seizure.parent,
         seizure.snr_db,
     )
-    clean, envelope = discharge(rng, shifted, end - begin, rate_hz)
+    clean, envelope = discharge(rng, shifted, end - begin, sample_rate)
     ratio = 10 ** (seizure.snr_db[:, None] / 20)
-    level = _band_std(background, rate_hz)  # [18, 1]
+    level = _band_std(background, sample_rate)  # [18, 1]
     wanted = background + ratio * level * clean
     wanted /= np.sqrt(1 + (ratio * envelope) ** 2)
     to_potential = np.linalg.pinv(to_bipolar / level) / level.T  # [19, 18]
     for _ in range(_RESCALINGS):
         recorded = background + to_bipolar @ (to_potential @ (wanted - background))
-        rescale = _typical_level(background, envelope, rate_hz) / _typical_level(recorded, envelope, rate_hz)
+        rescale = _typical_level(background, envelope, sample_rate) / _typical_level(
+            recorded, envelope, sample_rate
+        )
         wanted *= 1 + (rescale - 1) * envelope
     change = to_potential @ (wanted - background)
 
@@ -161,17 +193,17 @@ def plant(
     potential[:, begin:end] += weight @ change
 
 
-def _typical_level(x: np.ndarray, envelope: np.ndarray, rate_hz: float) -> np.ndarray:
+def _typical_level(x: np.ndarray, envelope: np.ndarray, sample_rate: float) -> np.ndarray:
     """Geometric mean over seconds of the standard deviation where all envelopes are 1, [C, 1]."""
-    second = int(rate_hz)
+    second = int(sample_rate)
     inside = np.flatnonzero((envelope >= 1).all(axis=0))
     blocks = x[:, inside[: len(inside) // second * second]].reshape(len(x), -1, second)
     return np.exp(0.5 * np.log(np.mean(blocks**2, axis=2)).mean(axis=1, keepdims=True))
 
 
-def _band_std(x: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Standard deviation between 0.5 and 40 Hz, [C, 1]."""
+def _band_std(x: np.ndarray, sample_rate: float) -> np.ndarray:
+    """Return standard deviation between 0.5 and 40 Hz, [C, 1]."""
     spectrum = np.abs(np.fft.rfft(x)) ** 2
-    frequency = np.fft.rfftfreq(x.shape[1], 1 / rate_hz)
+    frequency = np.fft.rfftfreq(x.shape[1], 1 / sample_rate)
     band = (frequency >= 0.5) & (frequency <= 40)
     return np.sqrt(2 * spectrum[:, band].sum(axis=1, keepdims=True)) / x.shape[1]

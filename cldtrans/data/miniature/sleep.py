@@ -25,7 +25,22 @@ _LOOKALIKES = ((1,), (0, 2, 4), (1, 3), (2,), (1, 0))  # stages that each one is
 
 
 def hypnogram(rng: np.random.Generator, epochs: int, lead_in: int) -> np.ndarray:
-    """Stages of `epochs` epochs as positions in `STAGES`: wake, cycles of N1-N2-N3-N2-REM, wake."""
+    """Draw a night's stages: wake, cycles of N1-N2-N3-N2-REM, wake.
+
+    Parameters
+    ----------
+    rng : Generator
+        Draws the lengths.
+    epochs : int
+        Epochs of 30 s.
+    lead_in : int
+        Epochs awake before sleep.
+
+    Returns
+    -------
+    array [epochs] of int
+        Positions in `STAGES`.
+    """
     lead_out = int(rng.integers(3, 6))
     middle = epochs - lead_in - lead_out
     unit = max(middle / 60, 0.25)  # cycles shorten with the recording so that every stage occurs
@@ -43,17 +58,19 @@ def hypnogram(rng: np.random.Generator, epochs: int, lead_in: int) -> np.ndarray
 
 
 def night(rng: np.random.Generator, stages: np.ndarray) -> dict[str, np.ndarray]:
-    """Signals of one night.
+    """Draw the signals of one night.
 
     Parameters
     ----------
-    rng : draws the subject's traits and the noise.
-    stages : position in `STAGES` of each 30-s epoch, [epochs].
+    rng : Generator
+        Draws the subject's traits and the noise.
+    stages : array [epochs] of int
+        Position in `STAGES` of each 30-s epoch.
 
     Returns
     -------
-    dict
-        ``front`` (Fpz-Cz), ``back`` (Pz-Oz), ``eog``, ``emg``: [epochs * 3000] at 100 Hz in microvolt.
+    dict of arrays [epochs * 3000]
+        ``front`` (Fpz-Cz), ``back`` (Pz-Oz), ``eog``, ``emg``: at 100 Hz, in microvolts.
     """
     n = len(stages) * EPOCH_S * RATE_HZ
     weight = _weights(_blur(rng, stages), n)  # [5, n]
@@ -165,7 +182,7 @@ def _eyes(rng: np.random.Generator, weight: np.ndarray, n: int) -> np.ndarray:
 
 
 def _even_out(rng: np.random.Generator, signals: np.ndarray) -> np.ndarray:
-    """A slow gain [C, n] that takes away most of each epoch's own level and adds a random one."""
+    """Return a slow gain [C, n] that takes away most of each epoch's own level and adds a random one."""
     channels, n = signals.shape
     size = EPOCH_S * RATE_HZ
     level = np.log(signals.reshape(channels, -1, size).std(axis=2))

@@ -65,5 +65,5 @@ class Truth:
 
 
 def generator(seed: int, dataset: str, *key: int) -> np.random.Generator:
-    """The random numbers of one item, the same whatever else is written."""
+    """Return the random numbers of one item, the same whatever else is written."""
     return np.random.default_rng([seed, *dataset.encode(), 0, *key])

@@ -20,19 +20,36 @@ def write_record(
     path: Path,
     digital: np.ndarray,
     names: Sequence[str],
-    rate_hz: int,
+    sample_rate: int,
     gain: float,
     record_line: str = "",
     comments: Sequence[str] = (),
     dat_name: str | None = None,
 ) -> None:
-    """Write ``path.hea`` and ``path.dat``: `digital` [C, T] integers, `gain` steps a millivolt.
+    """Write ``path.hea`` and ``path.dat``.
 
-    With `dat_name` the header names that file instead and no signals are written: a broken record.
+    Parameters
+    ----------
+    path : Path
+        Without extension.
+    digital : array [C, T] of int
+        The samples as stored.
+    names : sequence of str
+        Of the C signals.
+    sample_rate : int
+        Hertz.
+    gain : float
+        Steps a millivolt.
+    record_line : str
+        What follows on the header's first line.
+    comments : sequence of str
+        Lines at the header's end.
+    dat_name : str, optional
+        The header names this file instead, and no signals are written: a broken record.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = np.ascontiguousarray(digital.T, dtype="<i2")
-    lines = [f"{path.name} {len(names)} {rate_hz} {digital.shape[1]} {record_line}".rstrip()]
+    lines = [f"{path.name} {len(names)} {sample_rate} {digital.shape[1]} {record_line}".rstrip()]
     for row, name in zip(digital, names, strict=True):
         checksum = int(row.astype(np.int64).sum()) & 0xFFFF
         lines.append(
@@ -44,9 +61,17 @@ def write_record(
         path.with_name(path.name + ".dat").write_bytes(samples.tobytes())
 
 
-def annotation_bytes(rate_hz: int, events: Sequence[tuple[int, int, str]]) -> bytes:
-    """A WFDB annotation file: `events` are (sample, code, text) in order of time."""
-    out = [_word(NOTE, 0), _aux(f"## time resolution: {rate_hz}"), _skip(-1), _word(0, 1)]
+def annotation_bytes(sample_rate: int, events: Sequence[tuple[int, int, str]]) -> bytes:
+    """Encode a WFDB annotation file.
+
+    Parameters
+    ----------
+    sample_rate : int
+        Hertz.
+    events : sequence of (int, int, str)
+        (sample, code, text) in order of time.
+    """
+    out = [_word(NOTE, 0), _aux(f"## time resolution: {sample_rate}"), _skip(-1), _word(0, 1)]
     last = 0
     for sample, code, text in events:
         step = sample - last
@@ -65,7 +90,7 @@ def _word(code: int, step: int) -> bytes:
 
 
 def _skip(step: int) -> bytes:
-    """A long time step: the high half of the 32-bit number comes first."""
+    """Encode a long time step: the high half of the 32-bit number comes first."""
     return _word(_SKIP, 0) + struct.pack("<HH", step >> 16 & 0xFFFF, step & 0xFFFF)
 
 

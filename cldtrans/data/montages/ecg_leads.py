@@ -13,12 +13,23 @@ LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V
 
 
 def record_of_file(key: str) -> str | None:
-    """The key of a record's file without its extension; None for lists and tables."""
+    """Return the key of a record's file without its extension; None for lists and tables."""
     return key[:-4] if key.endswith((".dat", ".hea")) else None
 
 
 def read_twelve_leads(path: Path) -> Signal:
-    """One WFDB record (path without extension) in millivolt, rows in the order of `LEADS`."""
+    """Read one WFDB record in millivolts, rows in the order of `LEADS`.
+
+    Parameters
+    ----------
+    path : Path
+        Without extension.
+
+    Raises
+    ------
+    DataError
+        Where it has none of the leads, or cannot be read.
+    """
     from cldtrans.data.formats.wfdb_reader import read_wfdb
 
     record = read_wfdb(path)

@@ -15,7 +15,7 @@ EARS = ("A1", "A2", "M1", "M2")
 
 
 def scalp_pair(label: str) -> tuple[str, str] | None:
-    """(electrode, second electrode or "") of a scalp channel, in capitals; None for anything else.
+    """Return (electrode, second electrode or "") of a scalp channel, in capitals; None for anything else.
 
     `Fc5.` -> (FC5, ""), `EEG Fp1-REF` -> (FP1, ""), `T8-P8-1` (mne's mark on a repeated name) -> (T8, P8).
     """
@@ -23,23 +23,33 @@ def scalp_pair(label: str) -> tuple[str, str] | None:
     return pair and (pair[0], pair[1] if pair[1] in positions() else "")
 
 
+def is_scalp(label: str) -> bool:
+    """Tell whether a label names an electrode of the 10-05 system, alone or against another one."""
+    return scalp_pair(label) is not None
+
+
 def _electrodes(label: str) -> tuple[str, str] | None:
-    """The same with the name of the reference, whatever it is."""
+    """Return the same with the name of the reference, whatever it is."""
     pair = derivation(re.sub(r"(-[^-]+)-\d+$", r"\1", label))
     return pair if pair is not None and pair[0] in positions() else None
 
 
 def is_bipolar(labels: Sequence[str]) -> bool:
-    """Whether every channel is the difference of two scalp electrodes, and not all against the same one."""
+    """Tell whether all channels are differences of two scalp electrodes, and not all against the same one."""
     pairs = [scalp_pair(label) for label in labels]
     seconds = {pair[1] if pair else "" for pair in pairs}
     return "" not in seconds and (len(seconds) > 1 or len(labels) == 1)
 
 
 def closing_a_loop(labels: Sequence[str]) -> list[int]:
-    """Positions of scalp channels that are sums of earlier ones, as `P3-O1` is at the end of two chains.
+    """Find scalp channels that are sums of earlier ones, as `P3-O1` is at the end of two chains.
 
     Recorded with a digit less than the others, such a channel looks nearly independent, and is noise.
+
+    Returns
+    -------
+    list of int
+        Their positions among the labels.
     """
     chain: dict[str, str] = {}  # electrode -> another one that it is connected to, nearer to the chain's root
 
@@ -62,9 +72,19 @@ def closing_a_loop(labels: Sequence[str]) -> list[int]:
 
 
 def on_head(labels: Sequence[str]) -> np.ndarray | None:
-    """[C, 2] places seen from above, nose up, the head's rim at radius 1; None where a name is not known.
+    """Place channels on the head, seen from above.
 
     A bipolar channel lies midway between its two electrodes.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Of the C channels.
+
+    Returns
+    -------
+    array [C, 2] or None
+        Nose up, the head's rim at radius 1; None where a name is not known.
     """
     pairs = [scalp_pair(label) for label in labels]
     if any(pair is None for pair in pairs):
@@ -75,9 +95,10 @@ def on_head(labels: Sequence[str]) -> np.ndarray | None:
 
 @lru_cache(1)
 def positions() -> dict[str, np.ndarray]:
-    """Electrode in capitals -> [2], from mne's standard 10-05 positions; ears and mastoids left out.
+    """Return the place [2] of each electrode in capitals, seen from above; ears and mastoids are left out.
 
-    The sphere nearest to the electrodes is unrolled from its top, so that distances from Cz are kept.
+    From mne's standard 10-05 positions. The sphere nearest to the electrodes is unrolled from its top, so
+    that distances from Cz are kept.
     """
     import mne
 

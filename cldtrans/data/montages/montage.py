@@ -18,19 +18,24 @@ FP2-F4 F4-C4 C4-P4 P4-O2   FP2-F8 F8-T8 T8-P8 P8-O2   FZ-CZ CZ-PZ
 DOUBLE_BANANA = tuple(_CHAINS.split())
 
 _OLD_NAMES = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}  # 10-20 before 1991
+_PREFIX = re.compile(r"^(?:EEG|SEEG|POL)[\s_-]+", re.IGNORECASE)  # what recorders put before the electrode
 _ELECTRODE = re.compile(r"[A-Z]{1,3}[0-9]{0,2}[A-Z]?$")
 
 
 def electrode(name: str) -> str:
-    """`Fc5.` -> `FC5`, `EEG T3` -> `T7`."""
-    name = re.sub(r"^EEG[\s_-]+", "", name.strip().upper()).strip(" .")
+    """Return an electrode's modern name in capitals: `Fc5.` -> `FC5`, `EEG T3` -> `T7`."""
+    name = _PREFIX.sub("", name.strip().upper()).strip(" .")
     return _OLD_NAMES.get(name, name)
 
 
 def derivation(label: str) -> tuple[str, str] | None:
-    """(electrode, reference) of a channel label, reference "" where none is named; None for a dummy."""
+    """Return (electrode, reference) of a channel's label; None for a dummy.
+
+    The reference is "" where none is named.
+    """
     label = re.sub(r"#\d+$", "", label.strip())  # a reader's mark on a repeated name
-    plus, dash, minus = re.sub(r"^EEG[\s_-]+", "", label, flags=re.IGNORECASE).partition("-")
+    plus, *others = re.split(r"[-_:/]", _PREFIX.sub("", label), maxsplit=1)  # Fp1-F7, Fp1_REF, C3:M2
+    dash, minus = bool(others), others[0] if others else ""
     plus, minus = electrode(plus), electrode(minus)
     if not _ELECTRODE.match(plus) or (dash and not minus):
         return None
@@ -38,9 +43,13 @@ def derivation(label: str) -> tuple[str, str] | None:
 
 
 def bipolar_recipe(labels: Sequence[str], targets: Sequence[str]) -> list[tuple[int, int | None, float]]:
-    """How to form each target `A-B`: (i, j, sign) stands for sign * (x_i - x_j), j None for x_i alone.
+    """Find how to form each target `A-B` from channels by their labels.
 
-    A target that cannot be formed has i = -1. The first of several equal labels is taken.
+    Returns
+    -------
+    list of (int, int or None, float)
+        (i, j, sign) stands for sign * (x_i - x_j), j None for x_i alone. A target that cannot be formed
+        has i = -1. The first of several equal labels is taken.
     """
     first: dict[tuple[str, str], int] = {}
     for position, label in enumerate(labels):
@@ -65,7 +74,20 @@ def bipolar_recipe(labels: Sequence[str], targets: Sequence[str]) -> list[tuple[
 
 
 def apply_recipe(data: np.ndarray, recipe: Sequence[tuple[int, int | None, float]]) -> np.ndarray:
-    """[C, T] of the targets from the rows [channels, T] that the recipe counts; zeros where it has none."""
+    """Form the targets of a recipe; zeros where it has none.
+
+    Parameters
+    ----------
+    data : array [channels, T]
+        The rows that the recipe counts, in any unit.
+    recipe : sequence of (int, int or None, float)
+        From `bipolar_recipe`.
+
+    Returns
+    -------
+    array [C, T]
+        The targets, in the unit of `data`.
+    """
     out = np.zeros((len(recipe), data.shape[1]), dtype=np.float32)
     for row, (i, j, sign) in zip(out, recipe, strict=True):
         if i < 0:

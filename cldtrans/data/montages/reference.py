@@ -17,32 +17,38 @@ LEAST_FOR_SPLINES = 8
 
 
 def usual_reference(names: Sequence[str]) -> Reference:
-    """Bipolar where it can be formed, because a common reference looks like lags of zero; else none."""
+    """Return bipolar where it can be formed, since a common reference looks like lags of zero; else none."""
     scalp = [name for name in names if scalp_pair(name) is not None]
     formed = sum(recipe[0] >= 0 for recipe in bipolar_recipe(scalp, DOUBLE_BANANA))
     return "bipolar" if formed > 1 or (len(scalp) > 1 and is_bipolar(scalp)) else "none"
 
 
 def rereference(data: np.ndarray, names: Sequence[str], reference: Reference) -> tuple[np.ndarray, list[str]]:
-    """Scalp channels against another reference.
+    """Measure scalp channels against another reference.
 
     Parameters
     ----------
-    data : [C, T] of channels in one unit, no NaN.
-    names : per channel.
-    reference :
-        "bipolar" : those of the 18 double-banana channels that can be formed; recordings in another bipolar
-        montage stay as they are.
-        "laplacian" : mne's current source density, the spherical-spline surface Laplacian (Perrin et al.
-        1989). It is the standard one; Hjorth's mean of the nearest neighbours lacks neighbours at the rim of
-        the head, where it becomes a bipolar channel of arbitrary direction.
-        "average" : minus the mean of the scalp channels.
-        "none" : everything as recorded.
+    data : array [C, T]
+        Channels in one unit, no NaN.
+    names : sequence of str
+        Of the C channels.
+    reference : one of "bipolar", "laplacian", "average", "none"
+        What the channels are measured against:
+
+        - "bipolar": those of the 18 double-banana channels that can be formed; recordings in another bipolar
+          montage stay as they are.
+        - "laplacian": mne's current source density, the spherical-spline surface Laplacian (Perrin et al.
+          1989). It is the standard one; Hjorth's mean of the nearest neighbours lacks neighbours at the rim
+          of the head, where it becomes a bipolar channel of arbitrary direction.
+        - "average": minus the mean of the scalp channels.
+        - "none": everything as recorded.
 
     Returns
     -------
-    data, names
-        [K, T] float32 and the K new names: pairs, or electrodes in capitals.
+    data : array [K, T] of float32
+        The channels against the new reference.
+    names : list of str
+        Of the K channels: pairs, or electrodes in capitals.
 
     Raises
     ------
@@ -75,13 +81,26 @@ def rereference(data: np.ndarray, names: Sequence[str], reference: Reference) ->
     return _laplacian(data, electrodes), electrodes
 
 
-def _bipolar(data: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str]]:
+def outside_the_banana(names: Sequence[str]) -> list[str]:
+    """Return the scalp channels of which reference "bipolar" makes no use."""
+    formed = _formed(names)
+    used = {row for _, (i, j, _) in formed for row in (i, j)}
+    return [name for row, name in enumerate(names) if row not in used] if formed else []
+
+
+def _formed(names: Sequence[str]) -> list[tuple[str, tuple[int, int | None, float]]]:
+    """(channel, recipe) of the double banana; none for a recording in another bipolar montage."""
+    recipes = bipolar_recipe(names, DOUBLE_BANANA)
     formed = [
-        (target, recipe)
-        for target, recipe in zip(DOUBLE_BANANA, bipolar_recipe(names, DOUBLE_BANANA), strict=True)
-        if recipe[0] >= 0
+        (target, recipe) for target, recipe in zip(DOUBLE_BANANA, recipes, strict=True) if recipe[0] >= 0
     ]
-    if len(formed) > 1:
+    other_montage = is_bipolar(names) and 2 * len(formed) < len(names)
+    return formed if len(formed) > 1 and not other_montage else []
+
+
+def _bipolar(data: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str]]:
+    formed = _formed(names)
+    if formed:
         return apply_recipe(data, [recipe for _, recipe in formed]), [target for target, _ in formed]
     if is_bipolar(names):
         return data, names

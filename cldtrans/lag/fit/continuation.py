@@ -13,10 +13,22 @@ ORDER = 16
 
 
 def continued(x: np.ndarray, n_samples: int) -> np.ndarray:
-    """Windows [N, C, T] filled up to `n_samples`, so that they close to a ring without a jump.
+    """Fill windows up so that they close to a ring without a jump.
 
     Each channel's autoregression (`burg`) runs on from the end and, backwards, from the start of every
     window; one fades into the other.
+
+    Parameters
+    ----------
+    x : array [N, C, T]
+        Windows.
+    n_samples : int
+        Length of the ring.
+
+    Returns
+    -------
+    array [N, C, n_samples]
+        The windows with what may have followed and preceded them.
     """
     n_fill = n_samples - x.shape[-1]
     fade = np.cos(0.5 * np.pi * (np.arange(n_fill) + 0.5) / n_fill) ** 2
@@ -31,7 +43,7 @@ def continued(x: np.ndarray, n_samples: int) -> np.ndarray:
 
 
 def _free_run(windows: np.ndarray, error_filter: np.ndarray, n_samples: int) -> np.ndarray:
-    """What follows windows [N, T] without innovations, [N, n_samples]."""
+    """Return what follows windows [N, T] without innovations, [N, n_samples]."""
     if len(error_filter) == 1:
         return np.zeros((len(windows), n_samples))
     state = np.stack(
@@ -41,9 +53,21 @@ def _free_run(windows: np.ndarray, error_filter: np.ndarray, n_samples: int) -> 
 
 
 def burg(windows: np.ndarray, order: int) -> np.ndarray:
-    """Prediction error filter 1, a_1, ..., a_order of windows [N, T] of one channel; always stable.
+    """Estimate the prediction error filter of one channel; always stable.
 
     Burg's method (1975), the reflection coefficients pooled over the windows.
+
+    Parameters
+    ----------
+    windows : array [N, T]
+        Of one channel.
+    order : int
+        Samples of past.
+
+    Returns
+    -------
+    array [order + 1]
+        1, a_1, ..., a_order.
     """
     error_filter = np.ones(1)
     forward, backward = windows[:, 1:], windows[:, :-1]

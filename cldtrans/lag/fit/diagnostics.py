@@ -13,7 +13,17 @@ MANY = 12
 
 @dataclass(frozen=True)
 class Rival:
-    """Another lag (samples) of an edge (its position), worse by `loss` in log likelihood."""
+    """Another lag of an edge that fits nearly as well.
+
+    Attributes
+    ----------
+    edge : int
+        Position of the edge.
+    lag : float
+        The other lag, samples.
+    loss : float
+        By which it is worse, in log likelihood.
+    """
 
     edge: int
     lag: float
@@ -21,14 +31,27 @@ class Rival:
 
 
 def excess_kurtosis(residual: np.ndarray) -> np.ndarray:
-    """Fourth moment over squared variance, minus 3, of residuals [C, n]."""
+    """Return the fourth moment over squared variance, minus 3, of residuals [C, n]."""
     centred = residual - residual.mean(1, keepdims=True)
     variance = (centred**2).mean(1)
     return (centred**4).mean(1) / np.maximum(variance**2, 1e-300) - 3.0
 
 
 def preparation(prepared: Prepared, names: np.ndarray) -> list[str]:
-    """Channels that a likelihood cannot contain, and drift; names [C] of all channels of the input."""
+    """Warn of channels that a likelihood cannot contain, and of drift.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        What was done to the input.
+    names : array [C]
+        Of all channels of the input.
+
+    Returns
+    -------
+    list of str
+        One line each.
+    """
     lines = []
     if prepared.constant:
         lines.append(f"channels {_listed(names[prepared.constant])} are constant and were left out")
@@ -59,20 +82,35 @@ def assumptions(
     undecided: float,
     sample_rate: float,
 ) -> list[str]:
-    """Warnings on a fitted model.
+    """Warn where a fitted model contradicts what it assumes.
 
     Parameters
     ----------
-    residual
-        [K, n] scored residuals, windows one after another.
-    runs
-        [n] number of the window that each belongs to.
-    names
-        [K] of the channels.
-    max_order
-        [K] longest own past tried, samples.
-    rivals, undecided
-        Edges of which another lag fits nearly as well; below a loss of `undecided` the lag is not identified.
+    model : Parameters
+        The fitted model.
+    innovation : one of "laplace", "student", "gaussian"
+        Density of the innovations.
+    residual : array [K, n]
+        Scored residuals, windows one after another.
+    runs : array [n]
+        Number of the window that each belongs to.
+    names : array [K]
+        Of the channels.
+    min_lag, max_lag : float
+        Range of lags searched, samples.
+    max_order : array [K]
+        Longest own past tried, samples.
+    rivals : list of Rival
+        Edges of which another lag fits nearly as well.
+    undecided : float
+        Below a loss of this the lag is not identified.
+    sample_rate : float
+        Hertz.
+
+    Returns
+    -------
+    list of str
+        One line each.
     """
     n_samples = residual.shape[1]
     lines = []

@@ -23,7 +23,7 @@ from cldtrans.lag.fit.likelihood import (
     Innovation,
     Parameters,
     density_curvature,
-    density_score,
+    score_function,
     system_spectrum,
 )
 from cldtrans.lag.fit.spectra import Spectra
@@ -33,8 +33,16 @@ from cldtrans.lag.fit.spectra import Spectra
 class Layout:
     """Positions of the parameters in one vector, and the row and column of M that each one moves.
 
-    weight, lag [E], own [C, P] (-1 beyond a channel's order), log_scale [C]: positions
-    row, column [n]: of M; a scale's column is its row
+    Attributes
+    ----------
+    weight, lag : array [E]
+        Positions.
+    own : array [C, P]
+        Positions; -1 beyond a channel's order.
+    log_scale : array [C]
+        Positions.
+    row, column : array [n]
+        Of M; a scale's column is its row.
     """
 
     weight: np.ndarray
@@ -46,6 +54,7 @@ class Layout:
 
     @classmethod
     def of(cls, model: Parameters) -> "Layout":
+        """Lay out the parameters of a model."""
         n_edges, (n_channels, n_own) = model.n_edges, model.own.shape
         active = np.arange(n_own) < model.order[:, None]
         own = np.full((n_channels, n_own), -1)
@@ -62,12 +71,13 @@ class Layout:
         )
 
     def pack(self, weight: np.ndarray, lag: np.ndarray, own: np.ndarray, log_scale: np.ndarray) -> np.ndarray:
+        """Put values of all parameters into one vector [n]."""
         return np.concatenate([weight, lag, own[self.own >= 0], log_scale])
 
 
 def moments(innovation: Innovation, u: np.ndarray, dof: np.ndarray) -> dict[str, np.ndarray]:
-    """Expectations [C] over residuals u [C, n] that the information is made of."""
-    phi, curvature = density_score(innovation, u, dof), density_curvature(innovation, u, dof)
+    """Return the expectations [C] over residuals u [C, n] that the information is made of."""
+    phi, curvature = score_function(innovation, u, dof), density_curvature(innovation, u, dof)
     return {
         "curvature": np.maximum(curvature.mean(1), 1e-3),
         "score2": (phi**2).mean(1),
@@ -81,7 +91,28 @@ def moments(innovation: Innovation, u: np.ndarray, dof: np.ndarray) -> dict[str,
 def information(
     data: Spectra, model: Parameters, innovation: Innovation, at: Evaluation
 ) -> tuple[Layout, np.ndarray, np.ndarray]:
-    """Expected Hessian A [n, n] of the loss at `model`, and the score's covariance B."""
+    """Compute what errors of the estimate follow from.
+
+    Parameters
+    ----------
+    data : Spectra
+        The windows.
+    model : Parameters
+        Where the derivatives are taken.
+    innovation : one of "laplace", "student", "gaussian"
+        Density of the innovations.
+    at : Evaluation
+        Of the loss at `model`.
+
+    Returns
+    -------
+    layout : Layout
+        Positions of the n parameters.
+    hessian : array [n, n]
+        A, the expected Hessian of the loss.
+    covariance : array [n, n]
+        B, the score's covariance.
+    """
     layout = Layout.of(model)
     mask = data.scored > 0
     mean = moments(innovation, at.u[:, mask], model.dof)
@@ -101,7 +132,7 @@ def information(
 
 
 def _gram(data: Spectra, model: Parameters, layout: Layout, at: Evaluation) -> np.ndarray:
-    """Sums over the scored samples of du du', [n, n]; 0 between rows."""
+    """Return sums over the scored samples of du du', [n, n]; 0 between rows."""
     mask = data.scored > 0
     result = np.zeros((len(layout.row),) * 2)
     x = data.samples(data.spectrum)
@@ -163,7 +194,7 @@ def _jacobian_terms(
 
 
 def inverse_of(matrix: np.ndarray) -> np.ndarray:
-    """Inverse of a symmetric, maybe singular matrix: scaled to unit diagonal, small eigenvalues lifted."""
+    """Invert a symmetric, maybe singular matrix: scaled to unit diagonal, small eigenvalues lifted."""
     scaled, scale = _unit_diagonal(matrix)
     inverse = _cholesky_inverse(scaled)
     if inverse is None:
@@ -173,10 +204,11 @@ def inverse_of(matrix: np.ndarray) -> np.ndarray:
 
 
 def damped_inverse(matrix: np.ndarray) -> np.ndarray:
-    """As `inverse_of`, for the direction of a step: where large and singular, the diagonal is raised instead.
+    """Invert as `inverse_of`, for the direction of a step.
 
-    That is coarser: with half of the band missing a search ended at other edges. But an eigendecomposition
-    costs thirty times a factorisation, and 64 channels of an EEG need one a step.
+    Where the matrix is large and singular, the diagonal is raised instead. That is coarser: with half of the
+    band missing a search ended at other edges. But an eigendecomposition costs thirty times a factorisation,
+    and 64 channels of an EEG need one a step.
     """
     if len(matrix) < LARGE:
         return inverse_of(matrix)
@@ -189,14 +221,14 @@ def damped_inverse(matrix: np.ndarray) -> np.ndarray:
 
 
 def _unit_diagonal(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A symmetric matrix divided by the products of its diagonal's roots; and those."""
+    """Return a symmetric matrix divided by the products of its diagonal's roots; and those."""
     root = np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-12))
     scale = np.multiply.outer(root, root)
     return 0.5 * (matrix + matrix.T) / scale, scale
 
 
 def _cholesky_inverse(scaled: np.ndarray) -> np.ndarray | None:
-    """None where the matrix is not clearly positive definite."""
+    """Invert by Cholesky factors; None where the matrix is not clearly positive definite."""
     factor, info = dpotrf(scaled, lower=1)
     if info != 0 or np.diag(factor).min(initial=1.0) ** 2 <= SINGULAR:
         return None
@@ -217,7 +249,7 @@ SINGULAR = 1e-7
 
 
 def covariance(hessian: np.ndarray, score_covariance: np.ndarray) -> np.ndarray:
-    """`A^-1 B A^-1`, [n, n]."""
+    """Return `A^-1 B A^-1`, [n, n]."""
     inverse = inverse_of(hessian)
     result = inverse @ score_covariance @ inverse
     # No estimate is surer than with all other parameters known; rounding can say so where A is near singular.
@@ -228,11 +260,28 @@ def covariance(hessian: np.ndarray, score_covariance: np.ndarray) -> np.ndarray:
 
 
 def search_p_value(z: np.ndarray, n_pairs: int, span: float) -> np.ndarray:
-    """Family-wise p-value of |z| that is the largest over all lags of all pairs.
+    """Return the family-wise p-value of |z| that is the largest over all lags of all pairs.
 
-    Davies' bound for the maximum of |Z(tau)| over an interval, `2 [Phi(-z) + r exp(-z^2 / 2) / (2 pi)]` with
-    r = `span`, the interval's length times the standard deviation of dZ/dtau, times the number of pairs
-    searched. (Davies 1977, Biometrika 64, 247: a parameter that is present only under the alternative.)
+    Davies' bound for the maximum of |Z(tau)| over an interval: `2 [Phi(-z) + r exp(-z^2 / 2) / (2 pi)]`,
+    times the number of pairs searched.
+
+    Parameters
+    ----------
+    z : array [...]
+        Weight over its standard error.
+    n_pairs : int
+        Ordered pairs searched.
+    span : float
+        r, the interval's length times the standard deviation of dZ/dtau.
+
+    Returns
+    -------
+    array [...]
+        p-values, at most 1.
+
+    References
+    ----------
+    Davies 1977, Biometrika 64, 247: a parameter that is present only under the alternative.
     """
     z = np.abs(z)
     log_p = np.logaddexp(log_ndtr(-z), np.log(span / (2 * np.pi) + 1e-300) - 0.5 * z**2)

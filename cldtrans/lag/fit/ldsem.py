@@ -50,32 +50,39 @@ def fit_ldsem(
 
     Parameters
     ----------
-    x
-        [N, C, T] windows of one system, torch or numpy, any float type; they need not be contiguous.
-    sample_rate
-        Hz.
-    tau_max
+    x : array [N, C, T]
+        Windows of one system, torch or numpy, any float type and unit; they need not be contiguous.
+    sample_rate : float
+        Hertz.
+    tau_max : float
         Largest lag searched, seconds; at most one lag a pair is found, between 0 and tau_max.
-    innovation
-        Density of the innovations: "laplace", "student" (degrees of freedom are fitted), "gaussian".
-    periodic
+    innovation : one of "laplace", "student", "gaussian"
+        Density of the innovations; of "student" the degrees of freedom are fitted.
+    periodic : bool
         True where each window is exactly one period; False for windows cut from a record: the first
         tau_max and a guard at both ends of each are used but not scored.
-    alpha, error_rate
-        Level of the support: "family": probability of any false edge at most alpha; "discovery": expected
-        fraction of false edges at most alpha (Benjamini-Hochberg).
-    max_order
-        Longest own past, samples. Every channel starts with up to 8; where nearly all are used, as after a
-        band-pass, twice and four times as many are tried.
-    nonlinearity
-        "tanh": g = tanh of the input as it is (scale it first), without the Jacobian; lags under two samples
-        are then not identified and not searched.
-    band_hz
+    alpha : float
+        Level of the support.
+    error_rate : one of "family", "discovery"
+        What alpha bounds: the probability of any false edge, or the expected fraction of false edges
+        (Benjamini-Hochberg).
+    max_order : int
+        Longest own past, samples. Every channel starts with up to 8; where nearly all are used, as after
+        a band-pass, twice and four times as many are tried.
+    nonlinearity : one of "identity", "tanh"
+        "tanh": g = tanh of the input as it is (scale it first), without the Jacobian; lags under two
+        samples are then not identified and not searched.
+    band_hz : (float, float), optional
         Use only this band, by the Whittle likelihood; "gaussian" innovations only.
-    jacobian
+    jacobian : bool
         False drops `log|det M|`, for comparison: wrong where lags come near one sample.
-    channels
-        C names that warnings use (default: numbers).
+    channels : sequence of str, optional
+        C names that warnings use; default: numbers.
+
+    Returns
+    -------
+    LagFit
+        Support, lags and weights with their standard errors, and warnings.
 
     Raises
     ------
@@ -143,7 +150,7 @@ def _checked(
     band_hz: tuple[float, float] | None,
     alpha: float,
 ) -> float:
-    """The largest lag in samples, or one clear error."""
+    """Return the largest lag in samples, or raise one clear error."""
     n_windows, n_channels, n_samples = x.shape
     if innovation not in ("laplace", "student", "gaussian"):
         raise DataError(f"innovation is {innovation!r}; known: laplace, student, gaussian")

@@ -23,13 +23,22 @@ KINK = 0.07
 class Parameters:
     """One LD-SEM in samples and standardised units; edges are sorted by target.
 
-    target, source   [E] int
-    lag              [E] samples
-    weight           [E]
-    own              [C, P] coefficients of the channel's own past; those beyond `order` are 0
-    order            [C] int
-    log_scale        [C] of the density: b (Laplace), s (Student), the standard deviation (Gaussian)
-    dof              [C] degrees of freedom (Student only)
+    Attributes
+    ----------
+    target, source : array [E] of int
+        Channels of the edges.
+    lag : array [E]
+        Samples.
+    weight : array [E]
+        In standardised units.
+    own : array [C, P]
+        Coefficients of the channel's own past; those beyond `order` are 0.
+    order : array [C] of int
+        Longest own past, samples.
+    log_scale : array [C]
+        Of the density: b (Laplace), s (Student), the standard deviation (Gaussian).
+    dof : array [C]
+        Degrees of freedom (Student only).
     """
 
     target: np.ndarray
@@ -43,21 +52,23 @@ class Parameters:
 
     @property
     def n_channels(self) -> int:
+        """Number of channels."""
         return len(self.log_scale)
 
     @property
     def n_edges(self) -> int:
+        """Number of edges."""
         return len(self.lag)
 
     def keep(self, mask: np.ndarray) -> "Parameters":
-        """The same model with only the edges in `mask`."""
+        """Return the same model with only the edges in `mask`."""
         edges = {name: getattr(self, name)[mask] for name in ("target", "source", "lag", "weight")}
         return replace(self, **edges)
 
     def add(
         self, target: np.ndarray, source: np.ndarray, lag: np.ndarray, weight: np.ndarray
     ) -> "Parameters":
-        """The same model with more edges."""
+        """Return the same model with more edges."""
         target = np.concatenate([self.target, target])
         sort = np.lexsort((np.concatenate([self.source, source]), target))
         return replace(
@@ -71,7 +82,7 @@ class Parameters:
 
 # ---------------------------------------------------------------------------------------------- densities
 def density_loss(innovation: Innovation, u: np.ndarray, dof: np.ndarray) -> np.ndarray:
-    """`rho(u)`, minus the log density without its constant; u [C, ...], dof [C]."""
+    """Return `rho(u)`, minus the log density without its constant; u [C, ...], dof [C]."""
     if innovation == "laplace":
         size = np.abs(u)
         return np.where(size < KINK, u**2 / (2 * KINK) + KINK / 2, size)
@@ -81,8 +92,8 @@ def density_loss(innovation: Innovation, u: np.ndarray, dof: np.ndarray) -> np.n
     return 0.5 * u**2
 
 
-def density_score(innovation: Innovation, u: np.ndarray, dof: np.ndarray) -> np.ndarray:
-    """`phi(u) = rho'(u)`."""
+def score_function(innovation: Innovation, u: np.ndarray, dof: np.ndarray) -> np.ndarray:
+    """Return `phi(u) = rho'(u)`; u [C, ...], dof [C]."""
     if innovation == "laplace":
         return np.clip(u / KINK, -1.0, 1.0)
     if innovation == "student":
@@ -92,7 +103,7 @@ def density_score(innovation: Innovation, u: np.ndarray, dof: np.ndarray) -> np.
 
 
 def density_curvature(innovation: Innovation, u: np.ndarray, dof: np.ndarray) -> np.ndarray:
-    """`phi'(u)`."""
+    """Return `phi'(u)`; u [C, ...], dof [C]."""
     if innovation == "laplace":
         return (np.abs(u) < KINK) / KINK
     if innovation == "student":
@@ -102,7 +113,7 @@ def density_curvature(innovation: Innovation, u: np.ndarray, dof: np.ndarray) ->
 
 
 def log_constant(innovation: Innovation, dof: np.ndarray) -> np.ndarray:
-    """Log of the density's normalising constant at scale 1, [C]."""
+    """Return the log of the density's normalising constant at scale 1, [C]."""
     if innovation == "laplace":
         return np.full(len(dof), -np.log(2.0))
     if innovation == "student":
@@ -111,7 +122,7 @@ def log_constant(innovation: Innovation, dof: np.ndarray) -> np.ndarray:
 
 
 def deviation(innovation: Innovation, log_scale: np.ndarray, dof: np.ndarray) -> np.ndarray:
-    """Standard deviation of the innovations, [C]."""
+    """Return the standard deviation of the innovations, [C]."""
     if innovation == "laplace":
         return np.sqrt(2.0) * np.exp(log_scale)
     if innovation == "student":
@@ -122,7 +133,22 @@ def deviation(innovation: Innovation, log_scale: np.ndarray, dof: np.ndarray) ->
 def fit_density(
     innovation: Innovation, residual: np.ndarray, dof: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Maximum-likelihood log scale and degrees of freedom of residuals [C, n] with location 0."""
+    """Fit the density to residuals with location 0, by maximum likelihood.
+
+    Parameters
+    ----------
+    innovation : one of "laplace", "student", "gaussian"
+        Density of the innovations.
+    residual : array [C, n]
+        Residuals.
+    dof : array [C]
+        Degrees of freedom, which only "student" changes.
+
+    Returns
+    -------
+    log_scale, dof : array [C]
+        Log scale and degrees of freedom.
+    """
     if innovation == "laplace":
         return np.log(np.abs(residual).mean(1)), dof
     if innovation == "gaussian":
@@ -155,7 +181,7 @@ def _fit_student(residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 # ------------------------------------------------------------------------------------------- the LD-SEM
 def residual_spectrum(data: Spectra, model: Parameters) -> np.ndarray:
-    """`E(f) = M(f) X(f)`, complex [C, N, B]; the dense tensor of all delayed pairs is never built."""
+    """Return `E(f) = M(f) X(f)`, complex [C, N, B]; the dense tensor of all delayed pairs is never built."""
     own = 1.0 - model.own @ data.delay(np.arange(1, model.own.shape[1] + 1))
     result = data.spectrum * own[:, None, :]
     mixed = model.weight[:, None] * data.delay(model.lag)
@@ -165,12 +191,12 @@ def residual_spectrum(data: Spectra, model: Parameters) -> np.ndarray:
 
 
 def residuals(data: Spectra, model: Parameters) -> np.ndarray:
-    """`e_i(t)`, [C, N, n_fft]; only scored samples are valid."""
+    """Return `e_i(t)`, [C, N, n_fft]; only scored samples are valid."""
     return data.samples(residual_spectrum(data, model))
 
 
 def system_spectrum(data: Spectra, model: Parameters) -> np.ndarray:
-    """`M(f)`, complex [B, C, C]."""
+    """Return `M(f)`, complex [B, C, C]."""
     n_channels = model.n_channels
     matrix = np.zeros((len(data.omega), n_channels, n_channels), complex)
     matrix[:, model.target, model.source] = -(model.weight[:, None] * data.delay(model.lag)).T
@@ -184,10 +210,16 @@ def system_spectrum(data: Spectra, model: Parameters) -> np.ndarray:
 class Evaluation:
     """Minus log likelihood (smoothed, without constants) and what its derivatives need.
 
-    loss       float
-    u          [C, N, n_fft] residuals over their scales, 0 where not scored
-    score      [C, N, B] spectra of phi(u), unscored samples 0
-    inverse    [B, C, C] `M(f)^-1`; None where the Jacobian is not part of the likelihood
+    Attributes
+    ----------
+    loss : float
+        The value.
+    u : array [C, N, n_fft]
+        Residuals over their scales, 0 where not scored.
+    score : array [C, N, B] of complex
+        Spectra of phi(u), unscored samples 0.
+    inverse : array [B, C, C] of complex or None
+        `M(f)^-1`; None where the Jacobian is not part of the likelihood.
     """
 
     loss: float
@@ -197,7 +229,19 @@ class Evaluation:
 
 
 def evaluate(data: Spectra, model: Parameters, innovation: Innovation, jacobian: bool = True) -> Evaluation:
-    """Loss at `model`; `jacobian=False` drops `log|det M|` (nonlinear coupling, and for comparison)."""
+    """Compute the loss at `model`.
+
+    Parameters
+    ----------
+    data : Spectra
+        The windows.
+    model : Parameters
+        Where the loss is computed.
+    innovation : one of "laplace", "student", "gaussian"
+        Density of the innovations.
+    jacobian : bool
+        False drops `log|det M|` (nonlinear coupling, and for comparison).
+    """
     u = residuals(data, model) * data.scored
     u *= np.exp(-model.log_scale)[:, None, None]
     n_samples = data.effective_samples
@@ -205,7 +249,7 @@ def evaluate(data: Spectra, model: Parameters, innovation: Innovation, jacobian:
         # Unscored samples have u = 0: what they would add is subtracted as a constant.
         blank = density_loss(innovation, np.zeros((len(u), 1)), model.dof).sum()
         loss = density_loss(innovation, u, model.dof).sum() - blank * (u[0].size - data.n_scored)
-        score = fft.rfft(density_score(innovation, u, model.dof) * data.scored)
+        score = fft.rfft(score_function(innovation, u, model.dof) * data.scored)
     else:
         filtered = data.samples(fft.rfft(u) * data.in_band)
         loss = 0.5 * (filtered**2).sum()
@@ -221,7 +265,7 @@ def evaluate(data: Spectra, model: Parameters, innovation: Innovation, jacobian:
 
 
 def gradient(data: Spectra, model: Parameters, at: Evaluation) -> tuple[np.ndarray, ...]:
-    """Derivatives of the loss by weight [E], lag [E], own [C, P] and log_scale [C]."""
+    """Return derivatives of the loss by weight [E], lag [E], own [C, P] and log_scale [C]."""
     delay, slope = data.delay(model.lag), data.delay(model.lag, 1)
     cross = np.stack(
         [
@@ -252,7 +296,7 @@ def gradient(data: Spectra, model: Parameters, at: Evaluation) -> tuple[np.ndarr
 
 
 def log_likelihood(data: Spectra, model: Parameters, innovation: Innovation, jacobian: bool = True) -> float:
-    """The log likelihood with the density's constant and, for Laplace, without the rounded kink."""
+    """Return the log likelihood with the density's constant and, for Laplace, without the rounded kink."""
     at = evaluate(data, model, innovation, jacobian)
     value = -at.loss + data.effective_samples * log_constant(innovation, model.dof).sum()
     if innovation == "laplace":

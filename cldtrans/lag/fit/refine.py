@@ -30,9 +30,24 @@ def refine(
     tolerance: float = 1e-2,
     max_steps: int = 60,
 ) -> tuple[Parameters, Evaluation]:
-    """Climb to the nearest maximum of the likelihood, lags held between `lags` (samples).
+    """Climb to the nearest maximum of the likelihood.
 
-    Stops where a step gains less than `tolerance` in log likelihood.
+    Parameters
+    ----------
+    data : Spectra
+        The windows.
+    model : Parameters
+        Where the climb starts.
+    innovation : one of "laplace", "student", "gaussian"
+        Density of the innovations.
+    lags : (float, float)
+        Lags are held between these, samples.
+    jacobian : bool
+        Whether `log|det M|` is part of the likelihood.
+    tolerance : float
+        Stop where a step gains less than this in log likelihood.
+    max_steps : int
+        Stop after so many steps.
     """
     model = rescale(data, model, innovation)
     at = evaluate(data, model, innovation, jacobian)

@@ -16,19 +16,39 @@ if TYPE_CHECKING:
 class LagFit:
     """A fitted LD-SEM; rows are targets, columns sources; lags in seconds, weights in the input's units.
 
-    tau, tau_stderr        [C, C] NaN off the support
-    weight, weight_stderr  [C, C] 0 and NaN off the support
-    support                [C, C] bool: significant, and the lag identified (else a warning names both lags)
-    p_value                [C, C] for "this pair has no edge", over all lags and pairs searched (family-wise,
-                           or the false-discovery rate's q-value); NaN on the diagonal and for channels left
-                           out
-    sigma                  [C] standard deviation of the innovations; NaN for channels left out
-    self_dynamics          [C, P] coefficients of the channel's own past at lags 1..P samples, P the longest
-    kurtosis               [C] excess kurtosis of the residuals (Gaussian 0, Laplace 3)
-    degrees_of_freedom     [C] of Student-t innovations, else None
-    log_likelihood         of the scored samples, in the input's units
-    left_out               channels that are constant or linear combinations of others
-    warnings               one line each
+    Attributes
+    ----------
+    tau, tau_stderr : array [C, C]
+        Lags and their standard errors, seconds; NaN off the support.
+    weight, weight_stderr : array [C, C]
+        Weights and their standard errors; 0 and NaN off the support.
+    support : array [C, C] of bool
+        Significant, and the lag identified (else a warning names both lags).
+    p_value : array [C, C]
+        For "this pair has no edge", over all lags and pairs searched (family-wise, or the false-discovery
+        rate's q-value); NaN on the diagonal and for channels left out.
+    sigma : array [C]
+        Standard deviation of the innovations; NaN for channels left out.
+    self_dynamics : array [C, P]
+        Coefficients of the channel's own past at lags 1..P samples, P the longest.
+    kurtosis : array [C]
+        Excess kurtosis of the residuals (Gaussian 0, Laplace 3).
+    degrees_of_freedom : array [C] or None
+        Of Student-t innovations, else None.
+    log_likelihood : float
+        Of the scored samples, in the input's units.
+    n_scored : int
+        Number of scored samples a channel, all windows together.
+    sample_rate : float
+        Hertz.
+    tau_max : float
+        Largest lag searched, seconds.
+    innovation : str
+        Density of the innovations.
+    left_out : list of int
+        Channels that are constant or linear combinations of others.
+    warnings : list of str
+        One line each.
     """
 
     tau: Float[np.ndarray, "C C"]
@@ -50,9 +70,12 @@ class LagFit:
     warnings: list[str] = field(default_factory=list)
 
     def summary(self, channels: list[str] | None = None) -> pd.DataFrame:
-        """One row an edge, strongest evidence first: source leads target by tau, with 95 % intervals.
+        """Make one row an edge, strongest evidence first: source leads target by tau, with 95 % intervals.
 
-        `channels` names the channels (default: their numbers).
+        Parameters
+        ----------
+        channels : list of str, optional
+            Names of the C channels; default: their numbers.
         """
         import pandas as pd
 

@@ -38,8 +38,12 @@ Edge = tuple[int, float]
 class Threshold:
     """Turns |z| of a pair's best lag into p-values, and back.
 
-    n_pairs  ordered pairs searched
-    span     range of lags times the rms frequency of the score as a function of lag, radians
+    Attributes
+    ----------
+    n_pairs : int
+        Ordered pairs searched.
+    span : float
+        Range of lags times the rms frequency of the score as a function of lag, radians.
     """
 
     n_pairs: int
@@ -47,9 +51,10 @@ class Threshold:
 
     @classmethod
     def of(cls, data: Spectra, max_lag: float) -> "Threshold":
-        """The score of pair (i, j) at lag tau is a process with the spectrum of what is j's own.
+        """Set the threshold of data, for lags up to `max_lag` samples.
 
-        Taken as flat (white innovations), or as the source's own spectrum where that is faster.
+        The score of pair (i, j) at lag tau is a process with the spectrum of what is j's own. That is taken
+        as flat (white innovations), or as the source's own spectrum where that is faster.
         """
         count = data.counts if data.in_band is None else data.counts * data.in_band
         power = (np.abs(data.source) ** 2).sum(1) * count  # [C, B]
@@ -59,15 +64,15 @@ class Threshold:
         return cls(max(1, n_channels * (n_channels - 1)), max_lag * float(max(rms, flat)))
 
     def p(self, z: np.ndarray) -> np.ndarray:
-        """Family-wise p-value: over all lags of all pairs."""
+        """Return the family-wise p-value: over all lags of all pairs."""
         return search_p_value(z, self.n_pairs, self.span)
 
     def p_pair(self, z: np.ndarray) -> np.ndarray:
-        """p-value over all lags of one pair."""
+        """Return the p-value over all lags of one pair."""
         return search_p_value(z, 1, self.span)
 
     def z(self, p: float) -> float:
-        """The |z| whose family-wise p-value is p."""
+        """Return the |z| whose family-wise p-value is p."""
         return float(brentq(lambda z: float(self.p(np.array(z))) - p, 0.1, 40.0))
 
 
@@ -75,10 +80,16 @@ class Threshold:
 class Grid:
     """Correlations with every delayed source on the grid of lags, from spectra.
 
-    first       grid points before this one are not searched
-    sources     [B, N, C]
-    cosine, sine  [B, lags] real and minus imaginary part of the delays, times the bins' weights
-    energy      [C, lags] sums over the scored samples of the squared delayed sources
+    Attributes
+    ----------
+    first : int
+        Grid points before this one are not searched.
+    sources : array [B, N, C]
+        Spectra of what is delayed.
+    cosine, sine : array [B, lags]
+        Real and minus imaginary part of the delays, times the bins' weights.
+    energy : array [C, lags]
+        Sums over the scored samples of the squared delayed sources.
     """
 
     first: int
@@ -89,7 +100,7 @@ class Grid:
 
     @classmethod
     def of(cls, data: Spectra, lags: tuple[float, float]) -> "Grid":
-        """Grid up to lags[1], searched from lags[0], samples."""
+        """Make a grid up to lags[1], searched from lags[0], samples."""
         n_lags = int(np.floor(lags[1] * PER_SAMPLE + 1e-9)) + 1
         delay = data.delay(np.arange(n_lags) / PER_SAMPLE) * (data.counts / data.n_fft)
         used = data.source if data.in_band is None else data.source * data.in_band
@@ -109,7 +120,20 @@ class Grid:
         )
 
     def correlate(self, fixed: np.ndarray, extra: np.ndarray | None = None) -> np.ndarray:
-        """`sum_t a_q(t) z_j(t - tau)`, [Q, C, lags], of spectra a [Q, N, B]; `extra` [B, Q, C] is added."""
+        """Return `sum_t a_q(t) z_j(t - tau)`.
+
+        Parameters
+        ----------
+        fixed : array [Q, N, B]
+            Spectra of a.
+        extra : array [B, Q, C], optional
+            Added to the cross-spectra.
+
+        Returns
+        -------
+        array [Q, C, lags]
+            The sums.
+        """
         cross = fixed.conj().transpose(2, 0, 1) @ self.sources  # [B, Q, C]
         if extra is not None:
             cross += extra
@@ -121,9 +145,14 @@ class Grid:
 class Block:
     """Regressors that enter a row together.
 
-    values  [q, scored samples]
-    rows    [q, C, lags] correlations with every candidate
-    slope   [q] of the quadratic model at zero
+    Attributes
+    ----------
+    values : array [q, scored samples]
+        The regressors.
+    rows : array [q, C, lags]
+        Correlations with every candidate.
+    slope : array [q]
+        Of the quadratic model at zero.
     """
 
     values: np.ndarray
@@ -132,7 +161,23 @@ class Block:
 
 
 class Row:
-    """One target's quadratic model and the edges chosen in it."""
+    """One target's quadratic model and the edges chosen in it.
+
+    Parameters
+    ----------
+    target : int
+        The target.
+    data : Spectra
+        The windows.
+    grid : Grid
+        Of lags.
+    model : Parameters
+        Around which the log likelihood is expanded.
+    score : array [C, lags]
+        The score there, times the target's scale.
+    curvature, score2 : float
+        The density's E[phi'] and E[phi²].
+    """
 
     def __init__(
         self,
@@ -144,10 +189,7 @@ class Row:
         curvature: float,
         score2: float,
     ):
-        """Quadratic model of the row around `model`.
-
-        score [C, lags] there, times the target's scale; curvature and score2: the density's E[phi'], E[phi²].
-        """
+        """Expand the row's log likelihood around `model`."""
         self.target, self.data, self.grid = target, data, grid
         self.curvature, self.score2 = curvature, score2
         self.scale = float(np.exp(model.log_scale[target]))
@@ -182,7 +224,7 @@ class Row:
         return masked[:, self.data.scored > 0], self.grid.correlate(transformed)
 
     def _edge_regressors(self, edge: Edge) -> tuple[np.ndarray, np.ndarray]:
-        """The delayed source and its derivative by the lag."""
+        """Return the delayed source and its derivative by the lag."""
         source, lag = edge
         factors = np.stack([self.data.delay(np.array(lag)), self.data.delay(np.array(lag), 1)])
         return self._regressors(self.data.source[source], factors)
@@ -203,7 +245,13 @@ class Row:
         return gram, np.concatenate([b.rows for b in blocks]), np.concatenate([b.slope for b in blocks])
 
     def scan(self, edges: list[Edge]) -> tuple[np.ndarray, np.ndarray]:
-        """Squared z and gain in log likelihood of each candidate given own past and `edges`, [C, lags]."""
+        """Judge each candidate given own past and `edges`.
+
+        Returns
+        -------
+        square_z, gain : array [C, lags]
+            Squared z and gain in log likelihood.
+        """
         gram, rows, slope = self._design(edges)
         energy = self.grid.energy
         flat = rows.reshape(len(rows), energy.size)
@@ -217,7 +265,17 @@ class Row:
         return square / self.score2, square / (2 * self.curvature)
 
     def solve(self, edges: list[Edge]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Least squares: weight and derivative's weight of each edge [E, 2], z² of weights [E], own past."""
+        """Fit the row's edges by least squares.
+
+        Returns
+        -------
+        weights : array [E, 2]
+            Weight and derivative's weight of each edge.
+        square_z : array [E]
+            z² of the weights.
+        own : array [P]
+            Own past.
+        """
         gram, _, slope = self._design(edges)
         inverse = np.linalg.pinv(gram, rcond=1e-13, hermitian=True)
         value = inverse @ slope / self.curvature
@@ -230,7 +288,7 @@ class Row:
         )
 
     def search(self, z2_in: float, z2_out: float, at_most: int) -> None:
-        """Forward, backward and exchange until nothing changes; leaves the result in `edges`."""
+        """Search forward, backward and by exchange until nothing changes; leave the result in `edges`."""
         exchanges = 0
         for _ in range(4 * at_most):
             added = None
@@ -264,9 +322,14 @@ class Row:
         return False
 
     def rival(self, edges: list[Edge], position: int) -> tuple[float, float]:
-        """Best other peak of an edge's likelihood over its lag, given the others: lag, loss against its own.
+        """Find the best other peak of an edge's likelihood over its lag, given the others.
 
-        The loss is in log likelihood; infinite where there is no other peak.
+        Returns
+        -------
+        lag : float
+            The other lag, samples.
+        loss : float
+            Against the edge's own lag in log likelihood; infinite where there is no other peak.
         """
         edges = [(j, round(lag * PER_SAMPLE) / PER_SAMPLE) for j, lag in edges]  # where slopes are known
         source, lag = edges[position]
@@ -283,7 +346,15 @@ class Row:
         return other / PER_SAMPLE, float(own - gain[other])
 
     def proposal(self) -> tuple[list[tuple[int, int, float, float]], np.ndarray]:
-        """Edges (target, source, lag, weight), lags moved off the grid by a Gauss-Newton step; own past."""
+        """Return the row's edges with lags off the grid, moved by a Gauss-Newton step.
+
+        Returns
+        -------
+        edges : list of (int, int, float, float)
+            Target, source, lag in samples, weight.
+        own : array [P]
+            Own past.
+        """
         value, _, own = self.solve(self.edges)
         step = np.clip(value[:, 1] / np.where(value[:, 0] == 0, np.inf, value[:, 0]), -0.25, 0.25)
         last = (self.grid.energy.shape[1] - 1) / PER_SAMPLE

@@ -28,7 +28,27 @@ SAME_LAG = 0.2
 
 @dataclass(frozen=True)
 class Problem:
-    """What stays the same during one fit; lags in samples, `own` [C] the longest own past of each channel."""
+    """What stays the same during one fit.
+
+    Attributes
+    ----------
+    data : Spectra
+        The windows.
+    innovation : one of "laplace", "student", "gaussian"
+        Density of the innovations.
+    min_lag, max_lag : float
+        Range of lags, samples.
+    own : array [C]
+        Longest own past of each channel, samples.
+    jacobian : bool
+        Whether `log|det M|` is part of the likelihood.
+    threshold : Threshold
+        p-values of the search.
+    alpha : float
+        Level of the support.
+    discovery : bool
+        Whether alpha bounds the false-discovery rate instead of the family-wise error rate.
+    """
 
     data: Spectra
     innovation: Innovation
@@ -41,15 +61,18 @@ class Problem:
     discovery: bool
 
     def level(self, n_edges: int) -> float:
-        """Family-wise p-value at which the last of `n_edges` stays: Bonferroni, or Benjamini-Hochberg."""
+        """Return the family-wise p-value at which the last of `n_edges` stays.
+
+        By Bonferroni, or by Benjamini-Hochberg.
+        """
         return self.alpha * max(1, n_edges) if self.discovery else self.alpha
 
     def loose(self, n_edges: int) -> float:
-        """The level during the search."""
+        """Return the level during the search."""
         return max(LOOSE, self.level(n_edges))
 
     def criterion(self, model: Parameters, at: Evaluation) -> float:
-        """Loss, and what its edges and its own past must be worth."""
+        """Return a model's loss, and what its edges and its own past must be worth."""
         cost = 0.5 * self.threshold.z(self.level(model.n_edges)) ** 2
         past = 0.5 * np.log(self.data.effective_samples)
         return float(at.loss + cost * model.n_edges + past * model.order.sum())
@@ -57,6 +80,7 @@ class Problem:
     def refine(
         self, model: Parameters, tolerance: float = 1e-2, max_steps: int = 60
     ) -> tuple[Parameters, Evaluation]:
+        """Climb from a model to the nearest maximum of this problem's likelihood."""
         return refine(
             self.data,
             model,
@@ -68,7 +92,7 @@ class Problem:
         )
 
     def covariance(self, model: Parameters, at: Evaluation) -> tuple[Layout, np.ndarray]:
-        """Positions of the parameters and their covariance [n, n]."""
+        """Return positions of the parameters and their covariance [n, n]."""
         layout, hessian, score = information(self.data, model, self.innovation, at)
         return layout, covariance(hessian, score)
 
@@ -77,12 +101,22 @@ Found = tuple[Parameters, Evaluation, list[Row]]
 
 
 def select(problem: Problem) -> Found:
-    """The fitted model, and the rows of the last search (they hold the evidence for every other pair)."""
+    """Fit the model.
+
+    Returns
+    -------
+    model : Parameters
+        The fitted model.
+    at : Evaluation
+        Of the loss there.
+    rows : list of Row
+        Those of the last search: they hold the evidence for every other pair.
+    """
     return _climb(problem, Grid.of(problem.data, (problem.min_lag, problem.max_lag)), _own_past_only(problem))
 
 
 def likelier(problem: Problem, found: Found) -> Found:
-    """`found`, or what the search finds from a Gaussian fit, whichever explains the data better.
+    """Return `found`, or what the search finds from a Gaussian fit, whichever explains the data better.
 
     The search sees the likelihood as a quadratic around the present model. For the Gaussian density that is
     exact in the weights; for the others it is poor as long as a strong edge is missing, whose part of the
@@ -140,7 +174,7 @@ def _rounds(
 
 
 def _lags(model: Parameters) -> dict[tuple[int, int], float]:
-    """Lag of each edge by its target and source, samples."""
+    """Return the lag of each edge by its target and source, samples."""
     pairs = zip(model.target.tolist(), model.source.tolist(), strict=True)
     return dict(zip(pairs, model.lag.tolist(), strict=True))
 
@@ -224,6 +258,17 @@ def eliminate(
 
     Within one pass the others' estimates follow by conditioning their joint normal distribution on the
     dropped weight being 0, so that a pass costs one information matrix.
+
+    Parameters
+    ----------
+    problem : Problem
+        The fit.
+    model : Parameters
+        With edges to judge.
+    at : Evaluation
+        Of the loss at `model`.
+    level : callable
+        From the number of edges to the p-value that they need.
     """
     at_once = model.n_edges
     while model.n_edges:
@@ -247,7 +292,10 @@ def eliminate(
 def _without_weakest(
     model: Parameters, layout: Layout, spread: np.ndarray, z_out: float, at_most: int
 ) -> tuple[Parameters, np.ndarray]:
-    """The model with the other estimates moved as the dropped edges ask, and the edges kept, bool [E]."""
+    """Return the model with the other estimates moved as the dropped edges ask, and the edges kept.
+
+    The latter are bool [E].
+    """
     value = layout.pack(model.weight, model.lag, model.own, model.log_scale)
     keep = np.ones(model.n_edges, bool)
     for _ in range(at_most):
@@ -289,7 +337,12 @@ def _unpacked(model: Parameters, layout: Layout, value: np.ndarray) -> Parameter
 def choose_order(problem: Problem, model: Parameters, at: Evaluation) -> tuple[Parameters, float]:
     """Shorten each channel's own past by the Bayesian information criterion, in its Wald form.
 
-    Also returns the log likelihood that this should cost.
+    Returns
+    -------
+    model : Parameters
+        With shorter own past.
+    cost : float
+        The log likelihood that this should cost.
     """
     layout, spread = problem.covariance(model, at)
     value = layout.pack(model.weight, model.lag, model.own, model.log_scale)

@@ -28,13 +28,24 @@ LONGEST = 8192
 class Spectra:
     """Spectra of N windows of C channels; `B` is the number of bins of the real transform.
 
-    spectrum    [C, N, B] complex: the channels
-    source      [C, N, B] complex: what is delayed, g(x); the same array where g is the identity
-    scored      [N, n_fft] 1.0 where a sample is scored, else 0.0
-    n_scored    number of scored samples a channel, all windows together
-    omega       [B] radians a sample
-    counts      [B] how often the bin counts among the two-sided ones
-    in_band     [B] 1.0 in the band used by the Whittle likelihood, else 0.0; None: all bins
+    Attributes
+    ----------
+    spectrum : array [C, N, B] of complex
+        The channels.
+    source : array [C, N, B] of complex
+        What is delayed, g(x); the same array where g is the identity.
+    scored : array [N, n_fft]
+        1.0 where a sample is scored, else 0.0.
+    n_fft : int
+        Samples of a window with its continuation.
+    n_scored : int
+        Number of scored samples a channel, all windows together.
+    omega : array [B]
+        Radians a sample.
+    counts : array [B]
+        How often the bin counts among the two-sided ones.
+    in_band : array [B] or None
+        1.0 in the band used by the Whittle likelihood, else 0.0; None: all bins.
     """
 
     spectrum: np.ndarray
@@ -48,6 +59,7 @@ class Spectra:
 
     @property
     def n_channels(self) -> int:
+        """Number of channels."""
         return len(self.spectrum)
 
     @property
@@ -58,20 +70,20 @@ class Spectra:
         return self.n_scored * float(self.in_band @ self.counts) / self.n_fft
 
     def mean(self, values: np.ndarray) -> np.ndarray:
-        """Mean of the real part over the two-sided bins in use, along the last axis."""
+        """Return the mean of the real part over the two-sided bins in use, along the last axis."""
         weight = self.counts if self.in_band is None else self.counts * self.in_band
         return (values.real @ weight) / weight.sum()
 
     def samples(self, spectrum: np.ndarray) -> np.ndarray:
-        """Back to the time domain, real [..., n_fft]."""
+        """Go back to the time domain, real [..., n_fft]."""
         return fft.irfft(spectrum, self.n_fft)
 
     def inner(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Sum over time of the product of two real signals given by spectra (or their cross-spectrum)."""
+        """Sum over time the product of two real signals given by spectra (or their cross-spectrum)."""
         return ((left.conj() * right).real @ self.counts) / self.n_fft
 
     def delay(self, lag_samples: np.ndarray, order: int = 0) -> np.ndarray:
-        """`d^order/dtau^order exp(-i omega tau)`, complex [len(lag), B]; real at the Nyquist bin."""
+        """Return `d^order/dtau^order exp(-i omega tau)`, complex [len(lag), B]; real at the Nyquist bin."""
         factor = np.exp(-1j * np.multiply.outer(lag_samples, self.omega)) * (-1j * self.omega) ** order
         if self.n_fft % 2 == 0:
             factor[..., -1] = factor[..., -1].real
@@ -86,15 +98,19 @@ def to_spectra(
     periodic: bool,
     in_band: tuple[float, float] | None = None,
 ) -> Spectra:
-    """Spectra of windows x [N, C, T]; `source` [N, C, T] replaces x where it is delayed (None: x itself).
+    """Transform windows.
 
     Parameters
     ----------
-    max_lag
+    x : array [N, C, T]
+        Windows.
+    source : array [N, C, T] or None
+        Replaces x where it is delayed; None: x itself.
+    max_lag : float
         Largest lag that will be asked for, in samples; it includes the lags of the channels' own filters.
-    periodic
+    periodic : bool
         Each window is exactly one period: every sample is scored.
-    in_band
+    in_band : (float, float), optional
         Band in cycles per sample; bins outside are not used.
     """
     if periodic:

@@ -1,4 +1,4 @@
-"""Lags of recordings, as a clinician asks for them: a file in, a table, a figure and a page out."""
+"""Lags of recordings, as a clinician asks for them: a file in, a table and two figures out."""
 
 from cldtrans.lag.recording.lags import RecordingLags, fit_window, lags_of_recording
 from cldtrans.lag.recording.window import Window, cut_window

@@ -35,7 +35,7 @@ COUNTED = {
 
 
 def heat_map(lags: RecordingLags, axes: Axes) -> None:
-    """Lags in milliseconds, target in rows and source in columns; grey: an edge at lag zero."""
+    """Draw lags in milliseconds, target in rows and source in columns; grey: an edge at lag zero."""
     n = len(lags.channels)
     table = lags.table()
     rows, columns = (_positions(lags, table[end]) for end in ("target", "source"))
@@ -70,7 +70,7 @@ def heat_map(lags: RecordingLags, axes: Axes) -> None:
 
 
 def graph(lags: RecordingLags, axes: Axes) -> None:
-    """An arrow from source to target for each lag above zero, on the head where places are known.
+    """Draw an arrow from source to target for each lag above zero, on the head where places are known.
 
     The bolder, the stronger the evidence; a thin grey line joins channels with an edge at lag zero.
     """
@@ -115,9 +115,10 @@ def graph(lags: RecordingLags, axes: Axes) -> None:
 
 
 def draw(lags: RecordingLags, kind: str) -> Figure:
-    """A figure of one kind, "heat_map" or "graph", titled with what was fitted."""
+    """Draw a figure of one kind, "heat_map" or "graph", titled with what was fitted."""
     side = 5.0 + 0.06 * len(lags.channels)
-    with mpl.rc_context({"font.size": 8, "axes.titlesize": 8}):
+    # Names stand as they are: a dollar sign begins no formula.
+    with mpl.rc_context({"font.size": 8, "axes.titlesize": 8, "text.parse_math": False}):
         figure = Figure(figsize=(side + 0.8, side), layout="constrained")
         axes = figure.add_subplot()
         {"heat_map": heat_map, "graph": graph}[kind](lags, axes)

@@ -31,7 +31,15 @@ MOST_CONTRIBUTION = 10.0
 
 @dataclass(frozen=True)
 class RecordingLags:
-    """A fit, with what it was fitted to."""
+    """A fit, with what it was fitted to.
+
+    Attributes
+    ----------
+    fit : LagFit
+        Rows are targets, columns sources.
+    window : Window
+        The stretch.
+    """
 
     fit: LagFit
     window: Window
@@ -51,13 +59,15 @@ class RecordingLags:
         return [*self.window.notes, shift, *self.fit.warnings]
 
     def table(self) -> pd.DataFrame:
-        """`LagFit.summary` with names and a column `reading`, edges that can be read first.
+        """Return `LagFit.summary` with names and a column `reading`, edges that can be read first.
 
-        lag           the interval lies above zero, by more than the systematic error
-        zero lag      it does not: the direction is open, and mixing of one source into both looks so
-        undetermined  it is wider than half the lags searched
-        implausible   the source, so weighted, would vary far more than the target: equations that cancel
-                      each other, as where all channels see one source
+        The column says how far a lag can be read:
+
+        - `lag`: the interval lies above zero, by more than the systematic error;
+        - `zero lag`: it does not: the direction is open, and mixing of one source into both looks so;
+        - `undetermined`: it is wider than half the lags searched;
+        - `implausible`: the source, so weighted, would vary far more than the target: equations that cancel
+          each other, as where all channels see one source.
         """
         table = self.fit.summary(self.channels)
         wide = (table["tau_high_ms"] - table["tau_low_ms"]) > 500.0 * self.fit.tau_max
@@ -88,12 +98,27 @@ def lags_of_recording(
 
     Parameters
     ----------
-    source
-        A file, an mne recording, or `cldtrans.data.recording.from_array(x, rate_hz, names)`.
-    start_s, stop_s, channels, reference, band_hz, innovation
-        As in `cut_window`.
-    tau_max_s, alpha
-        As in `fit_ldsem`.
+    source : str or Path or Recording or mne.io.BaseRaw
+        A file, an mne recording, or `cldtrans.data.recording.from_array(x, sample_rate, names)`.
+    start_s, stop_s : float
+        Seconds from the recording's beginning; default: all of it.
+    channels : sequence of str, optional
+        Names after referencing, as in `cut_window`.
+    reference : one of "bipolar", "laplacian", "average", "none", optional
+        See `rereference`.
+    band_hz : (float, float)
+        Pass band, hertz, as in `cut_window`.
+    tau_max_s : float
+        Largest lag searched, seconds.
+    innovation : one of "laplace", "student", "gaussian", optional
+        Density of the innovations, as in `cut_window`.
+    alpha : float
+        Level of the support, as in `fit_ldsem`.
+
+    Returns
+    -------
+    RecordingLags
+        The fit, with what it was fitted to.
 
     Raises
     ------
@@ -109,6 +134,20 @@ def fit_window(window: Window, tau_max_s: float = TAU_MAX_S, alpha: float = 0.01
 
     Where it does, all frequencies are used: without the few at the edge the search was misled by five of
     eighteen delays of an ECG against itself, with them by none.
+
+    Parameters
+    ----------
+    window : Window
+        From `cut_window`.
+    tau_max_s : float
+        Largest lag searched, seconds.
+    alpha : float
+        Level of the support, as in `fit_ldsem`.
+
+    Raises
+    ------
+    DataError
+        Where the window cannot be fitted; one line that begins with the file.
     """
     band_hz = (window.band_hz[0], min(window.band_hz[1], window.rate_hz / 2))
     narrow = band_hz[1] - band_hz[0] < LEAST_FILLED * window.rate_hz / 2

@@ -23,7 +23,7 @@ MEANING = {
 
 
 def heading(window: Window, tau_max_s: float) -> str:
-    """What is about to be fitted, and how long that may take."""
+    """Say what is about to be fitted, and how long that may take."""
     seconds = window.expected_s
     expected = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
     low, high = window.band_hz
@@ -36,7 +36,7 @@ def heading(window: Window, tau_max_s: float) -> str:
 
 
 def render(lags: RecordingLags) -> str:
-    """Table of edges, meaning of its last column, warnings."""
+    """Write the table of edges, the meaning of its last column, and the warnings."""
     table = lags.table()
     lines = []
     if table.empty:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32
 
-from cldtrans.data.montages.electrodes import closing_a_loop, scalp_pair
-from cldtrans.data.montages.reference import Reference, rereference, usual_reference
+from cldtrans.data.montages.electrodes import closing_a_loop
+from cldtrans.data.montages.kinds import Kind
+from cldtrans.data.montages.reference import Reference, outside_the_banana, rereference, usual_reference
 from cldtrans.data.quality import fill_gaps
 from cldtrans.data.recording import Recording, from_raw, open_recording
 from cldtrans.data.zero_phase import band_pass
@@ -67,22 +68,30 @@ def cut_window(
     band_hz: tuple[float, float] = BAND_HZ,
     innovation: Innovation | None = None,
 ) -> Window:
-    """Reference, filter and resample the surroundings of a stretch, then cut it out.
+    """Cut a stretch out of a recording, after its surroundings are referenced, filtered and resampled.
 
     Parameters
     ----------
-    start_s, stop_s
-        Seconds from the recording's beginning (default: all of it).
-    channels
-        Names after referencing (default: all scalp channels, or all channels where none is known).
-    reference
-        See `rereference` (default: bipolar for scalp EEG with neighbouring electrodes, else none).
-    band_hz
-        Pass band. The rate becomes the one of which the band's upper edge is 90 % of the Nyquist frequency.
-    innovation
-        Density of the innovations (default: "laplace" for scalp EEG, "gaussian" for anything else). In an ECG
-        they are bursts: between beats there is noise alone, and a density that follows the many small values
-        fits the noise.
+    source : str or Path or Recording or mne.io.BaseRaw
+        A file, a recording, or one of mne's.
+    start_s, stop_s : float
+        Seconds from the recording's beginning; default: all of it.
+    channels : sequence of str, optional
+        Names after referencing; default: all scalp channels, or all channels where none is known.
+    reference : one of "bipolar", "laplacian", "average", "none", optional
+        See `rereference`; default: bipolar for scalp EEG with neighbouring electrodes, else none.
+    band_hz : (float, float)
+        Pass band. The rate becomes the one of which the band's upper edge is 90 % of the Nyquist
+        frequency.
+    innovation : one of "laplace", "student", "gaussian", optional
+        Density of the innovations; default: "laplace" for scalp EEG, "gaussian" for anything else. In an
+        ECG they are bursts: between beats there is noise alone, and a density that follows the many small
+        values fits the noise.
+
+    Returns
+    -------
+    Window
+        Ready for `fit_window`.
 
     Raises
     ------
@@ -108,20 +117,25 @@ def _cut(
     band_hz: tuple[float, float],
     innovation: Innovation | None,
 ) -> Window:
-    """`cut_window` of an open recording."""
+    """Cut a window out of an open recording."""
     stop_s = recording.duration_s if stop_s is None else stop_s
     if not 0 <= start_s < stop_s <= recording.duration_s + 0.5 / recording.rate_hz:
         raise DataError(
             f"the window {start_s:g} to {stop_s:g} s is not inside the recording, 0 to "
             f"{recording.duration_s:g} s"
         )
-    if innovation is None:
-        scalp = any(scalp_pair(name) is not None for name in recording.names)
-        innovation = "laplace" if scalp else "gaussian"
-    up, down = _resampling(recording.rate_hz, band_hz, innovation)
     first, last = (round(time_s * recording.rate_hz) for time_s in (start_s, stop_s))
-    margin = round(MARGIN_CYCLES / band_hz[0] * recording.rate_hz)
-    begin, end = max(0, first - margin), min(recording.n_samples, last + margin)
+    across = [sample for sample in recording.breaks if first < sample < last]
+    if across:
+        raise DataError(
+            f"the recording is spliced at {across[0] / recording.rate_hz:g} s, where a piece was taken out; "
+            "choose a window on one side"
+        )
+    margin = round(MARGIN_CYCLES / band_hz[0] * recording.rate_hz) if band_hz[0] > 0 else 0
+    begin = max([0, first - margin, *(sample for sample in recording.breaks if sample <= first)])
+    end = min(
+        [recording.n_samples, last + margin, *(sample for sample in recording.breaks if sample >= last)]
+    )
     data = recording.read(begin, end)
 
     inside = data[:, first - begin : last - begin]
@@ -132,20 +146,33 @@ def _cut(
     silent = [name for name, is_flat in zip(recording.names, flat, strict=True) if is_flat]
     if silent:
         notes.append(f"flat from {start_s:g} to {stop_s:g} s, and left out: {', '.join(silent)}")
-    names = [name for name, is_flat in zip(recording.names, flat, strict=True) if not is_flat]
-    missing = np.isnan(inside).any(1)[~flat]
-    data = fill_gaps(data[~flat])
 
-    how = usual_reference(names) if reference is None else reference
-    data, referenced = rereference(data, names, how)
+    kinds = {name: kind for name, kind in zip(recording.names, recording.kinds, strict=True)}
+    units = {name: unit for name, unit in zip(recording.names, recording.units, strict=True)}
+    lively = [name for name, is_flat in zip(recording.names, flat, strict=True) if not is_flat]
+    how = _reference(lively, kinds, channels) if reference is None else reference
+    used, aside = _kept(lively, kinds, how, channels)
+    notes += aside
+    taken = [recording.names.index(name) for name in used]
+    missing = [name for name, row in zip(used, taken, strict=True) if np.isnan(inside[row]).any()]
+    data = fill_gaps(data[taken])
+    if how != "none":
+        mixed = sorted({units[name] for name in used})
+        if len(mixed) > 1:
+            raise DataError(
+                f"reference {how!r} combines channels of one unit, found {listing(mixed)}; choose channels "
+                "(--channels) or reference none"
+            )
+    data, referenced = rereference(data, used, how)
+    if how == "bipolar" and (others := outside_the_banana(used)):
+        notes.append(f"no part of the double banana, and left out: {listing(others, most=len(others))}")
     rows = _chosen(referenced, channels, silent)
-    holes = [name for name, hole in zip(names, missing, strict=True) if hole]
-    if holes and (how != "none" or any(referenced[i] in holes for i in rows)):
+    if missing and (how != "none" or any(referenced[i] in missing for i in rows)):
         raise DataError(
-            f"channels {listing(holes)} have gaps between {start_s:g} and {stop_s:g} s; choose another "
+            f"channels {listing(missing)} have gaps between {start_s:g} and {stop_s:g} s; choose another "
             "window or other channels"
         )
-    loops = closing_a_loop([referenced[i] for i in rows])
+    loops = closing_a_loop([referenced[i] for i in rows]) if how != "none" or _all_scalp(used, kinds) else []
     if loops:
         notes.append(
             "sums of other channels, and left out, because they carry nothing of their own: "
@@ -155,6 +182,10 @@ def _cut(
     if len(rows) < 2:
         found = listing([referenced[i] for i in rows]) if rows else "none"
         raise DataError(f"two channels or more are needed, found {found} ({'; '.join(notes) or 'no others'})")
+    if innovation is None:
+        scalp = how != "none" or any(kinds[referenced[i]] == "eeg" for i in rows)
+        innovation = "laplace" if scalp else "gaussian"
+    up, down = _resampling(recording.rate_hz, band_hz, innovation)
 
     rate_hz = recording.rate_hz * up / down
     if (up, down) == (1, 1):
@@ -177,7 +208,7 @@ def _cut(
     )
 
 
-def _resampling(rate_hz: float, band_hz: tuple[float, float], innovation: Innovation) -> tuple[int, int]:
+def _resampling(sample_rate: float, band_hz: tuple[float, float], innovation: Innovation) -> tuple[int, int]:
     """(up, down) to the rate that the band fills, the simplest ratio within 2 % of it; (1, 1) if not lower.
 
     Frequencies beyond the filter's band hold nothing, and a likelihood of samples would fit that nothing.
@@ -185,12 +216,12 @@ def _resampling(rate_hz: float, band_hz: tuple[float, float], innovation: Innova
     low, high = band_hz
     if not 0 < low < high:
         raise DataError(f"the band is {low:g} to {high:g} Hz; expected 0 < low < high")
-    if high >= rate_hz / 2:
+    if high >= sample_rate / 2:
         raise DataError(
             f"the band {low:g} to {high:g} Hz needs a sampling rate above {2 * high:g} Hz; the recording has "
-            f"{rate_hz:g} Hz: use a band below {rate_hz / 2:g} Hz"
+            f"{sample_rate:g} Hz: use a band below {sample_rate / 2:g} Hz"
         )
-    wanted = 2 * high / FILLED / rate_hz
+    wanted = 2 * high / FILLED / sample_rate
     up = down = 1
     if wanted < 1:
         for down in range(1, LARGEST_DIVISOR + 1):
@@ -199,9 +230,9 @@ def _resampling(rate_hz: float, band_hz: tuple[float, float], innovation: Innova
                 break
         else:
             raise DataError(
-                f"the band {low:g} to {high:g} Hz is too narrow for a recording at {rate_hz:g} Hz"
+                f"the band {low:g} to {high:g} Hz is too narrow for a recording at {sample_rate:g} Hz"
             )
-    filled = (high - low) / (rate_hz * up / down / 2)
+    filled = (high - low) / (sample_rate * up / down / 2)
     if filled < LEAST_FILLED and innovation != "gaussian":
         raise DataError(
             f"the band {low:g} to {high:g} Hz would fill only {100 * filled:.0f} % of the spectrum, where a "
@@ -211,11 +242,40 @@ def _resampling(rate_hz: float, band_hz: tuple[float, float], innovation: Innova
     return up, down
 
 
+def _reference(names: list[str], kinds: dict[str, Kind], channels: Sequence[str] | None) -> Reference:
+    """Choose the usual one for the scalp channels; none where other channels were asked for."""
+    recorded = {_plain(name): kinds[name] for name in names}
+    if channels is not None and any(recorded.get(_plain(name), "eeg") != "eeg" for name in channels):
+        return "none"
+    return usual_reference([name for name in names if kinds[name] == "eeg"])
+
+
+def _kept(
+    names: list[str], kinds: dict[str, Kind], how: Reference, channels: Sequence[str] | None
+) -> tuple[list[str], list[str]]:
+    """Channels that a fit may hold, and what is said of the others."""
+    scalp = [name for name in names if kinds[name] == "eeg"]
+    if how != "none":
+        kept, why = scalp, "no scalp EEG"
+    elif channels is not None:  # who asks for a channel gets it
+        return names, []
+    elif scalp:
+        kept, why = scalp, "no scalp EEG"
+    else:
+        kept, why = [name for name in names if kinds[name] != "trigger"], "triggers"
+    others = [name for name in names if name not in kept]
+    how_to = "; name channels (--channels) to use them" if why == "no scalp EEG" else ""
+    return kept, [f"{why}, and left out: {', '.join(others)}{how_to}"] if others else []
+
+
+def _all_scalp(names: list[str], kinds: dict[str, Kind]) -> bool:
+    return all(kinds[name] == "eeg" for name in names)
+
+
 def _chosen(names: list[str], wanted: Sequence[str] | None, silent: list[str]) -> list[int]:
     """Positions of the wanted channels; capitals, dots and `EEG` in front do not matter."""
     if wanted is None:
-        scalp = [i for i, name in enumerate(names) if scalp_pair(name) is not None]
-        return scalp or list(range(len(names)))
+        return list(range(len(names)))
     known: dict[str, int] = {}
     for position, name in enumerate(names):
         known.setdefault(_plain(name), position)
@@ -236,6 +296,6 @@ def _plain(name: str) -> str:
 
 
 def begin_with(origin: str, error: DataError) -> str:
-    """The message with the file in front, unless it is there already."""
+    """Put the file in front of the message, unless it is there already."""
     message = str(error)
     return message if message.startswith(origin) else f"{origin}: {message}"

@@ -18,7 +18,22 @@ SMOOTH = 15  # bins of a spectrum that are averaged, a multiple of 3
 
 
 def standardise(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Zero mean and unit variance a channel, zeros where masked; and the mask less flat channels."""
+    """Bring each channel to zero mean and unit variance, zeros where masked.
+
+    Parameters
+    ----------
+    x : tensor [B, C, T]
+        Windows, in any unit.
+    mask : tensor [B, C] of bool
+        Valid channels.
+
+    Returns
+    -------
+    x : tensor [B, C, T]
+        The standardised windows.
+    alive : tensor [B, C] of bool
+        The mask less flat channels.
+    """
     x = torch.where(mask[..., None], x, 0.0)
     x = x - x.mean(-1, keepdim=True)
     scale = x.square().mean(-1, keepdim=True).sqrt()
@@ -27,10 +42,22 @@ def standardise(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def lagged_covariance(x: Tensor, y: Tensor, max_lag: int) -> Tensor:
-    """`R_ij(m) = 1/T sum_t x_i(t) y_j(t - m)`, m = 0..max_lag: [B, C, C, max_lag + 1]; zero outside.
+    """Compute `R_ij(m) = 1/T sum_t x_i(t) y_j(t - m)`, m = 0..max_lag, with zeros outside the window.
 
     Overlap-save: short frames, each with the `max_lag` samples before it, and one product of C x frames
     matrices a frequency.
+
+    Parameters
+    ----------
+    x, y : tensor [B, C, T]
+        Windows.
+    max_lag : int
+        Samples.
+
+    Returns
+    -------
+    tensor [B, C, C, max_lag + 1]
+        The covariances.
     """
     n_samples, size = x.shape[-1], next_fast_len(2 * (max_lag + 1), real=True)
     step = size - max_lag
@@ -49,16 +76,26 @@ def lagged_covariance(x: Tensor, y: Tensor, max_lag: int) -> Tensor:
 
 
 def two_sided(table: Tensor) -> Tensor:
-    """`R_ij(m)` for m = -M..M from m = 0..M, by `R_ij(-m) = R_ji(m)`: [..., C, C, 2 M + 1]."""
+    """Extend `R_ij(m)` from m = 0..M to m = -M..M, by `R_ij(-m) = R_ji(m)`: [..., C, C, 2 M + 1]."""
     return torch.cat([table[..., 1:].flip(-1).transpose(-2, -3), table], -1)
 
 
 def finer(wide: Tensor) -> Tensor:
-    """A table over lags `first - SINC_TAPS .. last + SINC_TAPS` -> `first .. last` at 1/FINER sample.
+    """Refine a table over lags `first - SINC_TAPS .. last + SINC_TAPS` to `first .. last` at 1/FINER sample.
 
-    [..., n] -> [..., FINER * (n - 2 SINC_TAPS)], by a windowed sinc. As products with one block of a banded
-    matrix: convolutions in float64 are slow. A product a window: the sums of one product for all would
-    depend, in their last bits, on how many windows there are.
+    By a windowed sinc, as products with one block of a banded matrix: convolutions in float64 are slow. A
+    product a window: the sums of one product for all would depend, in their last bits, on how many windows
+    there are.
+
+    Parameters
+    ----------
+    wide : tensor [..., n]
+        The table at whole samples.
+
+    Returns
+    -------
+    tensor [..., FINER * (n - 2 SINC_TAPS)]
+        The finer table.
     """
     rows = wide.flatten(1, -2)
     n_lags = rows.shape[2] - 2 * SINC_TAPS
@@ -81,9 +118,23 @@ def finer(wide: Tensor) -> Tensor:
 
 
 def covariance_at(fine: Tensor, first: int, i: Tensor, j: Tensor, lag: Tensor) -> Tensor:
-    """`R_ij(lag)` by cubic interpolation in a finer table [B, C, C, n] that begins at lag `first`.
+    """Look up `R_ij(lag)` by cubic interpolation in a finer table.
 
-    i, j [B, ...] broadcast with lag [B, ...].
+    Parameters
+    ----------
+    fine : tensor [B, C, C, n]
+        A table as from `finer`.
+    first : int
+        Lag at which it begins, samples.
+    i, j : tensor [B, ...]
+        Channels; they broadcast with `lag`.
+    lag : tensor [B, ...]
+        Samples.
+
+    Returns
+    -------
+    tensor [B, ...]
+        The covariances.
     """
     batch = torch.arange(fine.shape[0], device=fine.device).view(-1, *([1] * (lag.dim() - 1)))
     row = ((batch * fine.shape[1] + i) * fine.shape[2] + j) * fine.shape[3]
@@ -97,7 +148,7 @@ def covariance_at(fine: Tensor, first: int, i: Tensor, j: Tensor, lag: Tensor) -
 
 
 def cubic(a: Tensor, b: Tensor, c: Tensor, d: Tensor, u: Tensor) -> Tensor:
-    """Newton's polynomial through a, b, c, d at -1, 0, 1, 2, at places u; a and d are overwritten."""
+    """Evaluate Newton's polynomial through a, b, c, d at -1, 0, 1, 2, at places u; overwrite a and d."""
     slope = c - b
     bend = a.sub_(b).add_(slope)
     third = d.sub_(c).sub_(slope).sub_(bend)
@@ -106,7 +157,20 @@ def cubic(a: Tensor, b: Tensor, c: Tensor, d: Tensor, u: Tensor) -> Tensor:
 
 
 def smooth_spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Spectrum of each channel and its power as means over `SMOOTH` bins, fewer at the ends: [B, C, F]."""
+    """Compute spectra, and their power as means over `SMOOTH` bins, fewer at the ends.
+
+    Parameters
+    ----------
+    x : tensor [B, C, T]
+        Windows.
+
+    Returns
+    -------
+    spectrum : tensor [B, C, F] of complex
+        The spectra.
+    smooth : tensor [B, C, F]
+        Their power.
+    """
     spectrum = fourier.rfft(x)
     n_bins, beside = spectrum.shape[-1], SMOOTH // 2
     power = F.pad(torch.view_as_real(spectrum).square().sum(-1), (beside, beside))
@@ -123,10 +187,25 @@ def smooth_spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
 def phase_whitened(
     spectrum: Tensor, smooth: Tensor, n_samples: int, band: tuple[float, float] | None, floor: float = 0.01
 ) -> Tensor:
-    """Each channel with a flat spectrum: in a band (shares of the sampling rate), or where it has power.
+    """Give each channel a flat spectrum: in a band, or where it has power.
 
-    From `smooth_spectrum` of windows of `n_samples`. Without a band, bins far below a channel's strongest
-    ones stay small: what a filter left is not raised.
+    Without a band, bins far below a channel's strongest ones stay small: what a filter left is not raised.
+
+    Parameters
+    ----------
+    spectrum, smooth : tensor [B, C, F]
+        From `smooth_spectrum`.
+    n_samples : int
+        T of the windows.
+    band : (float, float) or None
+        Shares of the sampling rate.
+    floor : float
+        Amplitude, as a share of the strongest bin's, far below which bins stay small.
+
+    Returns
+    -------
+    tensor [B, C, F] of complex
+        Spectra of signals of equal power.
     """
     if band is None:
         scale = (smooth + floor**2 * smooth.amax(-1, keepdim=True)).sqrt_()
@@ -140,7 +219,7 @@ def phase_whitened(
 
 
 def peak(profile: Tensor) -> tuple[Tensor, Tensor]:
-    """Height and place of the largest value, between samples by a parabola through its neighbours."""
+    """Return height and place of the largest value, between samples by a parabola through its neighbours."""
     height, at = profile.max(-1)
     last = profile.shape[-1] - 1
     inside = (at > 0) & (at < last)

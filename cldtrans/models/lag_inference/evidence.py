@@ -21,15 +21,15 @@ from torch import Tensor
 from cldtrans.models.lag_inference.covariances import SINC_TAPS, lagged_covariance, standardise, two_sided
 from cldtrans.models.lag_inference.fitting import Sums, corrected, refine
 from cldtrans.models.lag_inference.growing import NOISE_FLOOR, OWN_LAGS, Bare, grow, own_past
-from cldtrans.models.lag_inference.innovations import Score, least_squares
+from cldtrans.models.lag_inference.innovations import ScoreFunction, least_squares
 from cldtrans.models.lag_inference.significance import significance
 from cldtrans.models.lag_inference.timelines import timelines
 
-__all__ = ["OWN_LAGS", "Covariances", "LagFeatures", "standardise"]
+__all__ = ["OWN_LAGS", "Covariances", "LagEvidence", "standardise"]
 
 
 @dataclass
-class LagFeatures:
+class LagEvidence:
     """Evidence for each ordered pair, row = target; lags in samples."""
 
     score: Tensor  # [B, C, C] |t| of the pair's best lag given the other sources
@@ -49,14 +49,14 @@ class LagFeatures:
     misfit: Tensor  # [B, C, C, 2] distance of the pair's own delay from that
     mass: Tensor  # [B, 2] coherence that the timeline explains
 
-    def to(self, dtype: torch.dtype) -> LagFeatures:
-        """The numbers as `dtype`."""
+    def to(self, dtype: torch.dtype) -> LagEvidence:
+        """Return the numbers as `dtype`."""
         values = (getattr(self, f.name) for f in fields(self))
-        return LagFeatures(*(v.to(dtype) if v.is_floating_point() else v for v in values))
+        return LagEvidence(*(v.to(dtype) if v.is_floating_point() else v for v in values))
 
     @classmethod
-    def joined(cls, parts: Sequence[LagFeatures]) -> LagFeatures:
-        """Of the windows of all parts."""
+    def joined(cls, parts: Sequence[LagEvidence]) -> LagEvidence:
+        """Join the windows of all parts."""
         return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
 
@@ -67,7 +67,7 @@ TAPER = 0.05  # share of a window over which its covariances fade in, and out
 
 
 def taper(n_samples: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Cosine-tapered window of mean square 1, [T].
+    """Return a cosine-tapered window of mean square 1, [T].
 
     Covariances of a window that ends with a jump are biased, the more the narrower the rhythm: for poles of
     radius 0.97 the median error of a lag falls from 4.7 to 2.7 samples (Tukey 1967).
@@ -81,7 +81,18 @@ def taper(n_samples: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def pairs(mask: Tensor) -> Tensor:
-    """Ordered pairs of two different valid channels, bool [B, C, C]."""
+    """Find the ordered pairs of two different valid channels.
+
+    Parameters
+    ----------
+    mask : tensor [B, C] of bool
+        Valid channels.
+
+    Returns
+    -------
+    tensor [B, C, C] of bool
+        True for such a pair.
+    """
     return (
         mask[:, :, None] & mask[:, None, :] & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
     )
@@ -98,7 +109,17 @@ class Covariances:
     @classmethod
     @torch.no_grad()
     def of(cls, x: Tensor, mask: Tensor, max_lag: int) -> Covariances:
-        """Of windows `x` [B, C, T] (standardised, zeros where not `mask` [B, C]); lags 0 to `max_lag`."""
+        """Compute the covariances of windows for lags 0 to `max_lag`.
+
+        Parameters
+        ----------
+        x : tensor [B, C, T]
+            Standardised windows, zeros where not `mask`.
+        mask : tensor [B, C] of bool
+            Valid channels.
+        max_lag : int
+            Samples.
+        """
         channel = torch.arange(x.shape[1], device=x.device)
         tapered = x * taper(x.shape[-1], x.dtype, x.device)
         table = lagged_covariance(tapered, tapered, max_lag + SINC_TAPS)
@@ -106,20 +127,35 @@ class Covariances:
         return cls(two_sided(table), Sums.of(x, max_lag), pairs(mask))
 
     @torch.no_grad()
-    def evidence(self, sources: int, score: Score = least_squares) -> tuple[LagFeatures, LagFeatures]:
-        """Of models grown to at most `sources` sources a target, whatever they are; and of refitted ones.
+    def evidence(self, sources: int, score: ScoreFunction = least_squares) -> tuple[LagEvidence, LagEvidence]:
+        """Gather the evidence of models grown whatever their sources are, and of refitted ones.
 
-        These have significant sources alone, and are grown on pseudo-responses of the first models. Sources
-        that a model does not need blur what it says of the others, the more the narrower their rhythms, where
-        one lag is nearly as good as the next.
+        The latter have significant sources alone, and are grown on pseudo-responses of the first models.
+        Sources that a model does not need blur what it says of the others, the more the narrower their
+        rhythms, where one lag is nearly as good as the next.
+
+        Parameters
+        ----------
+        sources : int
+            Most sources a target.
+        score : callable
+            Score function of the innovations.
+
+        Returns
+        -------
+        first, refitted : LagEvidence
+            Of models with any sources, and with significant ones.
         """
         times = timelines(self.sums.x, self.pair, self.sums.max_lag)
         shared = {name: getattr(times, name) for name in ("height", "later", "misfit", "mass")}
         first, refitted = self._models(sources, score)
-        return LagFeatures(**first, **shared), LagFeatures(**refitted, **shared)
+        return LagEvidence(**first, **shared), LagEvidence(**refitted, **shared)
 
-    def _models(self, sources: int, score: Score) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Fields of `LagFeatures`, first and refitted, for some targets at a time: this bounds the memory."""
+    def _models(self, sources: int, score: ScoreFunction) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return fields of `LagEvidence`, first and refitted.
+
+        Some targets at a time are modelled: this bounds the memory.
+        """
         n_windows, n_channels = self.pair.shape[:2]
         floats = floats_a_target(n_channels, self.sums.max_lag, sources)
         n_parts = -(-n_windows * n_channels * floats // FLOATS_AT_ONCE)
@@ -138,9 +174,13 @@ class Covariances:
         return first, refitted
 
     def _of_targets(
-        self, bare: Bare, score: Score, allowed: Tensor | None = None, correction: Tensor | None = None
+        self,
+        bare: Bare,
+        score: ScoreFunction,
+        allowed: Tensor | None = None,
+        correction: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """What the models of some targets say, [B, C', ...], and their corrections.
+        """Return what the models of some targets say, [B, C', ...], and their corrections.
 
         These are the covariances [B, C', C, n] of pseudo-responses less responses, lags from -SINC_TAPS.
         """
@@ -180,5 +220,5 @@ class Covariances:
 
 
 def floats_a_target(n_channels: int, max_lag: int, sources: int) -> int:
-    """Size of the largest table that growing one target's model takes."""
+    """Return the size of the largest table that growing one target's model takes."""
     return n_channels * (max_lag + 1) * (OWN_LAGS + sources)

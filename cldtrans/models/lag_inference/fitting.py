@@ -38,7 +38,20 @@ class Ends:
     times: tuple[tuple[int, int], tuple[int, int]]  # first and last + 1 that do not count
 
     def delayed(self, channel: Tensor, lag: Tensor) -> Tensor:
-        """`x(t - lag)` at the times that do not count, of channels and lags [B, ...]: [B, ..., times]."""
+        """Look up `x(t - lag)` at the times that do not count.
+
+        Parameters
+        ----------
+        channel : tensor [B, ...] of int
+            Channels.
+        lag : tensor [B, ...]
+            Samples.
+
+        Returns
+        -------
+        tensor [B, ..., times]
+            The delayed samples.
+        """
         parts = zip(self.fine, self.starts, self.times, strict=True)
         return torch.cat(
             [_delayed(fine, channel, t0 - lag - start, t1 - t0) for fine, start, (t0, t1) in parts], -1
@@ -61,7 +74,7 @@ class Sums:
 
     @classmethod
     def of(cls, x: Tensor, max_lag: int) -> Sums:
-        """Of standardised windows x [B, C, T]."""
+        """Prepare the sums of standardised windows x [B, C, T]."""
         n = x.shape[-1]
         first, last = min(max_lag + SINC_TAPS, n // 4), n - min(SINC_TAPS, n // 8)
         table = lagged_covariance(x, x, max_lag + SINC_TAPS)
@@ -113,7 +126,22 @@ class Fit:
 
 
 def refine(sums: Sums, grown: Grown, tau: Tensor) -> Tensor:
-    """Lags [B, C', K] to fractions of a sample, by Gauss-Newton steps."""
+    """Move lags to fractions of a sample, by Gauss-Newton steps.
+
+    Parameters
+    ----------
+    sums : Sums
+        The windows.
+    grown : Grown
+        Models at whole-sample lags.
+    tau : tensor [B, C', K]
+        Lags in samples.
+
+    Returns
+    -------
+    tensor [B, C', K]
+        The lags.
+    """
     for _ in range(STEPS):
         near = fit_beside(sums, grown, tau)
         tau = moved(tau, near.coefficient, grown.used, sums.max_lag)
@@ -121,19 +149,29 @@ def refine(sums: Sums, grown: Grown, tau: Tensor) -> Tensor:
 
 
 def corrected(sums: Sums, grown: Grown, table: Tensor) -> Sums:
-    """With corrections from their table [B, C', C, n], lags from -SINC_TAPS: of what models look up alone."""
+    """Add corrections to the sums, of what models look up alone.
+
+    Parameters
+    ----------
+    sums : Sums
+        The windows.
+    grown : Grown
+        Models of C' targets.
+    table : tensor [B, C', C, n]
+        Corrections of covariances, lags from -SINC_TAPS.
+    """
     channel = torch.cat([grown.target[None, :, None].expand(len(table), -1, 1), grown.source], -1)
     wanted = table.gather(2, channel[..., None].expand(*channel.shape, table.shape[-1]))
     return replace(sums, correction=finer(wanted))
 
 
 def fit_beside(sums: Sums, grown: Grown, tau: Tensor) -> Fit:
-    """The fit with each source twice, `STEP` earlier and later."""
+    """Fit with each source twice, `STEP` earlier and later."""
     return fit(sums, grown, tau, (-STEP, STEP))
 
 
 def moved(tau: Tensor, coefficient: Tensor, used: Tensor, max_lag: int) -> Tensor:
-    """Lags moved to where the shares of the earlier and the later copy point."""
+    """Move lags to where the shares of the earlier and the later copy point."""
     early, late = coefficient[..., OWN_LAGS:].chunk(2, -1)
     total = early + late
     move = STEP * (late - early) / torch.where(total.abs() < 1e-6, torch.full_like(total, 1e-6), total)
@@ -141,10 +179,21 @@ def moved(tau: Tensor, coefficient: Tensor, used: Tensor, max_lag: int) -> Tenso
 
 
 def fit(sums: Sums, grown: Grown, tau: Tensor, shifts: tuple[float, ...] = (0.0,)) -> Fit:
-    """Least squares with the sources at lags `tau` [B, C', K], or each once a shift of them (S in all).
+    """Fit by least squares with the sources at given lags, or each once a shift of them.
 
     Covariances that recur are looked up once: between sources they depend on the difference of two shifts,
     and with the target's past, lags 0..P, lag 0 gives the right-hand side.
+
+    Parameters
+    ----------
+    sums : Sums
+        The windows.
+    grown : Grown
+        Sources of C' targets.
+    tau : tensor [B, C', K]
+        Lags of the sources, samples.
+    shifts : tuple of float
+        S shifts of the lags, samples.
     """
     fine, max_lag, n_samples = sums.fine, sums.max_lag, sums.x.shape[-1]
     b, c, k = tau.shape

@@ -55,10 +55,20 @@ class Bare:
 
 
 def own_past(wide: Tensor, pair: Tensor, targets: slice, max_lag: int, steps: int) -> Bare:
-    """Models of some targets (C') of all windows that have their own past alone, and room for `steps` more.
+    """Start models of some targets of all windows: they have their own past alone, and room for more.
 
-    `wide` [B, C, C, n] holds covariances around lag 0, `max_lag` on both sides at least; `pair` [B, C', C]
-    tells the sources there are.
+    Parameters
+    ----------
+    wide : tensor [B, C, C, n]
+        Covariances around lag 0, `max_lag` on both sides at least.
+    pair : tensor [B, C', C] of bool
+        The sources there are.
+    targets : slice
+        The C' targets.
+    max_lag : int
+        Samples.
+    steps : int
+        How many sources there is room for.
     """
     b, n_targets, c = pair.shape
     n_lags, zero = max_lag + 1, wide.shape[-1] // 2
@@ -84,13 +94,22 @@ def own_past(wide: Tensor, pair: Tensor, targets: slice, max_lag: int, steps: in
 def grow(
     bare: Bare, n_samples: int, allowed: Tensor | None = None, correction: Tensor | None = None
 ) -> Grown:
-    """Orthogonal least squares for some targets (C') of all windows at once.
+    """Grow models of some targets of all windows at once, by orthogonal least squares.
 
-    `allowed` [B, C', C] tells the sources that models may take (default: all that there are); `correction`
-    [B, C', C, max_lag + 1] is what pseudo-responses of the targets add to their covariances from lag 0. For
-    every candidate (source, lag) of a target, `num` is its covariance with the target's residual and `den`
-    its variance, both given the regressors taken so far; `rows` holds its covariances with those regressors
-    after orthonormalisation, until the same bare models are grown again.
+    For every candidate (source, lag) of a target, `num` is its covariance with the target's residual and
+    `den` its variance, both given the regressors taken so far; `rows` holds its covariances with those
+    regressors after orthonormalisation, until the same bare models are grown again.
+
+    Parameters
+    ----------
+    bare : Bare
+        The models without sources.
+    n_samples : int
+        T of the windows.
+    allowed : tensor [B, C', C] of bool, optional
+        The sources that models may take; default: all that there are.
+    correction : tensor [B, C', C, max_lag + 1], optional
+        What pseudo-responses of the targets add to their covariances from lag 0.
     """
     wide, rows, factor = bare.wide, bare.rows, bare.factor
     b, n_targets, c = bare.pair.shape
@@ -156,9 +175,18 @@ def grow(
 
 
 def subtract(values: Tensor, shares: Tensor, rows: Tensor) -> None:
-    """`values - sum_k shares_k rows_k` in place: [B, C', n], [B, C', K] and [K, B, C', n].
+    """Subtract in place: `values - sum_k shares_k rows_k`.
 
     Row by row: each pass fits a cache, which is faster than one product of vectors with matrices.
+
+    Parameters
+    ----------
+    values : tensor [B, C', n]
+        Changed.
+    shares : tensor [B, C', K]
+        Weights of the rows.
+    rows : tensor [K, B, C', n]
+        What is subtracted.
     """
     for k, row in enumerate(rows):
         values.addcmul_(shares[..., k, None], row, value=-1)

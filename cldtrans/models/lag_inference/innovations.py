@@ -39,11 +39,26 @@ class Answer:
     moments: Tensor  # [..., N_MOMENTS] mean products of the functions that psi combines
 
 
-Score = Callable[[Tensor], Answer]
+ScoreFunction = Callable[[Tensor], Answer]
 
 
 def functions(e: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Standard deviation [...], functions [..., SIZE, T] of unit residuals, their mean products."""
+    """Evaluate the functions that a score combines.
+
+    Parameters
+    ----------
+    e : tensor [..., T]
+        Residuals.
+
+    Returns
+    -------
+    deviation : tensor [...]
+        Standard deviation of the residuals.
+    values : tensor [..., SIZE, T]
+        Functions of the unit residuals.
+    gram : tensor [..., SIZE, SIZE]
+        Their mean products.
+    """
     deviation = e.square().mean(-1).sqrt().clamp_min(NOISE_FLOOR)
     u = e / deviation[..., None]
     values = torch.stack([u, *(torch.tanh(sharp * u) for sharp in SHARPNESS)], -2)
@@ -51,19 +66,19 @@ def functions(e: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def slopes(gram: Tensor) -> Tensor:
-    """Mean derivatives [..., SIZE] of the functions, of their mean products [..., SIZE, SIZE]."""
+    """Return the functions' mean derivatives [..., SIZE], from their mean products [..., SIZE, SIZE]."""
     sharp = torch.tensor(SHARPNESS, dtype=gram.dtype, device=gram.device)
     bent = sharp * (1 - gram.diagonal(dim1=-2, dim2=-1)[..., 1:])
     return torch.cat([torch.ones_like(bent[..., :1]), bent], -1)
 
 
 def least_squares(e: Tensor) -> Answer:
-    """psi(e) = e."""
+    """Answer by psi(e) = e."""
     deviation, _, gram = functions(e)
     return Answer(e, deviation.square(), torch.ones_like(deviation), gram.flatten(-2))
 
 
-class LearnedScore(nn.Module):
+class LearnedScoreFunction(nn.Module):
     """psi(e) of a window's channels; least squares with fresh weights."""
 
     def __init__(self) -> None:
@@ -74,13 +89,16 @@ class LearnedScore(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def coefficients(self, moments: Tensor) -> Tensor:
-        """[..., SIZE] of the functions, from their moments; in their precision, for choices follow."""
+        """Return the functions' coefficients [..., SIZE], from their moments.
+
+        They are computed in the moments' precision, for choices follow.
+        """
         change = _mapped(F.gelu(_mapped(10 * (moments - 0.75), self.embed)), self.out)
         return change + F.pad(torch.ones_like(change[..., :1]), (0, SIZE - 1))
 
     @torch.no_grad()
     def forward(self, e: Tensor) -> Answer:
-        """Of residuals [..., T]; least squares where that tells more."""
+        """Answer for residuals [..., T]; by least squares where that tells more."""
         deviation, values, gram = functions(e)
         moments = gram.flatten(-2)
         # Evidence of windows that are nearly singular depends on the last bits of its score; parameters that
@@ -95,14 +113,14 @@ class LearnedScore(nn.Module):
         return Answer(pseudo, deviation.square() / efficiency, efficiency, moments)
 
     def matching(self, moments: Tensor) -> Tensor:
-        """Score matching loss [...] of the residuals with these moments; 0 at least squares."""
+        """Return the score matching loss [...] of the residuals with these moments; 0 at least squares."""
         gram = moments.unflatten(-1, (SIZE, SIZE))
         slope, power = _slope_and_power(self.coefficients(moments), gram)
         return 0.5 + power / 2 - slope
 
 
 def _mapped(values: Tensor, layer: nn.Linear) -> Tensor:
-    """`layer(values)` in the values' precision, each row by itself: to the bit, whatever rows there are."""
+    """Compute `layer(values)` in the values' precision, row by row: to the bit, whatever rows there are."""
     weight, bias = layer.weight.to(values.dtype), layer.bias.to(values.dtype)
     return (values[..., None, :] * weight).sum(-1) + bias
 

@@ -25,12 +25,12 @@ from cldtrans.models.lag_inference.evidence import (
     FLOATS_AT_ONCE,
     OWN_LAGS,
     Covariances,
-    LagFeatures,
+    LagEvidence,
     floats_a_target,
     pairs,
     standardise,
 )
-from cldtrans.models.lag_inference.innovations import LearnedScore
+from cldtrans.models.lag_inference.innovations import LearnedScoreFunction
 from cldtrans.models.lag_inference.pair_network import PairNetwork
 from cldtrans.models.lag_inference.reading import (
     CANDIDATES,
@@ -39,7 +39,7 @@ from cldtrans.models.lag_inference.reading import (
     candidate_lags,
     edge_reading,
     lag_reading,
-    pair_features,
+    pair_readings,
 )
 from cldtrans.models.modality import RATE_HZ
 
@@ -60,24 +60,40 @@ class Lags:
     matching: Float[Tensor, "B C"]  # score matching loss of a channel's innovations
 
     def of(self, windows: slice) -> Lags:
-        """Of some of the windows."""
+        """Return the lags of some of the windows."""
         return Lags(*(getattr(self, field.name)[windows] for field in fields(self)))
 
 
 class LagInference(nn.Module):
-    """Windows -> `Lags`."""
+    """Reads `Lags` from windows.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Settings of the network.
+    """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.tau_max_s = dict(config.tau_max_s)
         self.sources = config.sources
         self.integer = config.lag == "integer"
-        self.score = LearnedScore()
+        self.score = LearnedScoreFunction()
         self.gate = Gate()
         self.network = PairNetwork(N_FEATURES, config.pair_width, 2)
 
     def forward(self, x: Float[Tensor, "B C T"], mask: Bool[Tensor, "B C"], modality: str) -> Lags:
-        """`x` at the modality's rate; `mask`: valid channels."""
+        """Infer the lags of windows.
+
+        Parameters
+        ----------
+        x : tensor [B, C, T]
+            Windows at the modality's rate, in any unit.
+        mask : tensor [B, C] of bool
+            Valid channels.
+        modality : one of "eeg", "ecg"
+            Sets rate and largest lag.
+        """
         rate_hz, max_lag = RATE_HZ[modality], self.max_lag(modality)
         with torch.autocast(x.device.type, enabled=False):
             # The search for the best lag is a choice: in float64, rounding (hence the order of the channels)
@@ -87,13 +103,13 @@ class LagInference(nn.Module):
         return self.read(first, refitted, alive, max_lag, rate_hz)
 
     def max_lag(self, modality: str) -> int:
-        """End of the lag grid in samples."""
+        """Return the end of the lag grid in samples."""
         return round(self.tau_max_s[modality] * RATE_HZ[modality])  # type: ignore[index]
 
     def _evidence(
         self, x: Tensor, mask: Tensor, max_lag: int, dtype: torch.dtype
-    ) -> tuple[LagFeatures, LagFeatures]:
-        """Of models of any sources, and refitted; in parts that bound the memory, which changes nothing."""
+    ) -> tuple[LagEvidence, LagEvidence]:
+        """Gather evidence of models of any sources, and refitted; in parts that bound the memory, no more."""
         n_channels, n_samples = x.shape[1:]
         models = n_channels * floats_a_target(n_channels, max_lag, self.sources)
         spectra = 8 * n_channels * n_samples  # of overlapping frames of two signals, and their copies
@@ -101,15 +117,27 @@ class LagInference(nn.Module):
         parts = []
         for part, valid in zip(x.split(at_once), mask.split(at_once), strict=True):
             parts.append(Covariances.of(part, valid, max_lag).evidence(self.sources, self.score))
-        first, refitted = (LagFeatures.joined(some).to(dtype) for some in zip(*parts, strict=True))
+        first, refitted = (LagEvidence.joined(some).to(dtype) for some in zip(*parts, strict=True))
         return first, refitted
 
     def read(
-        self, first: LagFeatures, refitted: LagFeatures, mask: Tensor, max_lag: int, rate_hz: float
+        self, first: LagEvidence, refitted: LagEvidence, mask: Tensor, max_lag: int, sample_rate: float
     ) -> Lags:
-        """The networks' reading of the evidence."""
+        """Read the evidence by the networks.
+
+        Parameters
+        ----------
+        first, refitted : LagEvidence
+            Of models with any sources, and with significant ones.
+        mask : tensor [B, C] of bool
+            Valid channels.
+        max_lag : int
+            Samples.
+        sample_rate : float
+            Hertz.
+        """
         pair, share = pairs(mask), self.gate(first, mask)
-        features = pair_features(first, refitted, mask, max_lag, share)
+        features = pair_readings(first, refitted, mask, max_lag, share)
         delta = self.network(features, pair).to(refitted.score.dtype)
         edge, spread = delta.unbind(-1)
         choice = F.log_softmax(lag_reading(refitted, share), -1)
@@ -126,13 +154,13 @@ class LagInference(nn.Module):
             return torch.where(pair, value, 0.0)
 
         return Lags(
-            tau=keep(tau / rate_hz),
-            tau_stderr=keep(spread / rate_hz),
+            tau=keep(tau / sample_rate),
+            tau_stderr=keep(spread / sample_rate),
             edge_logit=torch.where(pair, logit, -30.0),
             edge_probability=keep(torch.sigmoid(logit)),
             weight=keep(refitted.weight),
             own=refitted.own,
-            candidates=candidates / rate_hz,
+            candidates=candidates / sample_rate,
             choice=choice,
             driven=share.amax(-1),
             matching=self.score.matching(refitted.moments),
@@ -143,6 +171,7 @@ class ZeroLag(nn.Module):
     """The no-lag ablation: tau = 0 and edges by zero-lag correlation, without parameters."""
 
     def forward(self, x: Float[Tensor, "B C T"], mask: Bool[Tensor, "B C"], modality: str) -> Lags:
+        """Read the edges of windows from their correlations; arguments as in `LagInference.forward`."""
         x, alive = standardise(x, mask)
         correlation = x @ x.transpose(1, 2) / x.shape[-1]
         pair = pairs(alive)

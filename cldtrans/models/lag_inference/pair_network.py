@@ -10,10 +10,15 @@ from cldtrans.models.recompute import recomputed
 
 
 class PairNetwork(nn.Module):
-    """Features of every ordered pair [B, C, C, n_features] -> [B, C, C, n_out]; zero with fresh weights.
+    """Maps features of every ordered pair [B, C, C, n_features] to [B, C, C, n_out]; zero with fresh weights.
 
     Each pair sees itself, its reverse, and means over its row, its column and all pairs: so the number of
     channels may be any.
+
+    Parameters
+    ----------
+    n_features, width, n_out : int
+        Sizes of a pair's features, embedding and result.
     """
 
     def __init__(self, n_features: int, width: int, n_out: int):
@@ -26,7 +31,20 @@ class PairNetwork(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, features: Tensor, pair: Tensor) -> Tensor:
-        """`pair` [B, C, C] bool: which pairs there are."""
+        """Map the features of every pair.
+
+        Parameters
+        ----------
+        features : tensor [B, C, C, n_features]
+            Of the ordered pairs.
+        pair : tensor [B, C, C] of bool
+            Which pairs there are.
+
+        Returns
+        -------
+        tensor [B, C, C, n_out]
+            Of the ordered pairs.
+        """
         features = features.to(self.out.weight.dtype)
         known = torch.cat([features, pair[..., None].to(features.dtype)], -1)
         return recomputed(self._of_windows, known, 1, self.parameters())

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cldtrans.models.lag_inference.evidence import LEAST_ERROR, LagFeatures, pairs
+from cldtrans.models.lag_inference.evidence import LEAST_ERROR, LagEvidence, pairs
 
 CANDIDATES = 3  # lags offered for each pair: of the refitted model, and the timelines of two bands
 N_FEATURES = 38
@@ -36,7 +36,21 @@ class Gate(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, first: LagFeatures, mask: Tensor) -> Tensor:
+    def forward(self, first: LagEvidence, mask: Tensor) -> Tensor:
+        """Judge windows by the evidence of their first models.
+
+        Parameters
+        ----------
+        first : LagEvidence
+            Of models with any sources.
+        mask : tensor [B, C] of bool
+            Valid channels.
+
+        Returns
+        -------
+        tensor [B, 2]
+            Share that one timeline explains, 0 to 1, in each band.
+        """
         valid = mask.sum(1, keepdim=True).clamp_min(2).to(first.mass.dtype)
         score = torch.log1p(first.score).masked_fill(~pairs(mask), torch.nan).flatten(1)
         quartiles = score.nanquantile(torch.tensor([0.25, 0.75]).to(score), 1).nan_to_num(1.0).T
@@ -45,17 +59,31 @@ class Gate(nn.Module):
         return torch.sigmoid(GATE_GAIN * out).to(first.mass.dtype)
 
 
-def candidate_lags(evidence: LagFeatures, max_lag: int) -> Tensor:
-    """Lags in samples that tau is chosen from, [B, C, C, CANDIDATES]."""
+def candidate_lags(evidence: LagEvidence, max_lag: int) -> Tensor:
+    """Return the lags in samples that tau is chosen from, [B, C, C, CANDIDATES]."""
     return torch.cat([evidence.tau[..., None], evidence.later], -1).clamp(0, max_lag)
 
 
-def edge_reading(evidence: LagFeatures, share: Tensor, max_lag: int) -> Tensor:
-    """Edge logit [B, C, C] before the networks' corrections, from `share` [B, 2] of the gate.
+def edge_reading(evidence: LagEvidence, share: Tensor, max_lag: int) -> Tensor:
+    """Read edges before the networks' corrections.
 
     The significance of the conditional fit counts where channels have a life of their own; where one
     timeline explains the coherence of the window, so that conditioning explains everything by everything,
     the timeline of the better band counts.
+
+    Parameters
+    ----------
+    evidence : LagEvidence
+        Of refitted models.
+    share : tensor [B, 2]
+        From the gate.
+    max_lag : int
+        Samples.
+
+    Returns
+    -------
+    tensor [B, C, C]
+        Edge logits.
     """
     conditional = 4.0 * (torch.log1p(evidence.score) - math.log(6.0))
     on_line = evidence.height.square() / (1 + (evidence.misfit / OFF_LINE).square())
@@ -64,8 +92,8 @@ def edge_reading(evidence: LagFeatures, share: Tensor, max_lag: int) -> Tensor:
     return torch.lerp(conditional, coherent, share.amax(-1)[:, None, None])
 
 
-def lag_reading(evidence: LagFeatures, share: Tensor) -> Tensor:
-    """Preference among the candidate lags [B, C, C, CANDIDATES], likewise.
+def lag_reading(evidence: LagEvidence, share: Tensor) -> Tensor:
+    """Read preferences among the candidate lags [B, C, C, CANDIDATES], likewise.
 
     It is the gate's alone: what a network knows of a pair tells no better lag than the model's.
     """
@@ -75,15 +103,32 @@ def lag_reading(evidence: LagFeatures, share: Tensor) -> Tensor:
     return torch.cat([fitted, fitted + timeline], -1)
 
 
-def _better(evidence: LagFeatures) -> Tensor:
-    """Shares of the two bands' timelines, [B, 1, 1, 2]."""
+def _better(evidence: LagEvidence) -> Tensor:
+    """Return the shares of the two bands' timelines, [B, 1, 1, 2]."""
     return torch.softmax(60.0 * evidence.mass, -1)[:, None, None]
 
 
-def pair_features(
-    first: LagFeatures, refitted: LagFeatures, mask: Tensor, max_lag: int, share: Tensor
+def pair_readings(
+    first: LagEvidence, refitted: LagEvidence, mask: Tensor, max_lag: int, share: Tensor
 ) -> Tensor:
-    """What the network sees of each ordered pair: [B, C, C, N_FEATURES], numbers of order one."""
+    """Put together what the network sees of each ordered pair.
+
+    Parameters
+    ----------
+    first, refitted : LagEvidence
+        Of models with any sources, and with significant ones.
+    mask : tensor [B, C] of bool
+        Valid channels.
+    max_lag : int
+        Samples.
+    share : tensor [B, 2]
+        From the gate.
+
+    Returns
+    -------
+    tensor [B, C, C, N_FEATURES]
+        Numbers of order one.
+    """
     e = refitted
     score, marginal = torch.log1p(e.score), torch.log1p(e.marginal)
     noise = torch.log(e.noise.clamp_min(1e-6))
@@ -130,7 +175,7 @@ def pair_features(
 
 
 def _both(value: Tensor) -> list[Tensor]:
-    """Of a pair and of its reverse."""
+    """Return the value of a pair and of its reverse."""
     return [value, value.transpose(1, 2)]
 
 

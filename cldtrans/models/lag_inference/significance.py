@@ -12,7 +12,7 @@ from cldtrans.lag import fourier
 from cldtrans.models.lag_inference.covariances import SINC_TAPS, lagged_covariance, peak
 from cldtrans.models.lag_inference.fitting import STEP, Fit, Sums, corrected, fit, fit_beside, moved
 from cldtrans.models.lag_inference.growing import NOISE_FLOOR, OWN_LAGS, TINY, Grown, subtract
-from cldtrans.models.lag_inference.innovations import Score
+from cldtrans.models.lag_inference.innovations import ScoreFunction
 
 BINS = 64  # of a spectrum whose phases follow from one another
 
@@ -35,8 +35,20 @@ class Significance:
     correction: Tensor  # [B, C', C, n] covariances of pseudo-response less response, lags from -SINC_TAPS
 
 
-def significance(sums: Sums, grown: Grown, tau: Tensor, score: Score) -> Significance:
-    """From the grown models with refined lags `tau` [B, C', K] and the windows themselves."""
+def significance(sums: Sums, grown: Grown, tau: Tensor, score: ScoreFunction) -> Significance:
+    """Judge grown models with refined lags by the windows themselves.
+
+    Parameters
+    ----------
+    sums : Sums
+        The windows.
+    grown : Grown
+        Models of C' targets.
+    tau : tensor [B, C', K]
+        Refined lags, samples.
+    score : callable
+        Score function of the innovations.
+    """
     n_samples, max_lag = sums.x.shape[-1], sums.max_lag
     before = fit(sums, grown, tau)
     e = residuals(sums.x, before, max_lag)[..., sums.first : sums.last]
@@ -73,7 +85,7 @@ def _against(sums: Sums, values: Tensor) -> Tensor:
 
 
 def _lag_error(beside: Fit, variance: Tensor) -> Tensor:
-    """Standard error [B, C', K] of lags from the fit with every source earlier and later.
+    """Return standard error [B, C', K] of lags from the fit with every source earlier and later.
 
     tau = STEP (late - early) / (late + early); `variance` [B, C'] is the innovations' over the samples.
     """
@@ -87,7 +99,22 @@ def _lag_error(beside: Fit, variance: Tensor) -> Tensor:
 
 
 def residuals(x: Tensor, model: Fit, max_lag: int) -> Tensor:
-    """`e_i(t)` [B, C', T] of a fit, fractional delays as phases; before the window there are zeros."""
+    """Compute `e_i(t)` of a fit, fractional delays as phases; before the window there are zeros.
+
+    Parameters
+    ----------
+    x : tensor [B, C, T]
+        Windows.
+    model : Fit
+        Of C' targets.
+    max_lag : int
+        Samples.
+
+    Returns
+    -------
+    tensor [B, C', T]
+        The residuals.
+    """
     n = x.shape[-1] + max_lag + OWN_LAGS
     n += -n % 128
     spectrum = fourier.rfft(x, n)

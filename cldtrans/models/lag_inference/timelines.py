@@ -44,9 +44,18 @@ class Timelines:
 
 
 def timelines(x: Tensor, pair: Tensor, max_lag: int) -> Timelines:
-    """From windows x [B, C, T] of unit variance; `pair` bool [B, C, C] tells the valid ones.
+    """Find the timelines of windows, one in each band.
 
     Whitened signals are as good in single precision: there is no narrow rhythm left that rounding could hide.
+
+    Parameters
+    ----------
+    x : tensor [B, C, T]
+        Windows of unit variance.
+    pair : tensor [B, C, C] of bool
+        Valid pairs.
+    max_lag : int
+        Samples.
     """
     found = []
     spectrum, smooth = smooth_spectrum(x)
@@ -65,7 +74,20 @@ def timelines(x: Tensor, pair: Tensor, max_lag: int) -> Timelines:
 
 
 def arrival_times(net: Tensor, weight: Tensor) -> Tensor:
-    """theta [B, C] of `min sum_ij w_ij rho(net_ij - theta_i + theta_j)`, rho a Cauchy loss, mean zero."""
+    """Solve `min sum_ij w_ij rho(net_ij - theta_i + theta_j)`, rho a Cauchy loss, mean zero.
+
+    Parameters
+    ----------
+    net : tensor [B, C, C]
+        Delays of pairs, samples; row = target.
+    weight : tensor [B, C, C]
+        Weights w.
+
+    Returns
+    -------
+    tensor [B, C]
+        theta, samples.
+    """
     n_channels = net.shape[-1]
     eye = torch.eye(n_channels, dtype=net.dtype, device=net.device)
     w = weight

@@ -37,11 +37,11 @@ def run_workflow(configfiles: Sequence[str], options: Sequence[str], report: boo
 
     Parameters
     ----------
-    configfiles
+    configfiles : sequence of str
         Overlays on the paper's config: files, or names of shipped configs (`demo`).
-    options
+    options : sequence of str
         Further options and targets of Snakemake.
-    report
+    report : bool
         Whether to write the HTML report after a run of everything.
 
     Raises
@@ -79,7 +79,7 @@ def run_workflow(configfiles: Sequence[str], options: Sequence[str], report: boo
 
 
 def run_processes(mark: str) -> list[psutil.Process]:
-    """Live processes of this run, other than this one and its parents."""
+    """Return the live processes of this run, other than this one and its parents."""
     own = {process.pid for process in [psutil.Process(), *psutil.Process().parents()]}
     found = []
     for process in psutil.process_iter():
@@ -92,7 +92,7 @@ def run_processes(mark: str) -> list[psutil.Process]:
 
 
 def owner_of(processes: list[psutil.Process]) -> psutil.Process | None:
-    """The launcher among a run's processes whose own parent still lives: somebody waits for it."""
+    """Return the launcher among a run's processes whose own parent still lives: somebody waits for it."""
     for process in processes:
         try:
             command = process.cmdline()
@@ -116,7 +116,7 @@ def end(processes: list[psutil.Process]) -> None:
 
 
 def other_snakemakes(mark: str) -> list[psutil.Process]:
-    """Snakemake processes of other runs in this folder: one of them may own the lock."""
+    """Return Snakemake processes of other runs in this folder: one of them may own the lock."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -129,14 +129,20 @@ def other_snakemakes(mark: str) -> list[psutil.Process]:
 
 
 def remove_partial_files(run: str) -> None:
-    """Temporary files of killed writers; their final names were never created."""
+    """Remove temporary files of killed writers; their final names were never created."""
     for folder in (Path("data", run), Path("results", run)):
         for path in folder.rglob(".*.part*"):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def reclaim(run: str, mark: str) -> None:
-    """End what is left of a dead run of this config; refuse beside a live one."""
+    """End what is left of a dead run of this config.
+
+    Raises
+    ------
+    RunError
+        Where the run is live.
+    """
     left = run_processes(mark)
     owner = owner_of(left)
     if owner is not None:
@@ -164,7 +170,7 @@ def snakemake(*options: str) -> None:
 
 
 def show_results(run: str, seconds: float) -> None:
-    """Where everything lies, and the summary table."""
+    """Print where everything lies, and the summary table."""
     results = Path("results", run)
     summary = results / "tables" / "summary.md"
     print(f"\n{summary.read_text()}" if summary.is_file() else "")

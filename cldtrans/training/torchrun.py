@@ -7,7 +7,7 @@ import sys
 
 
 def relaunch(procs: int) -> None:
-    """Become torchrun, which runs this very command in `procs` processes; nothing inside them or for one.
+    """Become torchrun, which runs this very command in `procs` processes; do nothing inside them or for one.
 
     Where there are GPUs, at most one process each.
 
