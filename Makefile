@@ -1,6 +1,6 @@
 # make demo: the whole pipeline on an embedded miniature of the datasets.   make test: every test.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-rivals demo test sample standard tiny lint docs clean
+.PHONY: help setup setup-rivals demo test coverage sample standard tiny lint docs clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -49,6 +49,9 @@ standard: setup ## the checkpoint on which model figures are judged, at most 45 
 
 test: setup lint ## every test, slow and real-data ones included
 	$(BIN)/python -m pytest
+
+coverage: setup ## which lines no test runs, beside every test but the workflow's
+	$(BIN)/python -m pytest -m "not workflow" --cov=cldtrans --cov-report=term-missing:skip-covered
 
 lint: setup ## style, types, workflow
 	$(BIN)/ruff check .

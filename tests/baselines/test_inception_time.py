@@ -63,7 +63,7 @@ def test_inception_learns_and_repeats_itself():
 
     def fitted():
         model = InceptionTime(
-            task, ("a", "b", "c"), 80.0, "eeg", 5, 1, steps=20, ensemble=1, batch_size=16, validate_every=10
+            task, ("a", "b", "c"), 80.0, "eeg", 5, 1, steps=10, ensemble=1, batch_size=16, validate_every=5
         )
         model.fit(train, val)
         return model.predict_proba(test)

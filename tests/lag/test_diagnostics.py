@@ -1,5 +1,7 @@
 """Warnings of a fit: each where its cause was put, and none without."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -26,7 +28,7 @@ def model(lag: float = 4.0, order: int = 2) -> Parameters:
 
 
 def warned(residual: np.ndarray, fitted: Parameters, **changes) -> str:
-    options = {
+    options: dict[str, Any] = {
         "min_lag": 0.0,
         "max_lag": 16.0,
         "max_order": np.full(3, 8),

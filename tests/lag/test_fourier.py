@@ -67,7 +67,8 @@ def test_every_transform_of_a_step_obeys_the_switch_and_gradients_are_equal(watc
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
-def test_the_config_decides(tmp_path, watched):
+def test_the_config_decides(tmp_path, watched, monkeypatch):
+    monkeypatch.setattr("cldtrans.training.stage1.VALIDATION_WORLDS", 2)
     write_corpora(tmp_path / "shards")
     config = small_config(steps=1).model_copy(update={"fft": "cpu"})
     train_stage1(config, "cldtrans", 0, tmp_path / "shards", tmp_path / "out", tmp_path / "work")

@@ -12,7 +12,9 @@ from cldtrans.methods.windows import LabelledWindows, counts
 @pytest.fixture
 def shards(tmp_path) -> ShardSet:
     x = np.arange(6 * 2 * 8).reshape(6, 2, 8)
-    index = pd.DataFrame({"subject": list("aabbcc"), "recording": "r", "label": np.int16([0, 1, 0, 1, 1, 0])})
+    index = pd.DataFrame(
+        {"subject": list("aabbcc"), "recording": "r", "label": np.array([0, 1, 0, 1, 1, 0], np.int16)}
+    )
     task = {"name": "t", "kind": "binary", "classes": ["no", "yes"]}
     mask = np.ones((6, 2), dtype=bool)
     mask[4, 1] = False

@@ -1,6 +1,7 @@
 """The model card: facts that are the model's, and an example that runs."""
 
 import re
+from typing import Any
 
 import torch
 from toys.model import make_model
@@ -23,7 +24,7 @@ def test_the_card_tells_the_model_and_its_example_runs(tmp_path):
     ):
         assert fact in card
     (example,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    names = {"x": torch.randn(1, 3, 640), "sample_rate": 160.0}
+    names: dict[str, Any] = {"x": torch.randn(1, 3, 640), "sample_rate": 160.0}
     exec(example.replace("path/to/this/folder", str(tmp_path)), names)
     assert names["out"].tau.shape == (1, 3, 3) and names["out"].logits.shape == (1, 2)
 

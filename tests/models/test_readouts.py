@@ -10,11 +10,12 @@ def test_sums_are_those_of_their_formulas():
     tau, p = torch.rand(2, 4, 4), torch.rand(2, 4, 4)
     for b in range(2):
         for k in range(4):
-            outgoing = sum(p[b, i, k] * tau[b, i, k] for i in range(4))
-            incoming = sum(p[b, k, j] * tau[b, k, j] for j in range(4))
-            assert torch.isclose(net_lead(tau, p)[b, k], outgoing - incoming, atol=1e-5)
-            assert torch.isclose(literal(tau, p)[b, k], -sum(tau[b, k]), atol=1e-5)
-            assert torch.isclose(out_degree(tau, p)[b, k], sum(p[b, :, k]) - sum(p[b, k]), atol=1e-5)
+            outgoing = sum(float(p[b, i, k] * tau[b, i, k]) for i in range(4))
+            incoming = sum(float(p[b, k, j] * tau[b, k, j]) for j in range(4))
+            degree = sum(p[b, :, k].tolist()) - sum(p[b, k].tolist())
+            assert float(net_lead(tau, p)[b, k]) == pytest.approx(outgoing - incoming, abs=1e-5)
+            assert float(literal(tau, p)[b, k]) == pytest.approx(-sum(tau[b, k].tolist()), abs=1e-5)
+            assert float(out_degree(tau, p)[b, k]) == pytest.approx(degree, abs=1e-5)
 
 
 def test_a_chain_arrives_link_by_link():

@@ -137,7 +137,7 @@ def train_rank(config: Config, folder: Path, name: str, rank: int, world_size: i
 
 def train(config: Config, folder: Path, name: str) -> TrainingResult | None:
     """Stage 1 of the default variant from `folder/shards` to `folder/name`."""
-    stage1.VALIDATION_WORLDS = 2
-    return stage1.train_stage1(
-        config, "cldtrans", 3, folder / "shards", folder / name, folder / f"work-{name}"
-    )
+    with mock.patch.object(stage1, "VALIDATION_WORLDS", 2):
+        return stage1.train_stage1(
+            config, "cldtrans", 3, folder / "shards", folder / name, folder / f"work-{name}"
+        )

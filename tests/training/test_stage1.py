@@ -203,7 +203,8 @@ def test_hidden_steps_are_bridged_by_time_or_graph():
     assert not objective.hidden_steps((10, 80), 0.0, 3, torch.device("cpu")).any()
 
 
-def test_training_writes_a_model_that_loads(tmp_path):
+def test_training_writes_a_model_that_loads(tmp_path, monkeypatch):
+    monkeypatch.setattr("cldtrans.training.stage1.VALIDATION_WORLDS", 2)
     write_corpora(tmp_path / "shards")
     config = small_config()
     arguments = (config, "cldtrans", 7, tmp_path / "shards", tmp_path / "out", tmp_path / "work")

@@ -159,7 +159,7 @@ def test_a_batch_whose_loss_is_nan_leaves_no_trace(tmp_path, monkeypatch):
 def test_damage_between_two_starts_is_survived_with_the_same_result(tmp_path, monkeypatch):
     """The newest checkpoint is truncated: the one before it is used, and the end is the same."""
     write_corpora(tmp_path / "shards")
-    config = config_of(8, checkpoint_every=2)
+    config = config_of(8, checkpoint_every=2, validate_every=4)
     train(config, tmp_path, "whole")
     step = stage1.Objective.__call__
 
@@ -201,7 +201,7 @@ def launch(folder, name) -> subprocess.Popen:
 def test_the_command_starts_two_processes_that_stop_on_sigterm_and_go_on(tmp_path):
     """As Slurm does it: the signal goes to the process that was started, which has become torchrun."""
     write_corpora(tmp_path / "shards")
-    write_resolved(config_of(16, checkpoint_every=2, validate_every=16), tmp_path / "config.json")
+    write_resolved(config_of(8, checkpoint_every=2, validate_every=8), tmp_path / "config.json")
     whole = launch(tmp_path, "whole")
     cut = launch(tmp_path, "cut")
     while cut.poll() is None and not list(tmp_path.glob("work-cut/*/step-*2")):
@@ -214,7 +214,7 @@ def test_the_command_starts_two_processes_that_stop_on_sigterm_and_go_on(tmp_pat
     errors = again.communicate(timeout=300)[1]
     assert again.returncode == 0 and "resumed after step" in errors and "on 2 x cpu" in errors
     errors = whole.communicate(timeout=300)[1]
-    assert whole.returncode == 0 and "16 of 16 steps, batch 4, on 2 x cpu" in errors
+    assert whole.returncode == 0 and "8 of 8 steps, batch 4, on 2 x cpu" in errors
     assert history(tmp_path / "whole") == history(tmp_path / "cut")
     first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
     assert all(torch.equal(value, second[key]) for key, value in first.items())

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from cldtrans.planning import launcher
-from cldtrans.planning.launcher import MARK, RunError, end, owner_of, reclaim, remove_partial_files
+from cldtrans.planning import workflow
+from cldtrans.planning.workflow import MARK, RunError, end, owner_of, reclaim, remove_partial_files
 
-MINE = "tests of the launcher, of this process"
+MINE = "tests of runs, of this process"
 
 
 def sleeper(*command: str, mark: str = MINE) -> subprocess.Popen:
@@ -45,7 +45,7 @@ def folder(tmp_path, monkeypatch):
 def test_what_a_dead_run_left_is_ended_and_its_lock_removed(folder, orphan, monkeypatch, capsys):
     stranger = sleeper(mark="another run")
     try:
-        monkeypatch.setattr(launcher, "other_snakemakes", lambda mark: [])
+        monkeypatch.setattr(workflow, "other_snakemakes", lambda mark: [])
         reclaim("tiny", f"{MINE} {os.getpid()}")
         assert not psutil.pid_exists(orphan.pid) and stranger.poll() is None
         assert not list((folder / ".snakemake/locks").iterdir())
@@ -56,7 +56,7 @@ def test_what_a_dead_run_left_is_ended_and_its_lock_removed(folder, orphan, monk
 
 
 def test_the_lock_of_somebody_else_stays(folder, monkeypatch, capsys):
-    monkeypatch.setattr(launcher, "other_snakemakes", lambda mark: [psutil.Process()])
+    monkeypatch.setattr(workflow, "other_snakemakes", lambda mark: [psutil.Process()])
     reclaim("tiny", f"{MINE} {os.getpid()}")
     assert list((folder / ".snakemake/locks").iterdir())
     assert f"process {os.getpid()} may own" in capsys.readouterr().out
@@ -103,6 +103,6 @@ def test_partial_files_go_and_finished_ones_stay(folder):
 def test_what_a_run_made_is_shown(folder, capsys):
     (folder / "results/tiny/tables").mkdir(parents=True)
     (folder / "results/tiny/tables/summary.md").write_text("| the summary |")
-    launcher.show_results("tiny", 90.0)
+    workflow.show_results("tiny", 90.0)
     told = capsys.readouterr().out
     assert "| the summary |" in told and "1.5 minutes" in told and "Tables:" in told and "Report:" not in told

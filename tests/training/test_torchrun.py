@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from cldtrans.training.launch import relaunch
+from cldtrans.training.torchrun import relaunch
 
 
 @pytest.fixture
