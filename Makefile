@@ -48,7 +48,7 @@ standard: setup ## the checkpoint on which model figures are judged, at most 45 
 	$(BIN)/python -m cldtrans run --configfile config/standard.yaml --cores $(CORES) --set-resources train_stage1:procs=2
 
 test: setup lint ## every test, slow and real-data ones included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
 coverage: setup ## which lines no test runs, beside every test but the workflow's
 	$(BIN)/python -m pytest -m "not workflow" --cov=cldtrans --cov-report=term-missing:skip-covered
