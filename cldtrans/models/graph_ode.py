@@ -166,6 +166,13 @@ class GraphODE(nn.Module):
             start = torch.zeros_like(drive[0])
             if len(times) < 2:
                 return Trajectory(start[:, :, None], start.sum((1, 2)) * 0.0, 0)
+            sound: Tensor | None = None
+            if (
+                self.solver != "rk4"
+            ):  # a batch shares its steps: one window that is no number would leave none
+                sound = drive.isfinite().all((0, 2, 3)) & adjacency.isfinite().all((0, 2, 3))  # [B]
+                keep = sound[None, :, None, None]
+                drive, adjacency = torch.where(keep, drive, 0.0), torch.where(keep, adjacency, 0.0)
             driven = _Driven(self.field, drive, adjacency)
             options: dict[str, Any] = {"method": "rk4"}  # one step between control times
             if self.solver != "rk4":
@@ -178,6 +185,8 @@ class GraphODE(nn.Module):
                 )
             else:
                 states = odeint(driven, start, times, **options)
+            if sound is not None:  # such a window's states are no numbers: that is for the guard to see
+                states = torch.where(sound[None, :, None, None], states, torch.nan)
             nfe = driven.nfe
             between = torch.stack(
                 [_at(driven.adjacency, step * driven.knots_a_step) for step in range(len(times))]
