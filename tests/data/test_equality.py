@@ -1,7 +1,7 @@
 """One file, every reader: values, names, rates and lengths of `open_recording` are those of other libraries.
 
-Real files of the local mirror against mne, edfio and wfdb; files of the project's own writers over rates, units
-and formats against the numbers that were written. Known differences stand in docs/formats.md.
+Real files of the local mirror against mne, edfio and wfdb; files of the project's own writers over rates,
+units and formats against the numbers that were written. Known differences stand in docs/formats.md.
 """
 
 from __future__ import annotations
