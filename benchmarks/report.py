@@ -1,4 +1,4 @@
-"""What benchmarks have in common: ways timed in turns, and tables that go into docs/performance.md."""
+"""What benchmarks have in common: ways timed in turns, and tables that go into the docs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PERFORMANCE = DOCS / "performance.md"
+RELIABILITY = DOCS / "reliability.md"
 
 
 def seconds_in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -31,13 +33,13 @@ def seconds_in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> d
     return {name: statistics.median(times[1:]) for name, times in seconds.items()}
 
 
-def add_write_option(parser: argparse.ArgumentParser) -> None:
+def add_write_option(parser: argparse.ArgumentParser, page: Path = PERFORMANCE) -> None:
     """Add the option `--write`, for `publish`."""
-    parser.add_argument("--write", action="store_true", help=f"put the table into docs/{PAGE.name}")
+    parser.add_argument("--write", action="store_true", help=f"put the table into docs/{page.name}")
 
 
-def publish(name: str, table: pd.DataFrame, write: bool, remark: str = "") -> None:
-    """Print a table with the command and the machine; `write` puts both into docs/performance.md.
+def publish(name: str, table: pd.DataFrame, write: bool, remark: str = "", page: Path = PERFORMANCE) -> None:
+    """Print a table with the command and the machine; `write` puts both into the page.
 
     They replace what stands between `<!-- benchmark:NAME -->` and `<!-- /benchmark -->`.
 
@@ -54,7 +56,7 @@ def publish(name: str, table: pd.DataFrame, write: bool, remark: str = "") -> No
     print(text)
     if write:
         marks = re.compile(rf"(<!-- benchmark:{re.escape(name)} -->\n).*?(<!-- /benchmark -->)", re.DOTALL)
-        page, found = marks.subn(lambda m: f"{m[1]}{text}\n{m[2]}", PAGE.read_text())
+        written, found = marks.subn(lambda m: f"{m[1]}{text}\n{m[2]}", page.read_text())
         if found != 1:
-            raise ValueError(f"{PAGE}: expected one mark <!-- benchmark:{name} -->, found {found}")
-        PAGE.write_text(page)
+            raise ValueError(f"{page}: expected one mark <!-- benchmark:{name} -->, found {found}")
+        page.write_text(written)

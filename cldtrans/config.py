@@ -25,6 +25,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """Names become parts of paths and command lines: nothing in them may lead elsewhere or do anything there."""
+MOST_VALUES = 100_000  # in one file, aliases written out
 Name = Annotated[str, StringConstraints(pattern=NAME, max_length=64)]
 
 
@@ -367,7 +368,7 @@ def parse(settings: dict[str, Any], origin: str = "config") -> Config:
     """
     try:
         found = Config.model_validate(settings)
-        json.dumps(found.model_dump(), allow_nan=False)
+        json.dumps(found.model_dump(), allow_nan=False, ensure_ascii=False).encode("utf-8")
     except ValidationError as error:
         raise ConfigError(f"{origin}: " + "; ".join(_explain(item) for item in error.errors())) from None
     except (ValueError, TypeError, RecursionError) as error:  # free settings of methods and worlds
@@ -407,10 +408,10 @@ def load(path: str | Path) -> Config:
     """
     path = Path(path)
     try:
-        settings = json.loads(path.read_text())
+        settings = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; the workflow writes it before the first job") from None
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # other encodings, endless numbers, lists in lists in lists
         raise ConfigError(f"{path}: not JSON ({error}); delete it and run the workflow again") from None
     return parse(settings, origin=str(path))
 
@@ -468,23 +469,43 @@ def resolve(paths: Sequence[str | Path]) -> Config:
     ConfigError
         Where a file cannot be read or the settings are not valid.
     """
-    import yaml
-
     merged: dict[str, Any] = {}
     for path in map(Path, paths):
-        try:
-            overlay = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}") from None
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path}: expected text in UTF-8 ({error.reason}); save it so") from None
-        except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ConfigError(f"{path}: not YAML: {reason}") from None
+        overlay = _read_yaml(path)
         if not isinstance(overlay, dict):
             raise ConfigError(f"{path}: expected a mapping of settings, found {type(overlay).__name__}")
         merged = deep_merge(merged, overlay)
     return parse(merged, origin=", ".join(map(str, paths)))
+
+
+def _read_yaml(path: Path) -> Any:
+    """Read a file of moderate size: aliases of aliases write a billion values in ten lines."""
+    import yaml
+
+    try:
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        root = loader.get_single_node()
+        waiting, found = [] if root is None else [root], 0
+        while waiting:
+            parts = waiting.pop().value
+            for part in parts if isinstance(parts, list) else ():
+                waiting += part if isinstance(part, tuple) else (part,)  # a key and its value, or an item
+            found += 1
+            if found > MOST_VALUES:
+                raise ConfigError(f"{path}: expected at most {MOST_VALUES} values, found more; write less")
+        return None if root is None else loader.construct_document(root)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: expected text in UTF-8 ({error.reason}); save it so") from None
+    except ConfigError:
+        raise
+    except (
+        Exception
+    ) as error:  # PyYAML raises whatever an impossible date or a foreign tag happens to provoke
+        raise ConfigError(
+            f"{path}: not YAML: {error or type(error).__name__}; correct or delete it"
+        ) from None
 
 
 def deep_merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:

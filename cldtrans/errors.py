@@ -9,9 +9,25 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
+LONGEST_MESSAGE = 800
+
 
 class CldtransError(Exception):
-    """A problem whose message names the cause, what was expected and what to do."""
+    """A problem whose message, one line, names the cause, what was expected and what to do.
+
+    Parameters
+    ----------
+    message : str
+        Damaged files put anything into it: the middle of a long one is left out, what no terminal should
+        see is escaped.
+    """
+
+    def __init__(self, message: str) -> None:
+        if not message.isprintable():
+            message = "".join(c if c.isprintable() else _escaped(c) for c in message)
+        if len(message) > LONGEST_MESSAGE:  # causes stand at the beginning, remedies at the end
+            message = f"{message[: LONGEST_MESSAGE // 2]} ... {message[-LONGEST_MESSAGE // 4 :]}"
+        super().__init__(message)
 
 
 class ConfigError(CldtransError):
@@ -24,6 +40,10 @@ class DataError(CldtransError):
 
 class SourceError(CldtransError):
     """A download that failed for good: missing key, wrong checksum, no room, endless server errors."""
+
+
+def _escaped(character: str) -> str:
+    return " " if character.isspace() else character.encode("unicode_escape").decode()
 
 
 def suggestion(name: str, names: Any) -> str:

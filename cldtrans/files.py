@@ -9,12 +9,13 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+SUMS = "SHA256SUMS"
 log = logging.getLogger(__name__)
 
 
@@ -91,3 +92,21 @@ def sha256_file(path: Path) -> str:
     """Hash a file's content, read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_sums(folder: Path, names: Iterable[str]) -> Path:
+    """Write SHA256SUMS of files in a folder, as `sha256sum --check` reads it."""
+    path = folder / SUMS
+    path.write_text("".join(f"{sha256_file(folder / name)}  {name}\n" for name in names))
+    return path
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """Return sums by name.
+
+    Raises
+    ------
+    OSError, ValueError
+        Where there are none, or the file is no text.
+    """
+    return {line[66:]: line[:64] for line in (folder / SUMS).read_text(encoding="utf-8").splitlines()}

@@ -82,6 +82,42 @@ def test_the_fingerprint_ignores_key_order_and_sees_values() -> None:
     assert settings.fingerprint({"a": 1}) != settings.fingerprint({"a": 2})
 
 
+ALIASES = "a0: &a0 [x, x]\n" + "".join(f"a{k}: &a{k} [*a{k - 1}, *a{k - 1}]\n" for k in range(1, 40))
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{k}: &a{k} {{<<: [*a{k - 1}, *a{k - 1}]}}\n" for k in range(1, 40))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("odd.yaml", b"raw: !!timestamp x", "not YAML"),
+        ("odd.yaml", b"raw: !!bool x", "not YAML"),
+        ("odd.yaml", b"[" * 3000, "not YAML"),
+        ("odd.yaml", ALIASES.encode(), "at most 100000 values"),
+        ("odd.yaml", MERGES.encode(), "at most 100000 values"),
+        ("odd.yaml", b"raw: &a [*a]", "at most 100000 values"),
+        ("odd.yaml", rb'raw: "\ud800"', "neither text nor a finite number"),
+        (
+            "odd.yaml",
+            b"identifiability: {worlds: {base: {n_channels: 2001-01-01}}}",
+            "neither text nor a finite",
+        ),
+        ("odd.json", b"\xff\xfe{", "not JSON"),
+        ("odd.json", b"[" * 100_000, "not JSON"),
+        ("odd.json", b"1" * 5000, "not JSON"),
+    ],
+)
+def test_hostile_bytes_are_one_line(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        settings.load_any([tmp_path / name])
+    assert name in str(caught.value) and str(caught.value).isprintable()
+
+
+def test_any_message_is_one_line_of_moderate_length() -> None:
+    message = str(ConfigError("odd.yaml: found " + "9\n\x1b" * 5000 + "; correct it"))
+    assert message.isprintable() and len(message) < 1000 and message.endswith("; correct it")
+
+
 def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
     (tmp_path / "odd.yaml").write_text("a: [1")
     with pytest.raises(ConfigError, match=r"odd\.yaml: not YAML"):

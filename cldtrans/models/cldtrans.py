@@ -6,16 +6,21 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
+from huggingface_hub.errors import HFValidationError
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor, nn
 
 from cldtrans.config import ModelConfig
+from cldtrans.errors import DataError
+from cldtrans.files import SUMS
+from cldtrans.models import saved
 from cldtrans.models.card import model_card
 from cldtrans.models.graph_ode import Adjacency, GraphODE, TokenMap, Trajectory, control_path, to_tokens
 from cldtrans.models.heads import HeadSpec, TaskHead, channel_width, pool_channels, pool_window
@@ -368,6 +373,30 @@ class CLDTrans(
         """Add facts about the training to the model card."""
         self.provenance.update(provenance)
         self._set_hub_config()
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> str | None:
+        """Write weights, settings, card, and the sums of weights and settings to a folder."""
+        (Path(save_directory) / SUMS).unlink(missing_ok=True)  # of what is replaced
+        address = super().save_pretrained(save_directory, **kwargs)
+        saved.sign(Path(save_directory))
+        return address
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> CLDTrans:
+        """Load a folder that `save_pretrained` wrote, or a model of the Hugging Face hub.
+
+        Raises
+        ------
+        DataError
+            Where settings or weights of the folder are not as they were saved, or do not fit together.
+        """
+        folder = Path(pretrained_model_name_or_path)
+        if folder.is_dir():
+            saved.check(folder, cls)
+        try:
+            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        except HFValidationError:
+            raise DataError(f"{folder}: no such folder; train a model, or fetch it") from None
 
     @classmethod
     def _load_as_safetensor(cls, model: Any, model_file: str, map_location: str, strict: bool) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from cldtrans.models.lag_inference.network import Lags
@@ -49,9 +50,9 @@ class HeadSpec:
         return {**asdict(self), "classes": list(self.classes)}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> HeadSpec:
-        """Take the values that `to_json` gave."""
-        return cls(values["kind"], tuple(values["classes"]), values["modality"])
+    def from_json(cls, values: Any) -> HeadSpec:
+        """Take the values that `to_json` gave; pydantic's ValidationError, a ValueError, for any other."""
+        return TypeAdapter(cls).validate_python(values)
 
 
 def pool_channels(latents: Tensor, states: Tensor, lags: Lags) -> Tensor:

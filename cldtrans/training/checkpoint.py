@@ -25,10 +25,9 @@ from typing import Any
 from torch import Tensor
 
 from cldtrans.errors import CldtransError
-from cldtrans.files import locked, sha256_file
+from cldtrans.files import SUMS, locked, read_sums, sha256_file, write_sums
 
 KEEP = 2
-SUMS = "SHA256SUMS"
 log = logging.getLogger(__name__)
 
 Groups = dict[str, dict[str, Tensor]]
@@ -96,8 +95,7 @@ class CheckpointFolder:
         record = {"step": step, "config_sha256": self.config_sha256, "groups": sorted(groups), **state}
         (part / "state.json").write_text(json.dumps(record, allow_nan=False))
         files = sorted(path for path in part.iterdir())
-        (part / SUMS).write_text("".join(f"{sha256_file(path)}  {path.name}\n" for path in files))
-        for path in (*files, part / SUMS, part):
+        for path in (*files, write_sums(part, [path.name for path in files]), part):
             _flush(path)
         if target.exists():  # a step done again after a rollback
             shutil.rmtree(target)
@@ -148,8 +146,7 @@ class CheckpointFolder:
         """Say why a checkpoint cannot be trusted, None when it can."""
         path = self._path(step)
         try:
-            lines = (path / SUMS).read_text().splitlines()
-            sums = {line[66:]: line[:64] for line in lines}
+            sums = read_sums(path)
             if "state.json" not in sums:
                 return f"{SUMS} is incomplete"
             wrong = [name for name, digest in sums.items() if sha256_file(path / name) != digest]

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from toys.model import SETTINGS, make_model
 
 from cldtrans.config import ModelConfig
+from cldtrans.errors import DataError
 from cldtrans.models import CLDTrans
 from cldtrans.models.heads import HeadSpec, Kind
 from cldtrans.models.readouts import READOUTS, focal_scores
@@ -110,7 +111,51 @@ def test_a_checkpoint_whose_tensors_do_not_fit_is_refused(tmp_path, change):
         name = "fill.bias" if change == "shape" else "something.else"
         weights[name] = torch.zeros(3)
     save_file(weights, tmp_path / "model.safetensors")
-    with pytest.raises(RuntimeError, match=r"decoder\.block\.mix\.bias|fill\.bias|something\.else"):
+    with pytest.raises(DataError, match=r"model\.safetensors: expected the content that SHA256SUMS"):
+        CLDTrans.from_pretrained(tmp_path)
+    (tmp_path / "SHA256SUMS").unlink()
+    with pytest.raises(DataError, match=r"decoder\.block\.mix\.bias|fill\.bias|something\.else"):
+        CLDTrans.from_pretrained(tmp_path)
+
+
+def edited(**changes):
+    return lambda content: json.dumps({**json.loads(content), **changes}).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("config.json", edited(config={**SETTINGS, "width": 10**12}), "no network has these settings"),
+        ("config.json", edited(config={**SETTINGS, "width": 32}), "weights are not those of config.json"),
+        ("config.json", edited(config={**SETTINGS, "blocks": 10**9}), "tensors for 1000000000 blocks"),
+        ("config.json", edited(config={**SETTINGS, "lag": "odd"}), "not the settings of a model: lag: Input"),
+        ("config.json", edited(tasks={"ptbxl": {"kind": "odd"}}), "not the settings of a model: kind: Input"),
+        ("config.json", lambda content: b"\xff" + content, "not the settings of a model"),
+        ("config.json", lambda content: content[:50], "not the settings of a model"),
+        ("model.safetensors", lambda content: content[:1000], "cannot be read as weights"),
+        ("model.safetensors", lambda content: content[:-1] + bytes([content[-1] ^ 1]), ""),
+    ],
+)
+def test_a_changed_file_is_one_line_with_and_without_sums(tmp_path, name, change, message):
+    make_model().save_pretrained(tmp_path)
+    (tmp_path / "foreign").write_bytes(b"\xff")
+    CLDTrans.from_pretrained(tmp_path)
+    (tmp_path / name).write_bytes(change((tmp_path / name).read_bytes()))
+    with pytest.raises(DataError, match=f"{name}: expected the content that SHA256SUMS was made of"):
+        CLDTrans.from_pretrained(tmp_path)
+    (tmp_path / "SHA256SUMS").unlink()
+    if message:
+        with pytest.raises(DataError, match=message) as caught:
+            CLDTrans.from_pretrained(tmp_path)
+        assert str(tmp_path) in str(caught.value) and str(caught.value).isprintable()
+    else:  # nothing else can tell
+        CLDTrans.from_pretrained(tmp_path)
+
+
+def test_a_folder_that_is_none_or_empty_is_named(tmp_path):
+    with pytest.raises(DataError, match="no such folder"):
+        CLDTrans.from_pretrained(tmp_path / "none")
+    with pytest.raises(DataError, match=r"config\.json: no such file"):
         CLDTrans.from_pretrained(tmp_path)
 
 
@@ -141,7 +186,12 @@ def test_saved_models_load_equal(tmp_path):
     model.attach_head("ptbxl", HeadSpec("multilabel", ("NORM", "MI"), "ecg"))
     model.describe(seed=3)
     model.save_pretrained(tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {"config.json", "model.safetensors", "README.md"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "README.md",
+        "SHA256SUMS",
+    }
     assert "ptbxl" in (tmp_path / "README.md").read_text()
     assert json.loads((tmp_path / "config.json").read_text())["config"]["width"] == 16
     again = CLDTrans.from_pretrained(tmp_path).eval()

@@ -1,0 +1,759 @@
+"""Damaged and hostile files against everything that opens them: an error of ours in one line, or a result.
+
+    python benchmarks/fuzz.py [--count 1000] [--seed 0] [--kind all] [--first 0] [--write]
+
+Input k of a kind depends on the seed and k alone, so that `--kind KIND --first k --count 1` repeats it. Small
+valid files are made by the project's own writers and damaged in one to three places. An input fails where
+anything but a `CldtransError` of one line comes out, a second of CPU time passes (config: three), the memory
+grows by 500 MB, a file is written outside the temporary folder or read beside it, a process is started or a
+connection is opened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from report import RELIABILITY, add_write_option, publish
+
+from cldtrans.config import load_any, write_resolved
+from cldtrans.data import get_dataset
+from cldtrans.data.miniature import write_miniature
+from cldtrans.data.miniature.edf_writer import EdfSignal, edf_bytes
+from cldtrans.data.miniature.wfdb_writer import write_record
+from cldtrans.data.recording import open_recording
+from cldtrans.errors import CldtransError
+from cldtrans.files import project_folder
+
+SHARE = {"config": 0.3, "table": 0.1, "checkpoint": 0.03}  # of the count: they take longer
+LONGEST_S = {"config": 3.0}  # others 1 s; PyYAML looks far ahead in what is nested a thousand deep
+MOST_BYTES = 500_000_000
+LONGEST_MESSAGE = 1000
+HANGS_S = 20.0
+FAILURES_SHOWN = 10
+SECRET = "secret.dat"  # lies beside the files that are opened: nothing may read it
+
+NONSENSE = [
+    *("", " ", "0", "-0", "1", "-1", "2", "3.5", "1e3", "65536", "-32768", "2147483648", "9007199254740993"),
+    *("300000000", "99999999", "-99999999", "1e300", "-1e300", "1e-300", "1e-15", "1e15", "1e7", "1e400"),
+    *(
+        "nan",
+        "NaN",
+        "inf",
+        "-inf",
+        "Infinity",
+        "1_000",
+        "0x10",
+        "1,5",
+        "1.2.3",
+        "--1",
+        "+",
+        "-",
+        "~",
+        "#",
+        ":",
+    ),
+    *(
+        "9" * 400,
+        "9" * 5000,
+        "0." + "0" * 400 + "1",
+        "٣",
+        "½",
+        "²",
+        "µV",
+        "\x00",
+        "\ufeff1",
+        "é",
+        "名前",
+        "\x1b[2J",
+    ),
+    *(
+        "/",
+        "\\",
+        ".",
+        "..",
+        f"../{SECRET}",
+        f"/etc/{SECRET}",
+        "a/b",
+        "C:\\a",
+        "a b",
+        "a;b",
+        "$(touch x)",
+        "`touch x`",
+    ),
+    *(
+        "r",
+        "r.dat",
+        "r.hea",
+        "r_1",
+        "lay",
+        "EDF+D",
+        "BDF+D",
+        "EDF Annotations",
+        "BDF Annotations",
+        "%s",
+        "{0}",
+    ),
+]
+FORMATS = [
+    "8",
+    "16",
+    "24",
+    "32",
+    "61",
+    "80",
+    "160",
+    "212",
+    "310",
+    "311",
+    "508",
+    "516",
+    "524",
+    "16x4",
+    "16x3000000",
+]
+FORMATS += ["212x2:5", "16:300000000", "16x2:90000", "16+24", "80x4+3", "16+99999999999", "16:1"]
+
+Attempt = Callable[[Random], None]
+
+
+# Kinds of input: each writes valid files to a folder, and gives what damages and opens them
+
+
+def edf(folder: Path, bdf: bool = False) -> Attempt:
+    """Write EDF and EDF+C files, and EDF+D whose records have pauses between them."""
+    draw = np.random.default_rng(0)
+    signals = [
+        EdfSignal(name, draw.normal(0, 20, 3 * rate), rate, (-100, 100), unit=unit)
+        for name, rate, unit in (("EEG C3-P3", 16, "uV"), ("ECG", 16, "mV"), ("Temp", 4, ""))
+    ]
+    continuous = edf_bytes(signals, annotations=[(0.5, 1.0, "blink")], annotation_samples=300)
+    pauses = (
+        continuous.replace(b"EDF+C", b"EDF+D").replace(b"+1\x14", b"+5\x14").replace(b"+2\x14", b"+9\x14")
+    )
+    contents = [edf_bytes(signals), continuous, pauses, pauses]
+    contents = [as_bdf(content) for content in contents] if bdf else contents
+    path = folder / ("r.bdf" if bdf else "r.edf")
+
+    def attempt(random: Random) -> None:
+        content = random.choice(contents)
+        n_channels = int(content[252:256])
+        fields = edf_fields(n_channels)
+        stamps = [(m.start(), m.end()) for m in re.finditer(rb"[+-]\d+\x14\x14\0{400}", content)]
+        header = damaged(random, content, 256 * (n_channels + 1), fields + stamps)
+        path.write_bytes(header)
+        read_both_ends(path)
+
+    return attempt
+
+
+def bdf(folder: Path) -> Attempt:
+    """Make the same with 24-bit samples."""
+    return edf(folder, bdf=True)
+
+
+def wfdb(folder: Path) -> Attempt:
+    """Write records in formats 16 and 212, of wide frames, of segments with and without layout."""
+    draw = np.random.default_rng(0)
+    digital = draw.integers(-900, 900, (2, 1500))
+    single = folder / "16" / "r"
+    write_record(
+        single, digital, ["I", "II"], 500, 200.0, record_line="12:00:00 01/01/2000", comments=["note"]
+    )
+    text = single.with_name("r.hea").read_text()
+    samples = single.with_name("r.dat").read_bytes()
+    records = {
+        "16": {"r": text},
+        "212": {"r": text.replace(" 16 200", " 212 200")},
+        "frames": {"r": text.replace(" 500 1500", " 125 300").replace(" 16 200", " 16x4 200", 1)},
+        "skew": {"r": text.replace(" 500 1500", " 500 1400").replace(" 16 200", " 16:20 200", 1)},
+        "fixed": {"r": "r/2 2 500 800\nr_1 500\nr_2 300\n"},
+        "layout": {
+            "r": "r/4 2 500 900\nlay 0\nr_1 500\n~ 100\nr_2 300\n",
+            "lay": "lay 2 500 0\n~ 0 200/mV 16 0 0 0 0 I\n~ 0 200/mV 16 0 0 0 0 II\n",
+        },
+    }
+    for kind in ("fixed", "layout"):
+        for name, length in (("r_1", 500), ("r_2", 300)):
+            records[kind][name] = text.replace("r 2 500 1500", f"{name} 2 500 {length}")
+    for kind, headers in records.items():
+        (folder / kind).mkdir(exist_ok=True)
+        (folder / kind / "r.dat").write_bytes(samples)
+        for name, header in headers.items():
+            (folder / kind / f"{name}.hea").write_text(header)
+
+    def attempt(random: Random) -> None:
+        kind = random.choice(list(records))
+        name = random.choice(list(records[kind]))
+        header = records[kind][name].encode()
+        if random.random() < 0.2:
+            lines = header.splitlines(keepends=True)
+            lines.insert(random.randrange(len(lines) + 1), random.choice(lines))
+            del lines[random.randrange(len(lines))]
+            header = b"".join(lines)
+        if random.random() < 0.2:
+            header = header.replace(b" 16", f" {random.choice(FORMATS)}".encode(), random.choice([1, -1]))
+        tokens = [(m.start(), m.end()) for m in re.finditer(rb"[^\s()/:+x]+|[^\s]+", header)]
+        path = folder / kind / f"{name}.hea"
+        path.write_bytes(damaged(random, header, len(header), tokens))
+        try:
+            read_both_ends(path.with_name("r.hea"))
+        finally:
+            path.write_text(records[kind][name])
+
+    return attempt
+
+
+def config(folder: Path) -> Attempt:
+    """Damage copies of config/tiny.yaml and of what it resolves to: bytes, values, keys, structure."""
+    text = (project_folder() / "config" / "tiny.yaml").read_text()
+    settings = yaml.safe_load(text)
+    resolved = load_any(["tiny"]).model_dump(mode="json")
+    bomb = "a0: &a0 [x, x]\n" + "".join(f"a{k}: &a{k} [*a{k - 1}, *a{k - 1}]\n" for k in range(1, 40))
+    merges = "b0: &b0 {x: 1}\n" + "".join(
+        f"b{k}: &b{k} {{<<: [*b{k - 1}, *b{k - 1}]}}\n" for k in range(1, 40)
+    )
+    pieces = [
+        *(
+            "[" * 3000,
+            "{a: " * 3000,
+            "- " * 3000,
+            bomb,
+            merges,
+            "&a [*a]",
+            "&a {b: *a}",
+            "*nothing",
+            "? ? ?",
+            "---\na: 1",
+        ),
+        *(
+            "2001-99-99",
+            "2001-02-30 25:61:00",
+            ".inf",
+            "-.inf",
+            ".nan",
+            "!!binary aGk=",
+            "!!binary '='",
+            "!!set {a, b}",
+        ),
+        *(
+            "!!python/object/apply:os.system [touch x]",
+            "!!timestamp x",
+            "!!int x",
+            "!!float x",
+            "1:99:99",
+            "0o777",
+            "'\t",
+        ),
+        *(
+            '"\\ud800"',
+            '"\\0"',
+            '"\\x07"',
+            "{? [a]: b}",
+            "{1: 2}",
+            "{null: 2}",
+            "-1",
+            "-5",
+            "null",
+            "[]",
+            "{}",
+            "true",
+            "42",
+        ),
+        *(
+            '"a\\nb"',
+            "!!omap [a: 1]",
+            "!!null x",
+            "!!bool x",
+            "<<: 3",
+            "{<<: 3}",
+            "=",
+            "2**99",
+            "1" * 5000,
+            "tiny",
+            "chbmit",
+        ),
+    ]
+    path = folder / "c.yaml"
+
+    def attempt(random: Random) -> None:
+        target, way = path, random.random()
+        if way < 0.25:
+            content = damaged(
+                random, text.encode(), len(text), [(m.start(), m.end()) for m in re.finditer(r"[\w.]+", text)]
+            )
+            if random.random() < 0.2:
+                encoding = random.choice(["utf-16", "utf-32", "utf-8-sig", "cp500"])
+                content = content.decode("utf-8", "replace").encode(encoding, "replace")
+        elif way < 0.55:  # a value or a key of the text becomes a piece of YAML
+            places = list(re.finditer(r"(?<=: )[^\s{\[][^,}\]\n]*|\b[a-z_]+(?=:)", text))
+            place = random.choice(places)
+            piece = random.choice([*pieces, *(NONSENSE[k] for k in (3, 18, 22, 44))])
+            content = (text[: place.start()] + piece + text[place.end() :]).encode("utf-8", "replace")
+        elif way < 0.6:
+            content = (text + "\n" + random.choice(pieces)).encode("utf-8", "replace")
+        else:  # as data, so that hostile values arrive as they are
+            target = path.with_suffix(".json") if way > 0.8 else path
+            changed = json.loads(json.dumps(settings if target is path else resolved))
+            holder, key = random.choice(list(holders(changed)))
+            value = hostile_value(random)
+            if isinstance(holder, dict) and random.random() < 0.3:
+                holder[str(value)[:200]] = holder.pop(key)
+            else:
+                holder[key] = value
+            content = json.dumps(changed).encode()  # JSON is YAML
+            if target is not path and random.random() < 0.3:
+                content = damaged(random, content, len(content), [])
+        target.write_bytes(content)
+        found = load_any([target])
+        again = load_any([write_resolved(found, folder / "again.json")])
+        if again.model_dump_json() != found.model_dump_json():
+            raise AssertionError("what was read is not what is written")
+
+    return attempt
+
+
+def table(folder: Path) -> Attempt:
+    """Damage cells of the tables of PTB-XL and MIMIC-IV-ECG, now and then bytes: a bad cell is a bad row."""
+    write_miniature(folder / "bucket", "tiny")
+    root = folder / "root"
+    tables = []
+    for name, file, columns in (
+        ("ptbxl", "ptbxl_database.csv", ("ecg_id", "patient_id", "scp_codes", "strat_fold", "filename_hr")),
+        ("mimic_ecg", "record_list.csv", ("subject_id", "study_id", "path")),
+    ):
+        dataset = get_dataset(name)
+        shutil.copytree(
+            dataset.folder(folder / "bucket"),
+            dataset.folder(root),
+            ignore=shutil.ignore_patterns("records*", "files"),
+        )
+        with (dataset.folder(root) / file).open(newline="") as lines:
+            rows = list(csv.reader(lines))
+        tables.append(
+            (dataset, dataset.folder(root) / file, rows, [rows[0].index(column) for column in columns])
+        )
+    shutil.rmtree(folder / "bucket")
+    cells = [
+        *NONSENSE,
+        "-" * 20_000,
+        "11",
+        "(" * 3000,
+        "{" * 3000,
+        "{'NORM': 100.0",
+        "{[]: 1}",
+        "{'NORM'}",
+        "{{}: 1}",
+        "a\nb",
+        '"',
+        "'",
+    ]
+    cells += ["1e18", "9" * 30, "1e308", "True", "NA", "None", "{1: 2}", "{('a',): 2}", "\r", ","]
+
+    def attempt(random: Random) -> None:
+        dataset, path, rows, columns = random.choice(tables)
+        changed = [list(row) for row in rows]
+        k = random.randrange(1, len(rows))
+        for column in random.sample(columns, random.choice([1, 1, 2])):
+            changed[k][column] = random.choice([*cells, rows[random.randrange(1, len(rows))][column]])
+        text = io.StringIO()
+        csv.writer(text, quoting=csv.QUOTE_ALL).writerows(changed)
+        content, whole = text.getvalue().encode(), random.random() < 0.8
+        if not whole:
+            content = damaged(random, content, len(content), [])
+        path.write_bytes(content)
+        try:
+            found = dataset.recordings(root)
+        except CldtransError as error:
+            if whole:
+                raise AssertionError(f"one bad cell refused the table: {error}") from error
+            raise
+        if whole and len(found) != len(rows) - 1:
+            raise AssertionError(f"{len(rows) - 1} rows became {len(found)}")
+        for problem in found["problem"]:
+            one_line(problem)
+        if (found["problem"] != "").any():
+            raise CldtransError(f"{path}: {found['problem'].max()}")
+
+    return attempt
+
+
+def checkpoint(folder: Path) -> Attempt:
+    """Damage or exchange settings, weights or sums of a saved model, and put files beside them."""
+    from cldtrans.models import CLDTrans
+
+    settings = load_any(["tiny"]).model
+    sound = folder / "sound"
+    CLDTrans(settings).save_pretrained(sound)
+    contents = {path.name: path.read_bytes() for path in sound.iterdir()}
+    described = json.loads(contents["config.json"])
+
+    def attempt(random: Random) -> None:
+        place = folder / "model"
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(sound, place)
+        if random.random() < 0.75:
+            (place / "SHA256SUMS").unlink(missing_ok=True)  # as saved by others: everything behind it is met
+        name = random.choice(
+            ["config.json", "config.json", "config.json", "model.safetensors", "SHA256SUMS", "foreign"]
+        )
+        content = contents.get(name, b"")
+        if name == "foreign":
+            (place / random.choice(["x.json", "pytorch_model.bin", ".DS_Store", "a b"])).write_bytes(
+                random.randbytes(50)
+            )
+        elif random.random() < 0.15:
+            (place / name).unlink(missing_ok=True)
+        elif random.random() < 0.15:
+            (place / name).write_bytes(content[: random.randrange(len(content) or 1)])
+        elif name == "config.json" and random.random() < 0.7:
+            changed = json.loads(json.dumps(described))
+            holder, key = random.choice(list(holders(changed)))
+            value = random.choice([hostile_value(random), 10 ** random.randrange(1, 12), 2])
+            if random.random() < 0.2:
+                holder[str(value)[:200]] = holder.pop(key)
+            else:
+                holder[key] = value
+            (place / name).write_text(json.dumps(changed))
+        else:
+            header = (
+                8 + int.from_bytes(content[:8], "little") if name == "model.safetensors" else len(content)
+            )
+            (place / name).write_bytes(
+                damaged(random, content, random.choice([header, len(content), 12]), [])
+            )
+        with redirect_stdout(io.StringIO()):
+            CLDTrans.from_pretrained(place)
+
+    return attempt
+
+
+KINDS: dict[str, Callable[[Path], Attempt]] = {
+    maker.__name__: maker for maker in (edf, bdf, wfdb, config, table, checkpoint)
+}
+
+
+# Damage
+
+
+def damaged(random: Random, content: bytes, end: int, fields: list[tuple[int, int]]) -> bytes:
+    """Damage the first `end` bytes, or fields, in one to three places; now and then cut the file."""
+    for _ in range(random.choice([1, 1, 2, 3])):
+        way = random.random()
+        if fields and way < 0.65:
+            first, last = random.choice(fields)
+            text = random.choice(NONSENSE).encode(
+                random.choice(["utf-8", "utf-8", "latin-1", "utf-16"]), "replace"
+            )
+            keep = random.random() < 0.8 and last - first != len(
+                text
+            )  # where fields have a place, most keep it
+            content = (
+                content[:first]
+                + (text[: last - first].ljust(last - first) if keep else text)
+                + content[last:]
+            )
+        elif way < 0.85 and end:
+            place = random.randrange(min(end, len(content)) or 1)
+            content = (
+                content[:place] + bytes([content[place] ^ 1 << random.randrange(8)]) + content[place + 1 :]
+            )
+        elif way < 0.97 and end:
+            place = random.randrange(min(end, len(content)) or 1)
+            piece = random.randbytes(random.randrange(5))
+            content = content[:place] + piece + content[place + random.choice([0, len(piece)]) :]
+        else:
+            content = content[: random.randrange(len(content) or 1)]
+        if not content:
+            break
+    return content
+
+
+def edf_fields(n_channels: int) -> list[tuple[int, int]]:
+    """Where the fields of a header lie."""
+    widths = [8, 80, 80, 8, 8, 8, 44, 8, 8, 4]
+    for width in (16, 80, 8, 8, 8, 8, 8, 80, 8, 32):
+        widths += [width] * n_channels
+    ends = np.cumsum(widths).tolist()
+    return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def as_bdf(content: bytes) -> bytes:
+    """Return an EDF file's samples as those of a BDF file."""
+    n_channels = int(content[252:256])
+    end = 256 * (n_channels + 1)
+    header = b"\xffBIOSEMI" + content[8:end].replace(b"EDF+", b"BDF+").replace(b"EDF Annot", b"BDF Annot")
+    sizes = [int(content[end - (40 * n_channels) + 8 * i :][:8]) for i in range(n_channels)]
+    n_records = int(content[236:244])
+    out, place = [header], end
+    for _ in range(n_records):
+        for i, size in enumerate(sizes):
+            piece = content[place : place + 2 * size]
+            place += 2 * size
+            label = content[256 + 16 * i :][:16]
+            if label.startswith(b"EDF Annot"):
+                out.append(piece.ljust(3 * size, b"\0"))
+            else:
+                out.append(
+                    np.frombuffer(piece, "<i2").astype("<i4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+                )
+    return b"".join(out)
+
+
+def holders(settings: Any) -> Iterator[tuple[Any, Any]]:
+    """Every (mapping, key) and (list, position) below settings."""
+    for key, value in list(settings.items() if isinstance(settings, dict) else enumerate(settings)):
+        yield settings, key
+        if isinstance(value, dict | list):
+            yield from holders(value)
+
+
+def hostile_value(random: Random) -> Any:
+    """Anything that JSON holds."""
+    nested: Any = "x"
+    for _ in range(random.choice([1, 5, 200])):
+        nested = random.choice([[nested], {"x": nested}])
+    numbers = [
+        -1,
+        0,
+        0.5,
+        3,
+        10**6,
+        10**30,
+        2**63,
+        -(10**18),
+        1e300,
+        -1e300,
+        1e-300,
+        float("nan"),
+        float("inf"),
+    ]
+    return random.choice(
+        [nested, None, True, {}, [], *numbers, *[random.choice(NONSENSE) for _ in range(10)]]
+    )
+
+
+# Attempts
+
+
+def read_both_ends(path: Path) -> None:
+    """Open a recording and read up to a second at its start and end."""
+    recording = open_recording(path)
+    length = int(min(recording.n_samples, np.ceil(recording.rate_hz)))
+    for first in (0, recording.n_samples - length):
+        data = recording.read(first, first + length)
+        if data.shape != (len(recording.names), length) or np.isinf(data).any():
+            raise AssertionError(
+                f"{data.shape} of {len(recording.names)} channels, {length} samples, or infinite"
+            )
+
+
+def one_line(message: str) -> None:
+    """Raise where a message is none to be read."""
+    if not message.isprintable() or len(message) > LONGEST_MESSAGE:
+        raise AssertionError(f"no clear line: {message[:300]!r} ... ({len(message)} characters)")
+
+
+class Hangs(BaseException):
+    """Raised by the alarm; no `except Exception` holds it up."""
+
+
+class Watch:
+    """What the process does beside computing: an audit hook, which cannot be taken off again."""
+
+    def __init__(self) -> None:
+        self.folder = Path("/nonexistent")
+        self.seen: list[str] = []
+        self.enabled = True
+        sys.addaudithook(self._hook)
+
+    def _hook(self, event: str, args: tuple[Any, ...]) -> None:
+        if not self.enabled:
+            return
+        if event == "open" and isinstance(args[0], str | bytes | os.PathLike):
+            path, flags = str(Path(os.fsdecode(args[0])).absolute()), args[2] or 0
+            writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            inside = path.startswith(f"{self.folder}{os.sep}") or path == os.devnull or "__pycache__" in path
+            if path.endswith(SECRET) or (writes and not inside):
+                self.seen.append(f"opened {path}")
+        elif event in ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "socket.connect"):
+            self.seen.append(f"{event} {args[:2]}")
+
+
+@dataclass
+class Tally:
+    """What came of the inputs of one kind."""
+
+    inputs: int = 0
+    refused: int = 0
+    read: int = 0
+    worst_s: float = 0.0
+    largest_bytes: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+def explore(kind: str, count: int, seed: int, watch: Watch, first: int = 0) -> Tally:
+    """Make, damage and open `count` inputs of one kind.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    count : int
+        How many.
+    seed : int
+        Of the damage.
+    watch : Watch
+        Of this process.
+    first : int
+        Number of the first input.
+    """
+    tally = Tally()
+    with tempfile.TemporaryDirectory() as name, quiet():
+        outer = Path(name).resolve()
+        watch.folder = outer / "inside"
+        watch.folder.mkdir()
+        (outer / SECRET).write_bytes(bytes(10_000))
+        attempt = KINDS[kind](watch.folder)
+        peak_bytes(reset=True)
+        watch.seen.clear()
+        longest_s = LONGEST_S.get(kind, 1.0)
+        for k in range(first, first + count):
+            problem, seconds, refused = outcome(attempt, seed, kind, k)
+            if seconds > longest_s:  # the first use of a library takes its time once
+                problem, again, refused = outcome(attempt, seed, kind, k)
+                seconds = min(seconds, again)
+            grown = peak_bytes()
+            if seconds > longest_s:
+                problem = problem or f"took {seconds:.1f} s"
+            if watch.seen:
+                problem = problem or "; ".join(watch.seen)
+            if grown > MOST_BYTES:
+                problem = problem or f"grew by {grown >> 20} MB"
+                peak_bytes(reset=True)
+            watch.seen.clear()
+            tally.inputs += 1
+            tally.refused += refused
+            tally.read += not refused and problem is None
+            tally.worst_s = max(tally.worst_s, seconds)
+            tally.largest_bytes = max(tally.largest_bytes, grown)
+            if problem is not None:
+                tally.failures.append(f"--kind {kind} --seed {seed} --first {k} --count 1: {problem}")
+    return tally
+
+
+def outcome(attempt: Attempt, seed: int, kind: str, k: int) -> tuple[str | None, float, bool]:
+    """Return what is wrong with what input k did (None: nothing), its seconds, and whether it was refused."""
+    signal.setitimer(signal.ITIMER_REAL, HANGS_S)
+    began = time.process_time()
+    problem, refused = None, False
+    try:
+        attempt(Random(f"{seed} {kind} {k}"))
+    except CldtransError as error:
+        refused = True
+        causes: list[BaseException] = [error]
+        while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+            causes.append(cause)
+        if any(isinstance(cause, MemoryError) for cause in causes):
+            problem = f"out of memory: {str(error)[:300]}"
+        try:
+            one_line(str(error))
+        except AssertionError as unclear:
+            problem = str(unclear)
+    except Hangs:
+        problem = "hangs"
+    except Exception as error:
+        problem = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return problem, time.process_time() - began, refused
+
+
+_base = 0
+
+
+def peak_bytes(reset: bool = False) -> int:
+    """Return by how much the resident memory grew at its largest since the last reset (Linux)."""
+    global _base
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    status = Path("/proc/self/status").read_text()
+    peak = 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
+    _base = peak if reset else _base
+    return peak - _base
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Readers warn of whatever they meet."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def alarm() -> None:
+    """Let the timer interrupt what hangs."""
+
+    def interrupt(*_: Any) -> None:
+        raise Hangs
+
+    signal.signal(signal.SIGALRM, interrupt)
+
+
+def main() -> None:
+    """Open damaged inputs of one or all kinds; end with code 1 where one failed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--count", type=int, default=1000, help="inputs a kind; of all kinds, the slow ones get a share"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kind", choices=[*KINDS, "all"], default="all")
+    parser.add_argument("--first", type=int, default=0, help="number of the first input")
+    add_write_option(parser, RELIABILITY)
+    args = parser.parse_args()
+    alarm()
+    watch, rows, failures = Watch(), [], []
+    for kind in KINDS if args.kind == "all" else [args.kind]:
+        count = args.count if args.kind == kind else max(1, round(args.count * SHARE.get(kind, 1.0)))
+        tally = explore(kind, count, args.seed, watch, args.first)
+        failures += tally.failures
+        rows.append(
+            {
+                "kind": kind,
+                "inputs": f"{tally.inputs:,}",
+                "refused": f"{tally.refused:,}",
+                "read": f"{tally.read:,}",
+                "failed": f"{len(tally.failures):,}",
+                "worst CPU ms": f"{1e3 * tally.worst_s:.0f}",
+                "largest MB": f"{tally.largest_bytes / 1e6:.0f}",
+            }
+        )
+    for failure in failures[:FAILURES_SHOWN]:
+        print(failure, file=sys.stderr)
+    publish(f"fuzz-{args.kind}", pd.DataFrame(rows), args.write, page=RELIABILITY)
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The folder of a saved model: its sums, and checks before anything of it is used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from cldtrans.config import ModelConfig
+from cldtrans.errors import DataError, listing
+from cldtrans.files import SUMS, read_sums, sha256_file, write_sums
+from cldtrans.models.heads import HeadSpec
+
+SETTINGS, WEIGHTS = "config.json", "model.safetensors"
+AGAIN = "fetch or save the model again"
+
+
+def sign(folder: Path) -> None:
+    """Write the sums of settings and weights; the model card is for people, who may edit it."""
+    write_sums(folder, [SETTINGS, WEIGHTS])
+
+
+def check(folder: Path, build: Callable[..., nn.Module]) -> None:
+    """Compare a folder with its sums, if it has any, and its weights with its settings.
+
+    Nothing large is allocated before both fit: a damaged width may ask for any amount of memory.
+
+    Parameters
+    ----------
+    folder : Path
+        As `CLDTrans.save_pretrained` wrote it.
+    build : callable
+        Makes the network of `config` and `tasks`.
+
+    Raises
+    ------
+    DataError
+        Names the file, and what to do.
+    """
+    for name in (SETTINGS, WEIGHTS):
+        if not (folder / name).is_file():
+            raise DataError(f"{folder / name}: no such file; expected the folder of a saved model, {AGAIN}")
+    if (folder / SUMS).exists():
+        _check_sums(folder)
+    config, tasks = _settings(folder / SETTINGS)
+    found = _tensors(folder / WEIGHTS)
+    misfit = f"{folder / WEIGHTS}: the weights are not those of {SETTINGS}"
+    if config.blocks > len(found):
+        raise DataError(f"{misfit}: {len(found)} tensors for {config.blocks} blocks; {AGAIN}")
+    try:
+        with torch.device("meta"):
+            tensors = build(config, tasks).state_dict()
+    except Exception as error:  # torch raises whatever impossible sizes happen to provoke
+        raise DataError(f"{folder / SETTINGS}: no network has these settings ({error}); {AGAIN}") from error
+    expected = {name: (list(t.shape), t.is_floating_point()) for name, t in tensors.items()}
+    wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+    if wrong:
+        raise DataError(f"{misfit}: missing, unknown, or of another shape: {listing(wrong)}; {AGAIN}")
+
+
+def _check_sums(folder: Path) -> None:
+    try:
+        sums = read_sums(folder)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / SUMS}: cannot be read ({error}); {AGAIN}") from None
+    for name in (SETTINGS, WEIGHTS):
+        if sums.get(name) != sha256_file(folder / name):
+            raise DataError(
+                f"{folder / name}: expected the content that {SUMS} was made of, found another; {AGAIN}, or "
+                f"delete {SUMS} if the change is meant"
+            )
+
+
+def _settings(path: Path) -> tuple[ModelConfig, dict[str, object]]:
+    """Return the network's settings and its heads, as plain values."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict) or not isinstance(values.get("tasks") or {}, dict):
+            raise ValueError("no mapping of config, tasks and provenance")
+        config = ModelConfig.model_validate(values.get("config"))
+        tasks = values.get("tasks") or {}
+        for head in tasks.values():
+            HeadSpec.from_json(head)
+        dict(values.get("provenance") or {})
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise DataError(f"{path}: not the settings of a model: {problems}; {AGAIN}") from None
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{path}: not the settings of a model ({error}); {AGAIN}") from None
+    return config, tasks
+
+
+def _tensors(path: Path) -> dict[str, tuple[list[int], bool]]:
+    """Return shape, and whether it holds fractions, of each tensor by name; only the header is read."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            return {
+                name: (list(piece.get_shape()), "F" in piece.get_dtype()) for name, piece in slices.items()
+            }
+    except Exception as error:  # safetensors raises errors of its own, and the system's
+        raise DataError(f"{path}: cannot be read as weights ({error}); {AGAIN}") from error
