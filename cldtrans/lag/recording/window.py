@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float
 
 from cldtrans.data.montages.electrodes import closing_a_loop
 from cldtrans.data.montages.kinds import Kind
@@ -41,7 +41,7 @@ class Window:
     notes      what was left out, one line each
     """
 
-    x: Float32[np.ndarray, "C T"]
+    x: Float[np.ndarray, "C T"]
     channels: list[str]
     rate_hz: float
     start_s: float
