@@ -11,7 +11,6 @@ from sklearn.linear_model import LogisticRegression
 
 from cldtrans import config
 from cldtrans.data import get_dataset
-from cldtrans.data.base import Task
 from cldtrans.data.miniature import write_miniature
 from cldtrans.data.preprocess import preprocess_batch
 from cldtrans.data.shards import merge_parts
@@ -23,16 +22,7 @@ from cldtrans.methods.windows import LabelledWindows
 class Amplitudes:
     """Logistic regression on each channel's log amplitude in four parts of a window."""
 
-    def __init__(
-        self,
-        task: Task,
-        channels: tuple[str, ...],
-        sample_rate: float,
-        modality: str,
-        seed: int,
-        threads: int,
-        strength: float,
-    ) -> None:
+    def __init__(self, task, channels, sample_rate, modality, seed, threads, strength: float) -> None:
         self.model, self.parameters = LogisticRegression(C=strength), None  # or their number, to be told
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
