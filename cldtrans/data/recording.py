@@ -262,7 +262,9 @@ def _wfdb(path: Path) -> Recording:
 
     record = read_wfdb(path)
     gain, units = _to_microvolts(record.units)
-    data = record.data if (gain == 1).all() else record.data * gain
+    data = record.data
+    if (gain != 1).any():
+        data *= gain  # in place: the record is read for this alone, and may be large
     return _recording(
         str(path), record.names, record.rate_hz, data.shape[1], lambda first, end: data[:, first:end],
         record.notes, units,

@@ -265,3 +265,11 @@ def test_any_damage_is_a_data_error_or_readable(
         assert recording.signals().dtype == np.float32
     except DataError as error:
         assert "fuzz.edf" in str(error) and "\n" not in str(error)
+
+
+def test_a_time_stamp_of_hundreds_of_digits_is_refused(tmp_path: Path) -> None:
+    tal = ["+" + "9" * 400, "+1"]
+    stamps = np.stack([np.frombuffer(f"{t}\x14\x14".encode().ljust(500, b"\0"), "<i2") for t in tal])
+    content = edf_bytes([np.zeros((2, 16)), stamps], ["C3", "EDF Annotations"], reserved="EDF+D")
+    with pytest.raises(DataError, match="expected time stamps in seconds"):
+        read_edf(write(tmp_path / "a.edf", content))

@@ -9,7 +9,7 @@ LARGEST_VALUE = 1e15  # of a physical range or a scale, in the header's unit
 SMALLEST_STEP = 1e-15
 MOST_SKEW_S = 600.0  # between the signals of a frame
 MOST_FRAME = 1 << 20  # samples of one signal in a frame
-MOST_GAP_BYTES = 1 << 30  # of samples that were never recorded, in one piece that is read
+MOST_GAP_BYTES = 400 << 20  # of samples that were never recorded, in one piece that is read
 
 
 def checked_rate(sample_rate: float, origin: str) -> float:

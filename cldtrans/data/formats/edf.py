@@ -266,6 +266,8 @@ def _record_starts(header: EdfHeader, records: np.ndarray) -> np.ndarray | None:
                 f"{header.path}: expected a time stamp in record {k} of an {header.kind} file, found none"
             )
         starts[k] = float(stamp.group())
+    if not np.isfinite(starts).all():
+        raise DataError(f"{header.path}: expected time stamps in seconds, found one that no number holds")
     starts -= starts[0]
     pauses = np.diff(starts) - header.record_s
     tolerance = 0.5 * header.record_s / max((c.samples_per_record for c in header.channels), default=1)

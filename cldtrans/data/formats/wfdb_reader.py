@@ -26,6 +26,10 @@ INVALID = {"16": -(2**15), "212": -(2**11)}  # digital value that stands for "no
 FORMAT = re.compile(r"(?P<format>\d+)(?:x(?P<frame>\d+))?(?::(?P<skew>\d+))?(?:\+(?P<offset>\d+))?$")
 GAIN = re.compile(r"(?P<gain>[-+0-9.eE]+)(?:\((?P<baseline>-?\d+)\))?(?:/(?P<unit>\S+))?$")
 MOST_HEADER_BYTES = 1 << 24
+WHOLE = re.compile(r"-?\d+$", re.ASCII)  # int and float read more than a header may hold: +3, 1_0, １, 1e3
+NUMBERS = re.compile(r"-?\d+( -?\d+)*$", re.ASCII)
+REAL = re.compile(r"[-+]?\d*\.?\d*([eE][-+]?\d+)?$", re.ASCII)
+DECIMAL = re.compile(r"\d*\.?\d*$", re.ASCII)
 ELSEWHERE = re.compile(r"[/\\:\x00-\x1f]")
 
 
@@ -362,7 +366,7 @@ def _parse_header(path: Path, text: str) -> _Header:
     n_segments = _whole(segments, "number of segments", least=1) if segments else 0
     n_signals = _whole(fields[1] if len(fields) > 1 else "", "number of signals", least=1)
     rate_text = re.split(r"[/(]", fields[2])[0] if len(fields) > 2 else "250"
-    rate_hz = _real(rate_text, "sampling rate")
+    rate_hz = _real(rate_text, "sampling rate", DECIMAL)
     if rate_hz <= 0:
         raise DataError(f"expected a sampling rate > 0, found {rate_text!r}; fetch the record again")
     checked_rate(rate_hz, "record line")
@@ -395,6 +399,8 @@ def _signal(line: str, k: int) -> _Signal:
     try:
         if n < 2:
             raise DataError(f"expected a file name and a format, found {line!r}; fetch the record again")
+        if n > 3 and not NUMBERS.match(" ".join(fields[3:8])):  # a field left out would move the others
+            raise DataError(f"expected whole numbers after the gain, found {line!r}; fetch the record again")
         return _Signal(
             file=_plain_name(fields[0]),
             layout=_layout(fields[1], fields[2] if n > 2 else None, fields[4] if n > 4 else "0"),
@@ -448,8 +454,8 @@ def _plain_name(name: str) -> str:
 
 def _whole(text: str, what: str, least: int | None = None) -> int:
     try:
-        value = int(text)
-    except ValueError:
+        value = int(text) if WHOLE.match(text) else None
+    except ValueError:  # of thousands of digits
         value = None
     if value is None or abs(value) > 2**53 or (least is not None and value < least):
         bound = "" if least is None else f" >= {least}"
@@ -457,9 +463,9 @@ def _whole(text: str, what: str, least: int | None = None) -> int:
     return value
 
 
-def _real(text: str, what: str) -> float:
+def _real(text: str, what: str, form: re.Pattern[str] = REAL) -> float:
     try:
-        value = float(text)
+        value = float(text if form.match(text) else "")
     except ValueError:
         value = float("nan")
     if not isfinite(value):
