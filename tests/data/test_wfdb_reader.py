@@ -182,6 +182,15 @@ def test_impossible_headers(header: str, message: str, tmp_path: Path) -> None:
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("rate", ["1500", "300"])
+def test_segments_of_another_rate_than_the_record_are_refused(rate: str, tmp_path: Path) -> None:
+    (tmp_path / "s.dat").write_bytes(bytes(8))
+    (tmp_path / "s.hea").write_text("s 1 500 4\ns.dat 16 200\n")
+    (tmp_path / "r.hea").write_text(f"r/1 1 {rate} 4\ns 4\n")
+    with pytest.raises(DataError, match=f"segments of a multiple of {rate} Hz, found 500 Hz"):
+        read_wfdb(tmp_path / "r")
+
+
 def test_missing_header(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none.hea: cannot be read \(No such file"):
         read_wfdb(tmp_path / "none")

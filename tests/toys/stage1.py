@@ -118,7 +118,9 @@ def train_and_die(config: Config, folder: Path, name: str, die_at: int | None, w
     train(config, folder, name)
 
 
-def train_rank(config: Config, folder: Path, name: str, rank: int, world_size: int, port: int) -> None:
+def train_rank(
+    config: Config, folder: Path, name: str, rank: int, world_size: int, port: int, seed: int = 3
+) -> None:
     """One rank in float64, as torchrun would start it; every rank writes the model that it ends with."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
@@ -132,12 +134,12 @@ def train_rank(config: Config, folder: Path, name: str, rank: int, world_size: i
         return result
 
     stage1.run_training = and_keep
-    train(config, folder, name)
+    train(config, folder, name, seed)
 
 
-def train(config: Config, folder: Path, name: str) -> TrainingResult | None:
+def train(config: Config, folder: Path, name: str, seed: int = 3) -> TrainingResult | None:
     """Stage 1 of the default variant from `folder/shards` to `folder/name`."""
     with mock.patch.object(stage1, "VALIDATION_WORLDS", 2):
         return stage1.train_stage1(
-            config, "cldtrans", 3, folder / "shards", folder / name, folder / f"work-{name}"
+            config, "cldtrans", seed, folder / "shards", folder / name, folder / f"work-{name}"
         )

@@ -204,6 +204,11 @@ def _joined(path: Path, header: _Header) -> WfdbRecording:
     names = head.names if layout is None else distinguishable([signal.name for signal in layout.signals])
     units = head.units if layout is None else [signal.layout.unit for signal in layout.signals]
     a_frame = round(rates[0] / header.rate_hz)  # samples
+    if abs(a_frame * header.rate_hz - rates[0]) > 1e-3 * rates[0]:
+        raise DataError(
+            f"{path}: expected segments of a multiple of {header.rate_hz:g} Hz, found {rates[0]:g} Hz; "
+            "fetch the record again"
+        )
     held = sum(segment.data.size for segment in segments.values())
     empty_bytes = 4 * (len(names) * a_frame * int(first_frame[-1]) - held)
     if empty_bytes > MOST_GAP_BYTES:
