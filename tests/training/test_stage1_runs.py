@@ -46,8 +46,8 @@ def history(folder):
 # --- ranks
 
 
-# A simulated world whose lag models are nearly singular multiplies rounding by up to 1e9, and rounding differs with
-# the number of windows that a process has in memory at once; the first 20 steps of this seed hold no such world.
+# A simulated world with nearly singular lag models multiplies rounding by up to 1e9, and rounding differs
+# with the number of windows that a process has in memory at once; the first 20 steps of this seed hold none.
 SEED = 5
 
 
