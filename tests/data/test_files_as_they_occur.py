@@ -104,7 +104,7 @@ def test_a_pause_of_days_is_refused_before_it_fills_the_memory(tmp_path: Path) -
     path.write_bytes(discontinuous(edf(["C3", "C4", "Cz"], noise(3, 2)), [0, 6.9 * 86400.0]))
     recording = read_edf(path)
     assert recording.signals(None, 0, 400).shape == (3, 400)
-    with pytest.raises(DataError, match=r"expected pauses that fill at most 1024 MB, found \d+ MB"):
+    with pytest.raises(DataError, match=r"expected pauses that fill at most 400 MB, found \d+ MB"):
         open_recording(path).read(0, int(recording.n_samples[0]))
 
 
