@@ -762,6 +762,8 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     add_write_option(parser, RELIABILITY)
     args = parser.parse_args()
+    if args.write and args.kind == "all":
+        parser.error("--write needs one --kind: each has a table of its own")
     alarm()
     watch, rows, failures = Watch(), [], []
     for kind in KINDS if args.kind == "all" else [args.kind]:
