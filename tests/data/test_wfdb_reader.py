@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from toys.paths import MIRROR
 
 from cldtrans.data.formats.units import distinguishable
-from cldtrans.data.formats.wfdb_reader import _read_header, read_wfdb
+from cldtrans.data.formats.wfdb_header import read_header
+from cldtrans.data.formats.wfdb_reader import read_wfdb
 from cldtrans.errors import DataError
 
 needs_recordings = pytest.mark.skipif(not MIRROR.is_dir(), reason="no real recordings at ../shared/physionet")
@@ -83,7 +84,7 @@ def assert_equals_wfdb(path: Path) -> None:
     ],
 )
 def test_equals_wfdb_on_odd_files(name: str, plain: bool) -> None:
-    assert _read_header(FORMATS / name).plain is plain
+    assert read_header(FORMATS / name).plain is plain
     assert_equals_wfdb(FORMATS / name)
 
 

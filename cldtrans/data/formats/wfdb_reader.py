@@ -2,35 +2,23 @@
 
 Single-segment records in formats 16 and 212 with one sample a frame and no skew, which is all of PTB-XL and
 MIMIC-IV-ECG, are decoded with numpy; samples of everything else come through the wfdb package, one segment at
-a time: names, units and the place of segments are read here, because each segment has its own.
-Formats: https://physionet.org/physiotools/wag/header-5.htm and signal-5.htm.
+a time: names, units and the place of segments come from the headers, because each segment has its own.
+Formats: https://physionet.org/physiotools/wag/signal-5.htm.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import isfinite
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from cldtrans.data.formats.bounds import MOST_FRAME, MOST_GAP_BYTES, MOST_SKEW_S, checked_rate, checked_step
+from cldtrans.data.formats.bounds import MOST_GAP_BYTES, MOST_SKEW_S, checked_rate
 from cldtrans.data.formats.units import distinguishable, microvolts
+from cldtrans.data.formats.wfdb_header import INVALID, Header, Layout, Signal, read_header
 from cldtrans.errors import DataError
-
-INVALID = {"16": -(2**15), "212": -(2**11)}  # digital value that stands for "no sample"
-FORMAT = re.compile(r"(?P<format>\d+)(?:x(?P<frame>\d+))?(?::(?P<skew>\d+))?(?:\+(?P<offset>\d+))?$")
-GAIN = re.compile(r"(?P<gain>[-+0-9.eE]+)(?:\((?P<baseline>-?\d+)\))?(?:/(?P<unit>\S+))?$")
-MOST_HEADER_BYTES = 1 << 24
-WHOLE = re.compile(r"-?\d+$", re.ASCII)  # int and float read more than a header may hold: +3, 1_0, １, 1e3
-NUMBERS = re.compile(r"-?\d+( -?\d+)*$", re.ASCII)
-REAL = re.compile(r"[-+]?\d*\.?\d*([eE][-+]?\d+)?$", re.ASCII)
-DECIMAL = re.compile(r"\d*\.?\d*$", re.ASCII)
-ELSEWHERE = re.compile(r"[/\\:\x00-\x1f]")
 
 
 @dataclass(frozen=True)
@@ -82,51 +70,6 @@ class WfdbRecording:
         return out
 
 
-class _Layout(NamedTuple):
-    """How a signal's samples are stored: what the lines of a corpus have in common."""
-
-    format: str
-    frame: int
-    skew: int
-    offset: int
-    gain: float
-    baseline: int
-    unit: str
-
-
-class _Signal(NamedTuple):
-    """One signal line of a header."""
-
-    file: str
-    layout: _Layout
-    checksum: int | None
-    name: str
-
-
-@dataclass(frozen=True)
-class _Header:
-    path: Path
-    segments: int
-    rate_hz: float
-    n_samples: int | None
-    signals: list[_Signal]
-    parts: tuple[tuple[str, int], ...] = ()  # segments: name and length in frames; "~": nothing was recorded
-
-    @property
-    def plain(self) -> bool:
-        """Whether numpy decodes it here."""
-        files: list[str] = []
-        for signal in self.signals:
-            layout = signal.layout
-            if layout.format not in INVALID or layout.frame != 1 or layout.skew:
-                return False
-            if signal.file in files[:-1]:  # a file's signals must be neighbours
-                return False
-            if not files or files[-1] != signal.file:
-                files.append(signal.file)
-        return self.segments == 0
-
-
 def read_wfdb(path: str | Path, verify_checksum: bool = False) -> WfdbRecording:
     """Read a record.
 
@@ -144,15 +87,15 @@ def read_wfdb(path: str | Path, verify_checksum: bool = False) -> WfdbRecording:
         Where the record cannot be read, or a sum is wrong.
     """
     path = Path(path)
-    header = _read_header(path)
+    header = read_header(path)
     return _joined(path, header) if header.segments else _single(path, header, verify_checksum)
 
 
-def _single(path: Path, header: _Header, verify_checksum: bool = False) -> WfdbRecording:
+def _single(path: Path, header: Header, verify_checksum: bool = False) -> WfdbRecording:
     """Read a record of one segment."""
     if not header.plain:
         return _through_wfdb(path, header)
-    groups: dict[str, list[_Signal]] = {}
+    groups: dict[str, list[Signal]] = {}
     for signal in header.signals:
         groups.setdefault(signal.file, []).append(signal)
     n_samples = header.n_samples
@@ -172,7 +115,7 @@ def _single(path: Path, header: _Header, verify_checksum: bool = False) -> WfdbR
     )
 
 
-def _joined(path: Path, header: _Header) -> WfdbRecording:
+def _joined(path: Path, header: Header) -> WfdbRecording:
     """Read a record of segments, each with its own signals, units and scale, on one time axis.
 
     With a layout (a first segment of length 0) signals are found by name, and what a segment lacks is NaN;
@@ -181,14 +124,14 @@ def _joined(path: Path, header: _Header) -> WfdbRecording:
     parts = list(header.parts)
     layout = None
     if parts and parts[0][1] == 0 and parts[0][0] != "~":
-        layout = _read_header(path.parent / parts.pop(0)[0])
+        layout = read_header(path.parent / parts.pop(0)[0])
     lengths = np.array([length for _, length in parts], dtype=np.int64)
     first_frame = np.concatenate([[0], np.cumsum(lengths)])
     segments: dict[int, WfdbRecording] = {}
     for k, (name, length) in enumerate(parts):
         if name == "~" or length == 0:
             continue
-        part = _read_header(path.parent / name)
+        part = read_header(path.parent / name)
         if part.segments:
             raise DataError(
                 f"{path}.hea: expected segments of samples, found {name}, which has segments itself"
@@ -254,7 +197,7 @@ def _factor(path: Path, segment: str, name: str, unit: str, wanted: str) -> floa
     return one / other
 
 
-def _digital(path: Path, file: str, signals: Sequence[_Signal], n_samples: int | None) -> np.ndarray:
+def _digital(path: Path, file: str, signals: Sequence[Signal], n_samples: int | None) -> np.ndarray:
     """[C, T] int16 of the signals that share one file (a transposed view for format 16)."""
     layouts = {(signal.layout.format, signal.layout.offset) for signal in signals}
     if len(layouts) != 1:
@@ -302,7 +245,7 @@ def _unpack_212(raw: np.ndarray, total: int) -> np.ndarray:
     return out[:total]
 
 
-def _physical(digital: np.ndarray, layouts: tuple[_Layout, ...]) -> np.ndarray:
+def _physical(digital: np.ndarray, layouts: tuple[Layout, ...]) -> np.ndarray:
     """[C, T] float32 of `(digital - baseline) / gain`, as wfdb computes it in float64.
 
     Where gain and difference are exact in float32 a float32 division gives the same bits: its 24-bit operands
@@ -324,7 +267,7 @@ def _physical(digital: np.ndarray, layouts: tuple[_Layout, ...]) -> np.ndarray:
 
 
 @lru_cache(256)
-def _scales(layouts: tuple[_Layout, ...]) -> tuple[np.ndarray, np.ndarray | None]:
+def _scales(layouts: tuple[Layout, ...]) -> tuple[np.ndarray, np.ndarray | None]:
     """(gain, baseline) [C, 1] in the precision that `_physical` computes in; None for no baseline at all."""
     gain = np.array([[layout.gain] for layout in layouts])
     baseline = np.array([[layout.baseline] for layout in layouts])
@@ -333,7 +276,7 @@ def _scales(layouts: tuple[_Layout, ...]) -> tuple[np.ndarray, np.ndarray | None
     return gain.astype(kind), baseline.astype(kind) if baseline.any() else None
 
 
-def _check_sums(path: Path, signals: Sequence[_Signal], digital: np.ndarray) -> None:
+def _check_sums(path: Path, signals: Sequence[Signal], digital: np.ndarray) -> None:
     for signal, row in zip(signals, digital, strict=True):
         total = int(row.sum(dtype=np.int64))
         if signal.checksum is not None and (total - signal.checksum) % 65536:
@@ -343,142 +286,7 @@ def _check_sums(path: Path, signals: Sequence[_Signal], digital: np.ndarray) -> 
             )
 
 
-def _read_header(path: Path) -> _Header:
-    """Parse `<path>.hea`; file names that leave the folder are refused before anybody opens them."""
-    try:
-        with Path(f"{path}.hea").open("rb") as file:
-            raw = file.read(MOST_HEADER_BYTES)
-    except OSError as error:
-        raise DataError(
-            f"{path}.hea: cannot be read ({error.strerror or error}); fetch the record again"
-        ) from error
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")  # older converters write µ so
-    try:
-        return _parse_header(path, text)
-    except DataError as error:
-        raise DataError(f"{path}.hea: {error}") from None
-
-
-def _parse_header(path: Path, text: str) -> _Header:
-    lines = [line for line in map(str.strip, text.splitlines()) if line and line[0] != "#"]
-    if not lines:
-        raise DataError("expected a record line, found an empty header; fetch the record again")
-    fields = lines[0].split()
-    segments = fields[0].partition("/")[2]
-    n_segments = _whole(segments, "number of segments", least=1) if segments else 0
-    n_signals = _whole(fields[1] if len(fields) > 1 else "", "number of signals", least=1)
-    rate_text = re.split(r"[/(]", fields[2])[0] if len(fields) > 2 else "250"
-    rate_hz = _real(rate_text, "sampling rate", DECIMAL)
-    if rate_hz <= 0:
-        raise DataError(f"expected a sampling rate > 0, found {rate_text!r}; fetch the record again")
-    checked_rate(rate_hz, "record line")
-    n_samples = _whole(fields[3], "number of samples", least=0) if len(fields) > 3 else None
-    body = lines[1:]
-    if n_segments:
-        if len(body) < n_segments:
-            raise DataError(f"expected {n_segments} segment lines, found {len(body)}; fetch the record again")
-        parts = [_segment(line, path.name) for line in body[:n_segments]]
-        return _Header(path, n_segments, rate_hz, n_samples, [], tuple(parts))
-    if len(body) < n_signals:
-        raise DataError(f"expected {n_signals} signal lines, found {len(body)}; fetch the record again")
-    signals = [_signal(line, k) for k, line in enumerate(body[:n_signals])]
-    return _Header(path, 0, rate_hz, n_samples or None, signals)
-
-
-def _segment(line: str, record: str) -> tuple[str, int]:
-    """`name n_frames`."""
-    fields = line.split()
-    name = _plain_name(fields[0])
-    if name == record:
-        raise DataError(f"segment {name!r} is the record itself; fetch the record again")
-    return name, _whole(fields[1] if len(fields) > 1 else "", f"length of segment {name}", least=0)
-
-
-def _signal(line: str, k: int) -> _Signal:
-    """`file format gain(baseline)/unit resolution zero first checksum block name`, all but two optional."""
-    fields = line.split(None, 8)
-    n = len(fields)
-    try:
-        if n < 2:
-            raise DataError(f"expected a file name and a format, found {line!r}; fetch the record again")
-        if n > 3 and not NUMBERS.match(" ".join(fields[3:8])):  # a field left out would move the others
-            raise DataError(f"expected whole numbers after the gain, found {line!r}; fetch the record again")
-        return _Signal(
-            file=_plain_name(fields[0]),
-            layout=_layout(fields[1], fields[2] if n > 2 else None, fields[4] if n > 4 else "0"),
-            checksum=_whole(fields[6], "checksum") if n > 6 else None,
-            name=fields[8] if n > 8 else f"signal {k}",
-        )
-    except DataError as error:
-        raise DataError(f"signal {k}: {error}") from None
-
-
-@lru_cache(1024)
-def _layout(format_text: str, gain_text: str | None, zero_text: str) -> _Layout:
-    """Return the fields that the records of a corpus repeat, parsed once for all of them."""
-    layout = FORMAT.match(format_text)
-    if layout is None:
-        raise DataError(f"expected a format, found {format_text!r}; fetch the record again")
-    scale = GAIN.match(gain_text) if gain_text is not None else None
-    if gain_text is not None and scale is None:
-        raise DataError(f"expected gain(baseline)/unit, found {gain_text!r}; fetch the record again")
-    gain = _real(scale["gain"], "gain") if scale else 0.0
-    zero = _whole(zero_text, "ADC zero")
-    gain = gain or 200.0  # 0 or absent: "uncalibrated", by convention 200 units per millivolt
-    checked_step(1.0 / gain, "gain")
-    frame = _whole(layout["frame"] or "1", "samples a frame", least=1)
-    skew = _whole(layout["skew"] or "0", "skew", least=0)
-    if frame > MOST_FRAME or skew > MOST_FRAME:
-        raise DataError(
-            f"expected at most {MOST_FRAME} samples a frame and of skew, found {frame} and {skew}"
-        )
-    return _Layout(
-        format=layout["format"],
-        frame=frame,
-        skew=skew,
-        offset=_whole(layout["offset"] or "0", "byte offset", least=0),
-        gain=gain,
-        baseline=_whole(scale["baseline"], "baseline") if scale and scale["baseline"] else zero,
-        unit=(scale["unit"] if scale else None) or "mV",
-    )
-
-
-@lru_cache(64)  # all signals of a record lie in one file, as a rule
-def _plain_name(name: str) -> str:
-    """Return a file in the header's own folder: no separator, no parent, no control character."""
-    if name in (".", "..", "-") or ELSEWHERE.search(name):
-        raise DataError(
-            f"expected the name of a file in the same folder, found {name!r}; "
-            "the header points elsewhere and is not followed"
-        )
-    return name
-
-
-def _whole(text: str, what: str, least: int | None = None) -> int:
-    try:
-        value = int(text) if WHOLE.match(text) else None
-    except ValueError:  # of thousands of digits
-        value = None
-    if value is None or abs(value) > 2**53 or (least is not None and value < least):
-        bound = "" if least is None else f" >= {least}"
-        raise DataError(f"{what}: expected a whole number{bound}, found {text!r}; fetch the record again")
-    return value
-
-
-def _real(text: str, what: str, form: re.Pattern[str] = REAL) -> float:
-    try:
-        value = float(text if form.match(text) else "")
-    except ValueError:
-        value = float("nan")
-    if not isfinite(value):
-        raise DataError(f"{what}: expected a number, found {text!r}; fetch the record again")
-    return value
-
-
-def _through_wfdb(path: Path, header: _Header) -> WfdbRecording:
+def _through_wfdb(path: Path, header: Header) -> WfdbRecording:
     """Read frames of several samples, skew, compressed and rarer formats: each signal at its own rate."""
     import wfdb
 
