@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cldtrans.data.formats.channels import distinguishable, of_one_rate
 from cldtrans.data.formats.edf_header import BDF_VERSION, EDF_VERSION
-from cldtrans.data.formats.units import distinguishable, microvolts
+from cldtrans.data.formats.units import microvolts
 from cldtrans.data.montages.kinds import Kind, kinds_of
 from cldtrans.errors import DataError
 
@@ -272,26 +273,19 @@ def _wfdb(path: Path) -> Recording:
 
 
 def _edf(path: Path) -> Recording:
-    """Open the channels of the rate that most have: a slow thermometer, a fast microphone are left out."""
     from cldtrans.data.formats.edf import read_edf
 
     file = read_edf(path)
     if not file.labels:
         raise DataError(f"{path}: holds annotations only, no signal")
-    rates = Counter(file.rate_hz.tolist())
-    rate_hz = max(rates, key=lambda rate: (rates[rate], rate))
-    chosen = np.flatnonzero(file.rate_hz == rate_hz).tolist()
-    others = [file.labels[i] for i in range(len(file.labels)) if i not in chosen]
-    notes = [*file.header.notes]
-    if others:
-        notes.append(f"not sampled at {rate_hz:g} Hz, and left out: {', '.join(others)}")
+    rate_hz, chosen, notes = of_one_rate(file.labels, file.rate_hz.tolist())
     gain, units = _to_microvolts([file.units[i] for i in chosen])
 
     def read(first: int, end: int) -> np.ndarray:
         return file.signals(chosen, first, end) * gain
 
     names, n_samples = [file.labels[i] for i in chosen], int(file.n_samples[chosen[0]])
-    return _recording(str(path), names, rate_hz, n_samples, read, notes, units)
+    return _recording(str(path), names, rate_hz, n_samples, read, [*file.header.notes, *notes], units)
 
 
 def _to_microvolts(units: Sequence[str]) -> tuple[np.ndarray, list[str]]:

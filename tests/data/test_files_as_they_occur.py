@@ -18,8 +18,9 @@ from toys.preprocess import build, settings_of
 
 from cldtrans.data import get_dataset
 from cldtrans.data.fetch.sources import Retry, S3Source
+from cldtrans.data.formats.channels import distinguishable
 from cldtrans.data.formats.edf import read_edf
-from cldtrans.data.formats.units import distinguishable, microvolts
+from cldtrans.data.formats.units import microvolts
 from cldtrans.data.formats.wfdb_reader import read_wfdb
 from cldtrans.data.miniature.edf_writer import EdfSignal, edf_bytes
 from cldtrans.data.montages.kinds import kinds_of

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toys.paths import MIRROR
 
-from cldtrans.data.formats.units import distinguishable
+from cldtrans.data.formats.channels import distinguishable
 from cldtrans.data.formats.wfdb_header import read_header
 from cldtrans.data.formats.wfdb_reader import read_wfdb
 from cldtrans.errors import DataError

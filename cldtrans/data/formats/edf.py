@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from cldtrans.data.formats.bounds import MOST_GAP_BYTES, checked_rate
+from cldtrans.data.formats.channels import distinguishable
 from cldtrans.data.formats.edf_header import EdfHeader, read_header
-from cldtrans.data.formats.units import distinguishable, microvolts
+from cldtrans.data.formats.units import microvolts
 from cldtrans.errors import DataError
 
 LONGEST_GAP_S = 7 * 86400.0  # a longer pause is a damaged time stamp

@@ -13,19 +13,3 @@ def microvolts(unit: str) -> float | None:
     Capitals do not matter: `UV` and `mv` occur, megavolts do not.
     """
     return _MICROVOLTS.get(unit.strip().casefold())
-
-
-def distinguishable(labels: list[str]) -> list[str]:
-    """`T8-P8, T8-P8` -> `T8-P8, T8-P8#2`: the first keeps the name under which it is looked up."""
-    seen: dict[str, int] = {}
-    taken = set(labels)
-    out = []
-    for label in labels:
-        seen[label] = seen.get(label, 0) + 1
-        name = label if seen[label] == 1 else f"{label}#{seen[label]}"
-        while seen[label] > 1 and name in taken:
-            seen[label] += 1
-            name = f"{label}#{seen[label]}"
-        taken.add(name)
-        out.append(name)
-    return out

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from cldtrans.data.formats.bounds import MOST_GAP_BYTES, MOST_SKEW_S, checked_rate
-from cldtrans.data.formats.units import distinguishable, microvolts
+from cldtrans.data.formats.channels import distinguishable, of_one_rate
+from cldtrans.data.formats.units import microvolts
 from cldtrans.data.formats.wfdb_header import INVALID, Header, Layout, Signal, read_header
 from cldtrans.errors import DataError
 
@@ -306,16 +307,13 @@ def _through_wfdb(path: Path, header: Header) -> WfdbRecording:
     if not lines or min(len(line) for line in lines) == 0:
         raise DataError(f"{path}: expected at least one sample, found none; fetch the record again")
     names = distinguishable([signal.name for signal in header.signals])
-    frames = [signal.layout.frame for signal in header.signals]
-    usual = max(set(frames), key=lambda frame: (frames.count(frame), frame))
-    chosen = [k for k, frame in enumerate(frames) if frame == usual]
-    rate_hz = checked_rate(header.rate_hz * usual, str(path))
-    others = [names[k] for k in range(len(names)) if k not in chosen]
+    rates_hz = [header.rate_hz * signal.layout.frame for signal in header.signals]
+    rate_hz, chosen, notes = of_one_rate(names, rates_hz)
     return WfdbRecording(
         path=path,
         names=[names[k] for k in chosen],
-        rate_hz=rate_hz,
+        rate_hz=checked_rate(rate_hz, str(path)),
         units=[header.signals[k].layout.unit for k in chosen],
         data=np.stack([np.asarray(lines[k], dtype=np.float32) for k in chosen]),
-        notes=(f"not sampled at {rate_hz:g} Hz, and left out: {', '.join(others)}",) if others else (),
+        notes=tuple(notes),
     )
