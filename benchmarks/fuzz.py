@@ -37,8 +37,7 @@ import pandas as pd
 import yaml
 from report import RELIABILITY, add_write_option, publish
 
-from cldtrans import config as settings_module
-from cldtrans.config import load_any, write_resolved
+from cldtrans.config import load_any, reading, write_resolved
 from cldtrans.data import get_dataset
 from cldtrans.data.miniature import write_miniature
 from cldtrans.data.miniature.edf_writer import EdfSignal, edf_bytes
@@ -316,7 +315,7 @@ def config(folder: Path) -> Attempt:
         ),
     ]
     path = folder / "c.yaml"
-    plain, shipped = settings_module._read_yaml, cache(settings_module._read_yaml)
+    plain, shipped = reading._read_yaml, cache(reading._read_yaml)
 
     def read(file: Path) -> Any:
         """Read what is shipped once: it is not what is damaged, and takes most of the time."""
@@ -351,7 +350,7 @@ def config(folder: Path) -> Attempt:
             if target is not path and random.random() < 0.3:
                 content = damaged(random, content, len(content), [])
         target.write_bytes(content)
-        with patch.object(settings_module, "_read_yaml", read):
+        with patch.object(reading, "_read_yaml", read):
             found = load_any([target])
         again = load_any([write_resolved(found, folder / "again.json")])
         if again.model_dump_json() != found.model_dump_json():

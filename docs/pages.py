@@ -84,7 +84,7 @@ def _settings_page() -> str:
     sections = schema["$defs"]
     page = [
         "# Settings",
-        "Every setting of `config/*.yaml`, as `cldtrans/config.py` checks it: unknown keys and values of "
+        "Every setting of `config/*.yaml`, as `cldtrans/config/` checks it: unknown keys and values of "
         "another type are errors that name what was probably meant. An overlay holds only what differs from "
         "`config/config.yaml`, whose values stand in the last column; mappings merge, lists are replaced.",
         _table(schema["properties"], paper),

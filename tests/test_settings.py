@@ -6,7 +6,7 @@ import re
 import pytest
 from toys.paths import PROJECT
 
-from cldtrans import config as settings
+from cldtrans.config import settings
 
 SECTIONS = [
     model
@@ -47,8 +47,8 @@ def attributes_of_rules(source: str) -> set[str]:
 @pytest.fixture(scope="module")
 def read() -> set[str]:
     """Every name that may be a setting read, outside of the settings' own definition and validators."""
-    modules = [*PROJECT.glob("cldtrans/**/*.py"), *PROJECT.glob("workflow/**/*.py")]
-    modules.remove(PROJECT / "cldtrans" / "config.py")
+    modules = {*PROJECT.glob("cldtrans/**/*.py"), *PROJECT.glob("workflow/**/*.py")}
+    modules -= {*PROJECT.glob("cldtrans/config/*.py")}
     rules = [PROJECT / "Snakefile", *PROJECT.glob("rules/*.smk")]
     return set().union(
         *(attributes_of_module(path.read_text()) for path in modules),

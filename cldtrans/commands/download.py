@@ -25,14 +25,10 @@ def run(args: argparse.Namespace) -> None:
     from cldtrans.data.fetch.checksums import Selection
     from cldtrans.data.fetch.download import download
     from cldtrans.data.fetch.sources import open_source
-    from cldtrans.errors import ConfigError
     from cldtrans.files import write_json
 
     settings = config.load(args.config)
-    if args.dataset not in settings.preprocess:
-        hint = config.suggestion(args.dataset, settings.preprocess)
-        raise ConfigError(f"{args.config}: unknown dataset {args.dataset!r}{hint}")
-    chosen = settings.preprocess[args.dataset]
+    chosen = config.dataset_settings(settings, args.dataset, args.config)
     selection = Selection(chosen.subjects, chosen.records, tuple(chosen.glob) if chosen.glob else None)
     url = args.source or os.environ.get("CLDTRANS_MIRROR") or settings.source.url
     source = open_source(url, settings.source.endpoint)

@@ -18,13 +18,10 @@ def run(args: argparse.Namespace) -> None:
     from cldtrans import config
     from cldtrans.data import get_dataset
     from cldtrans.data.shards import merge_parts
-    from cldtrans.errors import ConfigError
 
     settings = config.load(args.config)
-    if args.dataset not in settings.preprocess:
-        hint = config.suggestion(args.dataset, settings.preprocess)
-        raise ConfigError(f"{args.config}: unknown dataset {args.dataset!r}{hint}")
-    meta = merge_parts(get_dataset(args.dataset), settings.preprocess[args.dataset], args.output_dir)
+    chosen = config.dataset_settings(settings, args.dataset, args.config)
+    meta = merge_parts(get_dataset(args.dataset), chosen, args.output_dir)
     print(
         f"{args.dataset}: {meta['n_windows']} windows of {meta['n_recordings']} recordings and "
         f"{meta['n_subjects']} subjects, {meta['n_quarantined']} recordings in quarantine"

@@ -23,12 +23,10 @@ def run(args: argparse.Namespace) -> None:
     from cldtrans.data import get_dataset
     from cldtrans.data.base import raw_folder
     from cldtrans.data.preprocess import preprocess_batch
-    from cldtrans.errors import ConfigError, DataError
+    from cldtrans.errors import DataError
 
     settings = config.load(args.config)
-    if args.dataset not in settings.preprocess:
-        hint = config.suggestion(args.dataset, settings.preprocess)
-        raise ConfigError(f"{args.config}: unknown dataset {args.dataset!r}{hint}")
+    chosen = config.dataset_settings(settings, args.dataset, args.config)
     try:
         stamp = json.loads(args.stamp.read_text())
     except (OSError, json.JSONDecodeError) as error:
@@ -36,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     preprocess_batch(
         get_dataset(args.dataset),
         raw_folder(settings),
-        settings.preprocess[args.dataset],
+        chosen,
         args.batch,
         args.output_dir,
         stamp,

@@ -13,8 +13,14 @@ import sys
 from pathlib import Path
 
 FOLDER = os.environ.get("CLDTRANS_WATCH", "")
-SETTINGS = "cldtrans.config"
-COLLECTORS = ("cldtrans/config.py", "cldtrans/methods/cells.py", "pydantic/main.py")
+SETTINGS = "cldtrans.config.settings"
+COLLECTORS = (
+    "cldtrans/config/settings.py",
+    "cldtrans/config/reading.py",
+    "cldtrans/config/derived.py",
+    "cldtrans/methods/cells.py",
+    "pydantic/main.py",
+)
 fields: set[str] = set()
 
 
