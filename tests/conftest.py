@@ -4,8 +4,13 @@ from pathlib import Path
 
 import pytest
 import toys.shapes  # noqa: F401 - named below
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
+settings.register_profile(
+    "untimed", deadline=None
+)  # a first call that imports, or a busy machine, is no fault
+settings.load_profile("untimed")
 install_import_hook("cldtrans", "toys.shapes.checked")
 
 

@@ -91,7 +91,8 @@ MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{k}: &a{k} {{<<: [*a{k - 1}, *a{k - 1}]
     [
         ("odd.yaml", b"raw: !!timestamp x", "not YAML"),
         ("odd.yaml", b"raw: !!bool x", "not YAML"),
-        ("odd.yaml", b"[" * 3000, "not YAML"),
+        ("odd.yaml", b"[" * 3000, "at most 100 brackets"),
+        ("odd.yaml", b"raw: " + b"{a: [" * 60, "at most 100 brackets"),
         ("odd.yaml", ALIASES.encode(), "at most 100000 values"),
         ("odd.yaml", MERGES.encode(), "at most 100000 values"),
         ("odd.yaml", b"raw: &a [*a]", "at most 100000 values"),
@@ -111,6 +112,12 @@ def test_hostile_bytes_are_one_line(name: str, content: bytes, message: str, tmp
     with pytest.raises(ConfigError, match=message) as caught:
         settings.load_any([tmp_path / name])
     assert name in str(caught.value) and str(caught.value).isprintable()
+
+
+def test_brackets_within_reason_are_read(tmp_path: Path) -> None:
+    (tmp_path / "deep.yaml").write_text("raw: " + "[" * 99 + "]" * 99)
+    with pytest.raises(ConfigError, match="raw"):
+        settings.load_any([tmp_path / "deep.yaml"])
 
 
 def test_any_message_is_one_line_of_moderate_length() -> None:

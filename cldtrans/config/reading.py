@@ -15,6 +15,7 @@ from cldtrans.errors import ConfigError, suggestion
 from cldtrans.files import project_folder, write_json
 
 MOST_VALUES = 100_000  # in one file, aliases written out
+MOST_BRACKETS = 100  # open at once
 
 
 def parse(settings: dict[str, Any], origin: str = "config") -> Config:
@@ -145,10 +146,19 @@ def resolve(paths: Sequence[str | Path]) -> Config:
     return parse(merged, origin=", ".join(map(str, paths)))
 
 
+class _Loader(yaml.SafeLoader):
+    """Stops at brackets in brackets in brackets: with each, the scanner looks further ahead for its end."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:
+        if self.flow_level >= MOST_BRACKETS:
+            raise ConfigError(f"expected at most {MOST_BRACKETS} brackets in one another, found more")
+        super().fetch_flow_collection_start(TokenClass)
+
+
 def _read_yaml(path: Path) -> Any:
     """Read a file of moderate size: aliases of aliases write a billion values in ten lines."""
     try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        loader = _Loader(path.read_text(encoding="utf-8"))
         root = loader.get_single_node()
         waiting, found = [] if root is None else [root], 0
         while waiting:
@@ -157,14 +167,14 @@ def _read_yaml(path: Path) -> Any:
                 waiting += part if isinstance(part, tuple) else (part,)  # a key and its value, or an item
             found += 1
             if found > MOST_VALUES:
-                raise ConfigError(f"{path}: expected at most {MOST_VALUES} values, found more; write less")
+                raise ConfigError(f"expected at most {MOST_VALUES} values, found more; write less")
         return None if root is None else loader.construct_document(root)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: expected text in UTF-8 ({error.reason}); save it so") from None
-    except ConfigError:
-        raise
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
     except Exception as error:  # an impossible date or a foreign tag provokes any of many
         raise ConfigError(
             f"{path}: not YAML: {error or type(error).__name__}; correct or delete it"

@@ -247,7 +247,7 @@ def test_a_damaged_count_asks_for_no_memory(
         read_edf(write(tmp_path / "fuzz.edf", content))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_damage_is_a_data_error_or_readable(
     data: st.DataObject, tmp_path: Path, plain: list[np.ndarray]

@@ -22,7 +22,7 @@ from cldtrans.data.preprocess import onset_starts, pack_mask, preprocess_batch, 
 from cldtrans.errors import DataError
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     n=st.integers(0, 20_000),
     rate=st.sampled_from([100.0, 160.0, 500.0, 173.61]),
@@ -40,7 +40,7 @@ def test_grid_windows_fit_and_leave_no_room(n, rate, window, stride):
     assert len(first) * stride * rate + width > n - 1  # the next one would not fit
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(onset=st.floats(0, 100), length=st.floats(1, 60), n=st.integers(0, 160 * 120), count=st.integers(0, 4))
 def test_onset_windows_begin_in_the_seizure(onset, length, n, count):
     start_s, first, event = onset_starts([(onset, onset + length)], n, 160.0, 10.0, count)

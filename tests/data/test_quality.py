@@ -23,7 +23,7 @@ def test_flags_name_each_fault():
     assert found.clipped[0, :, 2].all() and not found.clipped[0][:, [0, 3, 4]].any()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(gaps=st.lists(st.tuples(st.integers(0, 99), st.integers(1, 30)), max_size=5))
 def test_gaps_are_bridged_and_nothing_else_changes(gaps):
     x = np.random.default_rng(4).standard_normal((2, 100)).astype(np.float32)

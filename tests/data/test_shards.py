@@ -17,7 +17,7 @@ from cldtrans.data.shards import ShardSet, ShardWriter, index_columns, merge_par
 from cldtrans.errors import DataError
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(sizes=st.lists(st.integers(0, 7), max_size=6), dtype=st.sampled_from(["float16", "float32"]))
 def test_appended_blocks_equal_one_saved_array(tmp_path_factory, sizes, dtype):
     folder = tmp_path_factory.mktemp("writer")
@@ -64,7 +64,7 @@ def test_index_and_meta(shards):
     assert (shards.channels, shards.rate_hz, shards.modality) == (("A", "B", "C", "D"), 160.0, "eeg")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_windows_in_any_order(shards, data):
     rows = np.array(data.draw(st.lists(st.integers(0, len(shards) - 1), max_size=30)), dtype=np.int64)

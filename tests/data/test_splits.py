@@ -63,7 +63,7 @@ def division(dataset: str, windows: Windows, seed: int) -> dict[str, str]:
     return dict(zip(split["subject"], split["split"], strict=True))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(n=st.integers(3, 40), seed=st.integers(0, 1000))
 def test_every_subject_is_in_one_part_and_classes_are_shared_out(n, seed):
     windows = stages(n, seed)
@@ -114,7 +114,7 @@ def test_official_folds_of_ptbxl():
         division("ptbxl", Windows(torn, windows.task), 42)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(n=st.integers(3, 20), seed=st.integers(0, 1000))
 def test_budgets_are_nested_fractions_of_every_subject_and_class(n, seed):
     windows = stages(n, seed, most=400)
@@ -133,7 +133,7 @@ def test_budgets_are_nested_fractions_of_every_subject_and_class(n, seed):
     assert np.array_equal(granted[2], budget_rows(windows, split, "0.1", seed))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(n=st.integers(60, 1500), seed=st.integers(0, 1000))
 def test_budgets_of_patients_hold_every_superclass(n, seed):
     windows = ecgs(n, seed)

@@ -98,7 +98,7 @@ def test_equals_wfdb_on_ptbxl() -> None:
         assert read_wfdb(header.with_suffix(""), verify_checksum=True).data.shape[0] == 12
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kind=st.sampled_from(["16", "212"]),
     n_samples=st.integers(1, 40),
@@ -197,7 +197,7 @@ def test_missing_header(tmp_path: Path) -> None:
         read_wfdb(tmp_path / "none")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_damage_is_a_data_error_or_readable(data: st.DataObject, tmp_path: Path) -> None:
     header = bytearray(

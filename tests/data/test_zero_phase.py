@@ -57,7 +57,7 @@ def test_blocks_leave_no_seam():
         assert np.abs(around[:, middle] - there).max() < 1e-3 * whole.std()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     frequency=st.floats(2, 30),
     phase=st.floats(0, 6.28),

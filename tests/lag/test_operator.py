@@ -157,7 +157,7 @@ def test_nothing_wraps_into_the_window(sign):
     torch.testing.assert_close(shifted, expected, atol=1e-4, rtol=0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     c=st.integers(1, 7),
     b=st.integers(1, 3),
@@ -178,7 +178,7 @@ def test_permuting_channels_permutes_the_output(c, b, t, d, per_window, seed):
     torch.testing.assert_close(result, expected, atol=1e-11, rtol=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(t=st.integers(4, 70), lag=st.floats(-30, 30), seed=st.integers(0, 1000))
 def test_the_adjoint_of_a_delay_is_an_advance(t, lag, seed):
     x, y = torch.randn(2, t, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))

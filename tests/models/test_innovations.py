@@ -45,7 +45,7 @@ def trained():
 
 
 @given(st.sampled_from(sorted(FAMILIES)), st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_fresh_weights_are_least_squares(family, seed):
     e = draws(family, 3, seed=seed)
     answer, score = LearnedScoreFunction()(e), LearnedScoreFunction()

@@ -12,7 +12,7 @@ from cldtrans.scoring.leads import aggregate, chance_hit, hit
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_hit_by_enumerating_every_order_of_ties(seed):
     rng = np.random.default_rng(seed)
     score = rng.integers(0, 3, 5).astype(float)

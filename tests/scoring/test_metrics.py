@@ -131,7 +131,7 @@ def only_threshold(kind: str, y: np.ndarray, proba: np.ndarray) -> float:
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_thresholds_are_the_best_of_all(seed):
     """No other threshold does better on validation: tried one by one."""
     rng = np.random.default_rng(seed)

@@ -15,7 +15,7 @@ from cldtrans.training.sampler import BLOCK_STEPS, MixedSampler, rank_share
     batch_size=st.integers(1, 30),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_epoch_sees_every_window_once(sizes, batch_size, seed):
     sampler = MixedSampler(sizes, batch_size, seed)
     streams: dict[int, list[int]] = {}
@@ -30,7 +30,7 @@ def test_every_epoch_sees_every_window_once(sizes, batch_size, seed):
 
 
 @given(step=st.integers(0, 5 * BLOCK_STEPS), seed=st.integers(0, 1000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_step_is_drawn_the_same_whatever_came_before(step, seed):
     fresh, used = MixedSampler([50, 7], 8, seed), MixedSampler([50, 7], 8, seed)
     for other in (0, step + 1, step + 1500):
