@@ -20,6 +20,7 @@ from cldtrans.errors import DataError
 from cldtrans.lag import fit_ldsem, simulate_ldsem
 from cldtrans.lag.recording import cut_window, fit_window, lags_of_recording
 from cldtrans.lag.recording.lags import SYSTEMATIC
+from cldtrans.lag.recording.report import heading
 
 RATE = 180
 CHAINS = ["FP1-F7", "F7-T7", "FP2-F8", "F8-T8"]  # no loop
@@ -173,6 +174,32 @@ def test_wfdb_record_by_any_of_its_names(tmp_path):
         np.testing.assert_allclose(recording.read(5, 9), digital[:, 5:9] / 1000, atol=1e-6)
     window = cut_window(tmp_path / "ecg")
     assert window.reference == "none" and window.innovation == "gaussian"
+
+
+CAPS = {"EGI": "E", "BioSemi": "A", "mne": "EEG 00", "depth": "LA"}
+
+
+@pytest.mark.parametrize("stem", CAPS.values(), ids=CAPS)
+def test_numbered_electrodes_are_used_as_recorded_and_it_is_said(tmp_path, stem):
+    names = [f"{stem}{i}" for i in range(1, 10)] + ["ECG"]
+    path = tmp_path / "cap.edf"
+    write_edf(path, [edf_signal(*pair) for pair in zip(names, noise(10, 5.0), strict=True)])
+    window = cut_window(path)
+    assert window.channels == names and window.reference == "none"
+    said = " ".join(heading(window, 0.1).split())
+    assert f"no electrode of the 10-05 system, found {', '.join(names[:8])} and 2 more" in said
+    assert "no montage was derived" in said and "(--channels)" in said and "(--reference)" in said
+    for chosen in ({"channels": names[:2]}, {"reference": "none"}):
+        assert not cut_window(path, **chosen).notes
+    with pytest.raises(
+        DataError, match=f"needs scalp electrodes .*, found {names[0]}, .*; use reference none"
+    ):
+        cut_window(path, reference="average")
+
+
+@pytest.mark.parametrize("names", [["I", "V1"], ["C3", "C4"], ["glucose", "price"]])
+def test_nothing_is_said_of_electrodes_where_names_are_known_or_of_none(names):
+    assert not cut_window(from_array(noise(2), RATE, names)).notes
 
 
 def test_mne_formats_and_bad_channels(tmp_path):

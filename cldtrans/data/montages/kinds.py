@@ -7,7 +7,7 @@ an electrode or a pressure. Units, mne's types and the company of other names de
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from cldtrans.data.formats.units import microvolts
@@ -68,9 +68,7 @@ def kinds_of(
     """
     units = units or [""] * len(names)
     types = types or ["eeg"] * len(names)
-    found: list[Kind] = []
-    for name, unit, mne_type in zip(names, units, types, strict=True):
-        found.append(_kind(name, unit, mne_type))
+    found = [_kind(*channel) for channel in zip(names, units, types, strict=True)]
     if not _is_scalp_system([name for name, kind in zip(names, found, strict=True) if kind == "eeg"], names):
         found = ["other" if kind == "eeg" else kind for kind in found]
     chest = {_plain(name) for name, kind in zip(names, found, strict=True) if kind == "eeg"}
@@ -79,6 +77,13 @@ def kinds_of(
             "ecg" if _plain(n) in _CHEST | _LIMBS else kind for n, kind in zip(names, found, strict=True)
         ]
     return found
+
+
+def other_system(names: Sequence[str], kinds: Mapping[str, Kind]) -> bool:
+    """Tell whether there are electrodes, and none of the 10-05 system: a numbered cap, depth electrodes."""
+    return all(kinds[name] != "eeg" for name in names) and any(
+        kinds[name] == "other" and (PREFIX.match(name) or _looks_like_electrode(name)) for name in names
+    )
 
 
 def _kind(name: str, unit: str, mne_type: str) -> Kind:

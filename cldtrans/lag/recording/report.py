@@ -23,16 +23,17 @@ MEANING = {
 
 
 def heading(window: Window, tau_max_s: float) -> str:
-    """Say what is about to be fitted, and how long that may take."""
+    """Say what is about to be fitted, how long that may take, and what of the recording it leaves out."""
     seconds = window.expected_s
     expected = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
     low, high = window.band_hz
-    return _wrapped(
+    what = (
         f"{window.origin}, {window.start_s:g} to {window.stop_s:g} s: {len(window.channels)} channels "
         f"(reference {window.reference}), {low:g} to {high:g} Hz at {window.rate_hz:.4g} Hz, lags up to "
         f"{1e3 * tau_max_s:g} ms, {window.innovation} innovations. "
         f"The fit takes about {expected} on one core, or up to three times as long."
     )
+    return "\n".join([_wrapped(what), *(_wrapped(note, "- ") for note in window.notes)])
 
 
 def render(lags: RecordingLags) -> str:

@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Float
 
 from cldtrans.data.montages.electrodes import closing_a_loop
-from cldtrans.data.montages.kinds import Kind
+from cldtrans.data.montages.kinds import Kind, other_system
 from cldtrans.data.montages.reference import Reference, outside_the_banana, rereference, usual_reference
 from cldtrans.data.quality import fill_gaps
 from cldtrans.data.recording import Recording, from_raw, open_recording
 from cldtrans.data.zero_phase import band_pass
-from cldtrans.errors import DataError, listing
+from cldtrans.errors import DataError, listing, suggestion
 from cldtrans.lag.fit.likelihood import Innovation
 
 if TYPE_CHECKING:
@@ -119,85 +119,55 @@ def _cut(
 ) -> Window:
     """Cut a window out of an open recording."""
     stop_s = recording.duration_s if stop_s is None else stop_s
-    if not 0 <= start_s < stop_s <= recording.duration_s + 0.5 / recording.rate_hz:
-        raise DataError(
-            f"the window {start_s:g} to {stop_s:g} s is not inside the recording, 0 to "
-            f"{recording.duration_s:g} s"
-        )
-    first, last = (round(time_s * recording.rate_hz) for time_s in (start_s, stop_s))
-    across = [sample for sample in recording.breaks if first < sample < last]
-    if across:
-        raise DataError(
-            f"the recording is spliced at {across[0] / recording.rate_hz:g} s, where a piece was taken out; "
-            "choose a window on one side"
-        )
-    margin = round(MARGIN_CYCLES / band_hz[0] * recording.rate_hz) if band_hz[0] > 0 else 0
-    begin = max([0, first - margin, *(sample for sample in recording.breaks if sample <= first)])
-    end = min(
-        [recording.n_samples, last + margin, *(sample for sample in recording.breaks if sample >= last)]
-    )
-    data = recording.read(begin, end)
+    first, last = _samples(recording, start_s, stop_s)
+    begin, end = _surroundings(recording, first, last, band_hz[0])
+    data, inside = recording.read(begin, end), slice(first - begin, last - begin)
 
-    inside = data[:, first - begin : last - begin]
-    if inside.shape[1] < 2:
-        raise DataError(f"the window {start_s:g} to {stop_s:g} s holds {inside.shape[1]} samples")
-    flat = np.nanmax(inside, axis=1, initial=-np.inf) <= np.nanmin(inside, axis=1, initial=np.inf)
-    notes = list(recording.notes)
-    silent = [name for name, is_flat in zip(recording.names, flat, strict=True) if is_flat]
-    if silent:
-        notes.append(f"flat from {start_s:g} to {stop_s:g} s, and left out: {', '.join(silent)}")
-
-    kinds = {name: kind for name, kind in zip(recording.names, recording.kinds, strict=True)}
-    units = {name: unit for name, unit in zip(recording.names, recording.units, strict=True)}
-    lively = [name for name, is_flat in zip(recording.names, flat, strict=True) if not is_flat]
+    names, kinds = recording.names, dict(zip(recording.names, recording.kinds, strict=True))
+    flat = _flat(data[:, inside])
+    silent = [name for name, is_flat in zip(names, flat, strict=True) if is_flat]
+    lively = [name for name, is_flat in zip(names, flat, strict=True) if not is_flat]
     how = _reference(lively, kinds, channels) if reference is None else reference
     used, aside = _kept(lively, kinds, how, channels)
+    notes = list(recording.notes)
+    if silent:
+        notes.append(f"flat from {start_s:g} to {stop_s:g} s, and left out: {', '.join(silent)}")
     notes += aside
-    taken = [recording.names.index(name) for name in used]
-    missing = [name for name, row in zip(used, taken, strict=True) if np.isnan(inside[row]).any()]
-    data = fill_gaps(data[taken])
+    if reference is None and channels is None and other_system(used, kinds):
+        notes.append(
+            f"no electrode of the 10-05 system, found {listing(used)}: no montage was derived, and all are "
+            "used as recorded; choose some of them (--channels), or confirm with reference none (--reference)"
+        )
+    taken = [names.index(name) for name in used]
+    gaps = [name for name, row in zip(used, taken, strict=True) if np.isnan(data[row, inside]).any()]
+    data, referenced = rereference(fill_gaps(data[taken]), used, how)
     if how != "none":
-        mixed = sorted({units[name] for name in used})
-        if len(mixed) > 1:
-            raise DataError(
-                f"reference {how!r} combines channels of one unit, found {listing(mixed)}; choose channels "
-                "(--channels) or reference none"
-            )
-    data, referenced = rereference(data, used, how)
+        _check_one_unit({recording.units[row] for row in taken}, how)
     if how == "bipolar" and (others := outside_the_banana(used)):
         notes.append(f"no part of the double banana, and left out: {listing(others, most=len(others))}")
+
     rows = _chosen(referenced, channels, silent)
-    if missing and (how != "none" or any(referenced[i] in missing for i in rows)):
+    if gaps and (how != "none" or any(referenced[i] in gaps for i in rows)):
         raise DataError(
-            f"channels {listing(missing)} have gaps between {start_s:g} and {stop_s:g} s; choose another "
+            f"channels {listing(gaps)} have gaps between {start_s:g} and {stop_s:g} s; choose another "
             "window or other channels"
         )
-    loops = closing_a_loop([referenced[i] for i in rows]) if how != "none" or _all_scalp(used, kinds) else []
-    if loops:
-        notes.append(
-            "sums of other channels, and left out, because they carry nothing of their own: "
-            + ", ".join(referenced[rows[i]] for i in loops)
-        )
-    rows = [row for i, row in enumerate(rows) if i not in loops]
+    if how != "none" or all(kinds[name] == "eeg" for name in used):
+        rows, sums = _independent(referenced, rows)
+        notes += sums
     if len(rows) < 2:
         found = listing([referenced[i] for i in rows]) if rows else "none"
         raise DataError(f"two channels or more are needed, found {found} ({'; '.join(notes) or 'no others'})")
+
     if innovation is None:
         scalp = how != "none" or any(kinds[referenced[i]] == "eeg" for i in rows)
         innovation = "laplace" if scalp else "gaussian"
     up, down = _resampling(recording.rate_hz, band_hz, innovation)
-
-    rate_hz = recording.rate_hz * up / down
-    if (up, down) == (1, 1):
-        y = band_pass(data[rows], recording.rate_hz, recording.rate_hz, band_hz)
-    else:  # in units in which both rates are whole numbers, whatever odd rate a recorder's clock gave
-        unit = down / recording.rate_hz
-        y = band_pass(data[rows], float(down), float(up), (band_hz[0] * unit, band_hz[1] * unit))
     cut = slice(*(-(-(sample - begin) * up // down) for sample in (first, last)))
     return Window(
-        x=y[:, cut],
+        x=_filtered(data[rows], recording.rate_hz, band_hz, up, down)[:, cut],
         channels=[referenced[i] for i in rows],
-        rate_hz=rate_hz,
+        rate_hz=recording.rate_hz * up / down,
         start_s=start_s,
         stop_s=stop_s,
         band_hz=band_hz,
@@ -206,6 +176,69 @@ def _cut(
         origin=recording.origin,
         notes=notes,
     )
+
+
+def _samples(recording: Recording, start_s: float, stop_s: float) -> tuple[int, int]:
+    """(first, last + 1) of a window that lies inside the recording, on one side of each break."""
+    if not 0 <= start_s < stop_s <= recording.duration_s + 0.5 / recording.rate_hz:
+        raise DataError(
+            f"the window {start_s:g} to {stop_s:g} s is not inside the recording, 0 to "
+            f"{recording.duration_s:g} s"
+        )
+    first, last = (
+        min(round(time_s * recording.rate_hz), recording.n_samples) for time_s in (start_s, stop_s)
+    )
+    across = [sample for sample in recording.breaks if first < sample < last]
+    if across:
+        raise DataError(
+            f"the recording is spliced at {across[0] / recording.rate_hz:g} s, where a piece was taken out; "
+            "choose a window on one side"
+        )
+    if last - first < 2:
+        raise DataError(f"the window {start_s:g} to {stop_s:g} s holds {last - first} samples")
+    return first, last
+
+
+def _surroundings(recording: Recording, first: int, last: int, low_hz: float) -> tuple[int, int]:
+    """(first, last + 1) of what the filter sees: as much around the window as it remembers, up to a break."""
+    margin = round(MARGIN_CYCLES / low_hz * recording.rate_hz) if low_hz > 0 else 0
+    begin = max([0, first - margin, *(sample for sample in recording.breaks if sample <= first)])
+    end = min(
+        [recording.n_samples, last + margin, *(sample for sample in recording.breaks if sample >= last)]
+    )
+    return begin, end
+
+
+def _flat(data: np.ndarray) -> np.ndarray:
+    """Tell of each channel of [C, T] whether it has one value only, or none."""
+    return np.nanmax(data, axis=1, initial=-np.inf) <= np.nanmin(data, axis=1, initial=np.inf)
+
+
+def _check_one_unit(units: set[str], how: Reference) -> None:
+    if len(units) > 1:
+        raise DataError(
+            f"reference {how!r} combines channels of one unit, found {listing(sorted(units))}; choose "
+            "channels (--channels) or reference none"
+        )
+
+
+def _independent(names: list[str], rows: list[int]) -> tuple[list[int], list[str]]:
+    """Rows that are no sums of earlier ones, and what is said of the others."""
+    loops = closing_a_loop([names[row] for row in rows])
+    sums = ", ".join(names[rows[i]] for i in loops)
+    note = f"sums of other channels, and left out, because they carry nothing of their own: {sums}"
+    return [row for i, row in enumerate(rows) if i not in loops], [note] if loops else []
+
+
+def _filtered(
+    data: np.ndarray, sample_rate: float, band_hz: tuple[float, float], up: int, down: int
+) -> np.ndarray:
+    """Band-pass at `up / down` of the rate."""
+    if (up, down) == (1, 1):
+        return band_pass(data, sample_rate, sample_rate, band_hz)
+    # In a unit in which both rates are whole numbers, whatever odd rate a recorder's clock gave.
+    unit = down / sample_rate
+    return band_pass(data, float(down), float(up), (band_hz[0] * unit, band_hz[1] * unit))
 
 
 def _resampling(sample_rate: float, band_hz: tuple[float, float], innovation: Innovation) -> tuple[int, int]:
@@ -255,8 +288,8 @@ def _kept(
 ) -> tuple[list[str], list[str]]:
     """Channels that a fit may hold, and what is said of the others."""
     scalp = [name for name in names if kinds[name] == "eeg"]
-    if how != "none":
-        kept, why = scalp, "no scalp EEG"
+    if how != "none":  # where there is no electrode, the reference says what it found
+        kept, why = scalp or names, "no scalp EEG"
     elif channels is not None:  # who asks for a channel gets it
         return names, []
     elif scalp:
@@ -266,10 +299,6 @@ def _kept(
     others = [name for name in names if name not in kept]
     how_to = "; name channels (--channels) to use them" if why == "no scalp EEG" else ""
     return kept, [f"{why}, and left out: {', '.join(others)}{how_to}"] if others else []
-
-
-def _all_scalp(names: list[str], kinds: dict[str, Kind]) -> bool:
-    return all(kinds[name] == "eeg" for name in names)
 
 
 def _chosen(names: list[str], wanted: Sequence[str] | None, silent: list[str]) -> list[int]:
@@ -284,10 +313,7 @@ def _chosen(names: list[str], wanted: Sequence[str] | None, silent: list[str]) -
     if flat:
         raise DataError(f"channels {listing(flat)} are flat in this window")
     if unknown:
-        from cldtrans.errors import suggestion
-
-        hint = suggestion(_plain(unknown[0]), known)
-        raise DataError(f"no channel {unknown[0]!r}{hint}")
+        raise DataError(f"no channel {unknown[0]!r}{suggestion(_plain(unknown[0]), known)}")
     return list(dict.fromkeys(known[_plain(name)] for name in wanted))
 
 
