@@ -20,7 +20,7 @@ from cldtrans.errors import DataError
 from cldtrans.evaluation.cell import NO_WINDOWS, write_cell
 from cldtrans.machine import limit_threads
 from cldtrans.methods.cells import Cell
-from cldtrans.methods.factories import FINE_TUNED, PROBED, build, configured
+from cldtrans.methods.factories import FINE_TUNED, PROBED, build, spec_of
 from cldtrans.methods.windows import Classifier, LabelledWindows, counts
 from cldtrans.scoring import alarms
 from cldtrans.scoring.metrics import Scores, choose_thresholds, classification, unscored
@@ -147,28 +147,17 @@ def make_classifier(
 ) -> Classifier:
     """Make a baseline by its factory; a variant of our model as a linear probe, or fine-tuned."""
     task = task_of(windows)
-    found = configured(config, method, "classifier")
-    if found is not None:
-        spec, settings = found
-        return build(
-            spec,
-            task,
-            windows.channels,
-            windows.rate_hz,
-            windows.modality,
-            seed,
-            threads,
-            **settings.settings,
-        )
-    if config.stage2.finetune_steps > 0:
+    spec = spec_of(config, method, "classifier")
+    if spec == FINE_TUNED:
         if checkpoint is None:
             raise DataError(f"fine-tuning {method} needs its stage-1 checkpoint (--checkpoint)")
-        return build(
-            FINE_TUNED, config, method, checkpoint, task, windows.modality, seed=seed, threads=threads
-        )
-    if features is None:
-        raise DataError(f"a linear probe of {method} needs its features (--features)")
-    return build(PROBED, task.kind, task.classes)
+        return build(spec, config, method, checkpoint, task, windows.modality, seed=seed, threads=threads)
+    if spec == PROBED:
+        if features is None:
+            raise DataError(f"a linear probe of {method} needs its features (--features)")
+        return build(spec, task.kind, task.classes)
+    settings = config.methods[method].settings
+    return build(spec, task, windows.channels, windows.rate_hz, windows.modality, seed, threads, **settings)
 
 
 def score_classifier(

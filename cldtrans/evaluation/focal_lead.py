@@ -30,7 +30,7 @@ from cldtrans.evaluation.cell import write_cell
 from cldtrans.files import atomic_path
 from cldtrans.machine import limit_threads
 from cldtrans.methods.cells import Cell
-from cldtrans.methods.factories import READOUTS, build, configured
+from cldtrans.methods.factories import READOUTS, build, spec_of
 from cldtrans.scoring.intervals import mean_over_subjects, of_subject_means
 from cldtrans.scoring.leads import TOPS, aggregate, chance_hit, hit, winner
 from cldtrans.scoring.metrics import Scores
@@ -131,13 +131,12 @@ def make_readouts(
     config: Config, method: str, modality: str, checkpoint: Path | None, threads: int
 ) -> Readouts:
     """Make a baseline's readout, or those of a variant of our model."""
-    found = configured(config, method, "readout")
-    if found is None:
+    spec = spec_of(config, method, "readout")
+    if spec == READOUTS:
         if checkpoint is None:
             raise DataError(f"focal leads by {method} need its stage-1 checkpoint (--checkpoint)")
-        return build(READOUTS, checkpoint, modality, threads)
-    spec, settings = found
-    readout = build(spec, **settings.settings)
+        return build(spec, checkpoint, modality, threads)
+    readout = build(spec, **config.methods[method].settings)
     return lambda x, mask, sample_rate: {"": readout(x, mask, sample_rate)}
 
 

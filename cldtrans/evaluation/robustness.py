@@ -24,7 +24,7 @@ from cldtrans.evaluation.cell import NO_WINDOWS, write_cell
 from cldtrans.evaluation.fewshot import labelled_parts, make_classifier, score_classifier, task_of, unfit
 from cldtrans.machine import limit_threads
 from cldtrans.methods.cells import Cell
-from cldtrans.methods.factories import configured
+from cldtrans.methods.factories import PROBED, spec_of
 from cldtrans.methods.windows import LabelledWindows, counts
 from cldtrans.scoring.metrics import Scores, main_names
 
@@ -170,7 +170,7 @@ def run_robustness(
     else:
         train, val, test = parts
         extract: Extract | None = None
-        if configured(config, method, "classifier") is None and config.stage2.finetune_steps == 0:
+        if spec_of(config, method, "classifier") == PROBED:
             extract = _extractor(checkpoint, test, windows.modality, threads)
         classifier = make_classifier(config, method, windows, seed, threads, features, checkpoint)
         limit_threads(threads)
