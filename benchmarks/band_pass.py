@@ -9,14 +9,13 @@ same task. mne: `filter_data` with its default FIR filter, and `resample`.
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 
 import mne
 import numpy as np
 import pandas as pd
 import scipy.signal
-from report import add_write_option, publish, seconds_in_turns
+from report import compared, publish, seconds_in_turns, timing_options
 
 from cldtrans.data.zero_phase import band_pass, rate_ratio
 
@@ -51,12 +50,7 @@ def by_mne(x: np.ndarray, rate: float, to: float, band: tuple[float, float]) -> 
 
 def main() -> None:
     """Compare all ways on both inputs."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=3)
-    add_write_option(parser)
-    args = parser.parse_args()
+    args = timing_options(__doc__, rounds=3)
     ways = {"scipy, same task": by_scipy_continued, "scipy's defaults": by_scipy, "mne's defaults": by_mne}
     rows = []
     for label, (channels, seconds, rate, to, band) in INPUTS.items():
@@ -66,16 +60,7 @@ def main() -> None:
         ours = band_pass(x, rate, to, band)
         for name, way in ways.items():
             apart = np.abs(way(x, rate, to, band) - ours).max() / ours.std()
-            rows.append(
-                {
-                    "input": label,
-                    "against": name,
-                    "its ms": f"{1e3 * times[name]:.1f}",
-                    "ours": f"{1e3 * times['ours']:.1f}",
-                    "ratio": f"{times[name] / times['ours']:.1f}",
-                    "largest difference (deviations)": f"{apart:.1g}",
-                }
-            )
+            rows.append(compared(label, name, times, apart))
     publish("band-pass", pd.DataFrame(rows), args.write, f"Medians of {args.rounds} rounds in turns.")
 
 

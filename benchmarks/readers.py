@@ -8,7 +8,6 @@ leads at 500 Hz. Files are in the page cache.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +18,7 @@ import numpy as np
 import pandas as pd
 import wfdb
 from preprocess import write_ecgs, write_eegs
-from report import add_write_option, publish, seconds_in_turns
+from report import compared, publish, seconds_in_turns, timing_options
 
 from cldtrans.data.formats.edf import read_edf
 from cldtrans.data.formats.wfdb_reader import read_wfdb
@@ -53,12 +52,7 @@ Reader = Callable[..., np.ndarray]
 
 def main() -> None:
     """Compare the readers on files that are written for it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=5)
-    add_write_option(parser)
-    args = parser.parse_args()
+    args = timing_options(__doc__, rounds=5)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         (edf,), ecgs = write_eegs(Path(folder), 1), write_ecgs(Path(folder), RECORDS)
@@ -73,16 +67,7 @@ def main() -> None:
             )
             expected = theirs(*where)
             apart = np.abs(ours(*where) - expected).max() / expected.std()
-            rows.append(
-                {
-                    "input": what,
-                    "against": library,
-                    "its ms": f"{1e3 * seconds[library]:.1f}",
-                    "ours": f"{1e3 * seconds['ours']:.1f}",
-                    "ratio": f"{seconds[library] / seconds['ours']:.1f}",
-                    "largest difference (deviations)": f"{apart:.0e}",
-                }
-            )
+            rows.append(compared(what, library, seconds, apart))
     publish("readers", pd.DataFrame(rows), args.write, f"Medians of {args.rounds} rounds in turns.")
 
 

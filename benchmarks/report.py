@@ -38,6 +38,28 @@ def add_write_option(parser: argparse.ArgumentParser, page: Path = PERFORMANCE) 
     parser.add_argument("--write", action="store_true", help=f"put the table into docs/{page.name}")
 
 
+def timing_options(description: str | None, rounds: int) -> argparse.Namespace:
+    """Read `--rounds` and `--write` from the command line."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=rounds)
+    add_write_option(parser)
+    return parser.parse_args()
+
+
+def compared(what: str, other: str, seconds: Mapping[str, float], apart: float) -> dict[str, str]:
+    """Return the row of a table that sets another library's way beside ours, by `seconds_in_turns`."""
+    return {
+        "input": what,
+        "against": other,
+        "its ms": f"{1e3 * seconds[other]:.1f}",
+        "ours": f"{1e3 * seconds['ours']:.1f}",
+        "ratio": f"{seconds[other] / seconds['ours']:.1f}",
+        "largest difference (deviations)": f"{apart:.1g}",
+    }
+
+
 def publish(name: str, table: pd.DataFrame, write: bool, remark: str = "", page: Path = PERFORMANCE) -> None:
     """Print a table with the command and the machine; `write` puts both into the page.
 

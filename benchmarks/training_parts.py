@@ -12,7 +12,6 @@ loop over torch's DataLoader.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from report import add_write_option, publish, seconds_in_turns
+from report import publish, seconds_in_turns, timing_options
 from torch import Tensor, nn
 
 from cldtrans.config import load_any
@@ -163,12 +162,7 @@ def loops() -> Ways:
 
 def main() -> None:
     """Time all parts and publish the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=20)
-    add_write_option(parser)
-    args = parser.parse_args()
+    args = timing_options(__doc__, rounds=20)
     torch.set_num_threads(1)
     found = {
         "optimiser, a step": seconds_in_turns(optimisers(), args.rounds),

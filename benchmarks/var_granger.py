@@ -8,12 +8,11 @@ is `VAR.fit` alone, "with tests" also `test_causality` of every pair. statsmodel
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 
 import numpy as np
 import pandas as pd
-from report import add_write_option, publish, seconds_in_turns
+from report import publish, seconds_in_turns, timing_options
 from statsmodels.tsa.api import VAR
 
 from cldtrans.baselines.var_granger import var_f_tests
@@ -33,12 +32,7 @@ def tested(x: np.ndarray, order: int) -> np.ndarray:
 
 def main() -> None:
     """Time both at every size."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=3)
-    add_write_option(parser)
-    args = parser.parse_args()
+    args = timing_options(__doc__, rounds=3)
     rows = []
     for n_channels, n_samples, order in SIZES:
         x = np.random.default_rng(0).standard_normal((1, n_channels, n_samples))

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.signal import find_peaks
 
 from cldtrans.methods.linear_probe import LinearProbe
-from cldtrans.methods.windows import LabelledWindows
+from cldtrans.methods.windows import LabelledWindows, in_batches
 
 BANDS_HZ = ((0.5, 2), (2, 4), (4, 8), (8, 13), (13, 20), (20, 40))
 SEGMENT_S = 2.0
@@ -60,10 +60,10 @@ class FeatureLinear:
         return np.where(np.isfinite(features), features, self._fill)
 
     def _features(self, windows: LabelledWindows) -> np.ndarray:
-        pieces = []
-        for first in range(0, len(windows), _BATCH):
-            part = slice(first, first + _BATCH)
-            pieces.append(self._extract(windows.x(part), windows.mask(part), self.rate_hz))
+        pieces = [
+            self._extract(windows.x(part), windows.mask(part), self.rate_hz)
+            for part in in_batches(len(windows), _BATCH)
+        ]
         return np.concatenate(pieces) if pieces else np.zeros((0, len(self._fill)))
 
 

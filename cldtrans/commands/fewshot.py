@@ -1,6 +1,7 @@
 """Score one dataset, method, label budget and seed."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -25,10 +26,16 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Score the cell and write its result file."""
-    from cldtrans import config
     from cldtrans.evaluation.fewshot import run_fewshot
 
-    run_fewshot(
+    score(run_fewshot, args)
+
+
+def score(experiment: Callable[..., object], args: argparse.Namespace) -> None:
+    """Hand the arguments to an experiment."""
+    from cldtrans import config
+
+    experiment(
         config.load(args.config),
         dataset=args.dataset,
         method=args.method,

@@ -12,19 +12,6 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Score the cell and write its result file."""
-    from cldtrans import config
     from cldtrans.evaluation.robustness import run_robustness
 
-    run_robustness(
-        config.load(args.config),
-        dataset=args.dataset,
-        method=args.method,
-        budget=args.budget,
-        seed=args.seed,
-        shards=args.shards,
-        split=args.split,
-        output=args.output,
-        features=args.features,
-        checkpoint=args.checkpoint,
-        threads=args.threads,
-    )
+    fewshot.score(run_robustness, args)

@@ -25,7 +25,7 @@ from cldtrans.evaluation.fewshot import labelled_parts, make_classifier, score_c
 from cldtrans.machine import limit_threads
 from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import PROBED, spec_of
-from cldtrans.methods.windows import LabelledWindows, counts
+from cldtrans.methods.windows import LabelledWindows, counts, in_batches
 from cldtrans.scoring.metrics import Scores, main_names
 
 Signals = tuple[np.ndarray, np.ndarray]  # x [C, T], mask [C]
@@ -78,8 +78,7 @@ class DegradedWindows(LabelledWindows):
         """Features of the degraded windows, float32 [n, F]."""
         if self._extract is None:
             raise ValueError("these windows were opened without a feature extractor")
-        parts = (slice(first, first + 256) for first in range(0, len(self), 256))
-        return np.concatenate([self._extract(*self._degraded(part)) for part in parts])
+        return np.concatenate([self._extract(*self._degraded(part)) for part in in_batches(len(self), 256)])
 
     def _degraded(self, which: slice | np.ndarray) -> Signals:
         rows = self.rows[which]

@@ -9,6 +9,7 @@ import torch
 
 from cldtrans.machine import best_device
 from cldtrans.methods.features import features_of
+from cldtrans.methods.windows import in_batches
 from cldtrans.models import CLDTrans
 from cldtrans.models.readouts import READOUT, READOUTS, focal_scores
 
@@ -55,8 +56,7 @@ class ModelReadouts:
             Scores by readout; -inf where the mask is False.
         """
         pieces: dict[str, list[np.ndarray]] = {"": [], **{name: [] for name in READOUTS if name != READOUT}}
-        for first in range(0, len(x), _BATCH):
-            part = slice(first, first + _BATCH)
+        for part in in_batches(len(x), _BATCH):
             valid = torch.from_numpy(mask[part])
             out = self._model.read(x[part], sample_rate, mask[part], self._modality)
             self.nfe = float(out.nfe)
@@ -79,8 +79,7 @@ class PooledFeatures:
     def __call__(self, x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
         """Return the features float32 [n, F] of windows x [n, C, T]."""
         pieces = []
-        for first in range(0, len(x), _BATCH):
-            part = slice(first, first + _BATCH)
+        for part in in_batches(len(x), _BATCH):
             out = self._model.read(x[part], sample_rate, mask[part], self._modality)
             pieces.append(features_of(out, torch.from_numpy(mask[part])).float().numpy())
         return np.concatenate(pieces)

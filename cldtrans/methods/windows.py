@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -59,6 +60,11 @@ class LabelledWindows:
     def n_subjects(self) -> int:
         """Number of subjects."""
         return len(np.unique(self.subjects))
+
+
+def in_batches(n: int, size: int) -> Iterator[slice]:
+    """Cut `n` rows into slices of `size`, of which the last may be shorter."""
+    return (slice(first, first + size) for first in range(0, n, size))
 
 
 class Classifier(Protocol):

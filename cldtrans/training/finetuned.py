@@ -11,7 +11,7 @@ from torch import Tensor
 from cldtrans.config import Config
 from cldtrans.data.base import Task
 from cldtrans.machine import best_device
-from cldtrans.methods.windows import LabelledWindows
+from cldtrans.methods.windows import LabelledWindows, in_batches
 from cldtrans.models import CLDTrans
 from cldtrans.training.stage2 import BATCH, adapt
 
@@ -74,8 +74,7 @@ class FineTuned:
     def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
         """Predict probabilities [n, K]."""
         parts = []
-        for start in range(0, len(windows), BATCH):
-            which = slice(start, start + BATCH)
+        for which in in_batches(len(windows), BATCH):
             out = self.model.read(
                 windows.x(which), windows.rate_hz, windows.mask(which), self.modality, task="task"
             )

@@ -18,7 +18,7 @@ from cldtrans.data.splits import budget_rows, load_split, split_rows
 from cldtrans.errors import DataError
 from cldtrans.files import atomic_path, write_json
 from cldtrans.methods.linear_probe import LinearProbe
-from cldtrans.methods.windows import LabelledWindows
+from cldtrans.methods.windows import LabelledWindows, in_batches
 from cldtrans.models import CLDTrans
 from cldtrans.models.heads import HeadSpec
 from cldtrans.training.loader import Batch
@@ -46,8 +46,7 @@ class LabelledCorpus:
 def pooled_features(model: CLDTrans, windows: LabelledWindows, modality: str) -> np.ndarray:
     """Compute the model's pooled vectors [n, F] of labelled windows."""
     parts = []
-    for start in range(0, len(windows), BATCH):
-        which = slice(start, start + BATCH)
+    for which in in_batches(len(windows), BATCH):
         out = model.read(windows.x(which), windows.rate_hz, windows.mask(which), modality)
         parts.append(out.pooled.float().numpy())
     return np.concatenate(parts) if parts else np.zeros((0, model.n_features), dtype=np.float32)

@@ -58,6 +58,13 @@ def stage2_config(steps):
     return Config.model_validate(settings)
 
 
+def probe_heads(shards, folder):
+    """Features of the stage-1 model, and its heads by linear probe in `stage2`."""
+    extract_features(folder / "stage1", shards, folder / "features/sleepedf/cldtrans/seed-1.npz", 1)
+    folders = ("shards", "splits", "features", "stage1", "stage2")
+    train_stage2(stage2_config(0), "cldtrans", 1, *(folder / name for name in folders))
+
+
 def test_features_are_the_models_own_and_repeatable(shards, tmp_path):
     output = tmp_path / "features/sleepedf/cldtrans/seed-1.npz"
     for path in (output, tmp_path / "again.npz"):
@@ -85,17 +92,7 @@ def test_channel_features_keep_their_order_and_size():
 
 
 def test_heads_with_all_labels_are_saved_and_agree_with_the_probe(shards, tmp_path):
-    extract_features(tmp_path / "stage1", shards, tmp_path / "features/sleepedf/cldtrans/seed-1.npz", 1)
-    train_stage2(
-        stage2_config(0),
-        "cldtrans",
-        1,
-        tmp_path / "shards",
-        tmp_path / "splits",
-        tmp_path / "features",
-        tmp_path / "stage1",
-        tmp_path / "stage2",
-    )
+    probe_heads(shards, tmp_path)
     record = json.loads((tmp_path / "stage2/training.json").read_text())
     assert record["heads"]["sleepedf"]["windows"] == 30
     model = CLDTrans.from_pretrained(tmp_path / "stage2").eval()
@@ -113,17 +110,7 @@ def test_a_task_without_two_classes_gets_no_head(shards, tmp_path):
     table = pd.read_parquet(shards / "index.parquet")
     table["label"] = np.int16(1)
     table.to_parquet(shards / "index.parquet")
-    extract_features(tmp_path / "stage1", shards, tmp_path / "features/sleepedf/cldtrans/seed-1.npz", 1)
-    train_stage2(
-        stage2_config(0),
-        "cldtrans",
-        1,
-        tmp_path / "shards",
-        tmp_path / "splits",
-        tmp_path / "features",
-        tmp_path / "stage1",
-        tmp_path / "stage2",
-    )
+    probe_heads(shards, tmp_path)
     assert not CLDTrans.from_pretrained(tmp_path / "stage2").heads
     assert "fewer than two classes" in (tmp_path / "stage2/training.json").read_text()
 

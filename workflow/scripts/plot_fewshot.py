@@ -1,7 +1,7 @@
 """Few-shot scores against the share of labels, one panel a dataset."""
 
 import pandas as pd
-from plot_style import CHANCE, begin, colours, name, new_figure, save, say
+from plot_style import CHANCE, begin, colours, errors, legend_below, name, new_figure, save, say
 
 
 def plot_fewshot(table: pd.DataFrame, *paths: str) -> None:
@@ -27,11 +27,10 @@ def plot_fewshot(table: pd.DataFrame, *paths: str) -> None:
                 "budget", key=lambda column: column.astype(float)
             )
             x = [budgets.index(budget) + (k - (len(methods) - 1) / 2) * 0.07 for budget in part["budget"]]
-            errors = [part["mean"] - part["ci_low"], part["ci_high"] - part["mean"]]
             panel.errorbar(
                 x,
                 part["mean"],
-                yerr=[e.clip(lower=0).fillna(0) for e in errors],
+                yerr=errors(part),
                 color=colour[method],
                 label=name(method),
                 marker="o",
@@ -44,15 +43,7 @@ def plot_fewshot(table: pd.DataFrame, *paths: str) -> None:
         panel.set_xlim(-0.5, len(budgets) - 0.5)
         panel.set_xlabel(f"share of labels (n = {int(scored['n_subjects'].max())} held-out subjects)")
         panel.set_ylabel(name(primary[dataset]))
-    handles = {
-        label: handle
-        for panel in panels
-        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
-    }
-    if handles:
-        figure.legend(
-            handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 4)
-        )
+    legend_below(figure, panels, most=4)
     save(figure, *paths)
 
 

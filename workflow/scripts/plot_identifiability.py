@@ -1,7 +1,7 @@
 """Recovery of known lags and edges in simulated worlds."""
 
 import pandas as pd
-from plot_style import CHANCE, begin, colours, name, new_figure, save, say
+from plot_style import CHANCE, begin, colours, errors, legend_below, name, new_figure, save, say
 
 PANELS = {
     "error_over_bound": "lag error / Cramér–Rao bound",
@@ -25,14 +25,10 @@ def plot_identifiability(table: pd.DataFrame, *paths: str) -> None:
         for k, method in enumerate(colour):
             part = rows[rows["method"] == method]
             y = [worlds.index(world) + 0.12 * (k - (len(colour) - 1) / 2) for world in part["dataset"]]
-            low, high = (
-                (part["mean"] - part["ci_low"]).clip(lower=0),
-                (part["ci_high"] - part["mean"]).clip(lower=0),
-            )
             panel.errorbar(
                 part["mean"],
                 y,
-                xerr=[low.fillna(0), high.fillna(0)],
+                xerr=errors(part),
                 fmt="o",
                 color=colour[method],
                 capsize=2,
@@ -47,9 +43,7 @@ def plot_identifiability(table: pd.DataFrame, *paths: str) -> None:
             panel.set_xscale("log")
     panels[0].set_yticks(range(len(worlds)), worlds)
     panels[0].set_ylim(len(worlds) - 0.5, -0.5)
-    handles, labels = panels[0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), 5))
+    legend_below(figure, panels, most=5)
     save(figure, *paths)
 
 

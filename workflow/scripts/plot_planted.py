@@ -1,7 +1,7 @@
 """Focal-lead localization of planted discharges."""
 
 import pandas as pd
-from plot_style import CHANCE, begin, colours, name, new_figure, save, say
+from plot_style import CHANCE, begin, colours, errors, legend_below, name, new_figure, save, say
 
 
 def plot_planted(table: pd.DataFrame, *paths: str) -> None:
@@ -34,15 +34,11 @@ def plot_planted(table: pd.DataFrame, *paths: str) -> None:
             x = [
                 ["top1", "top3", "top5"].index(top) + (k - (len(colour) - 1) / 2) * bar for top in part["top"]
             ]
-            low, high = (
-                (part["mean"] - part["ci_low"]).clip(lower=0),
-                (part["ci_high"] - part["mean"]).clip(lower=0),
-            )
             panel.bar(x, part["mean"], bar, color=colour[method], label=name(method))
             panel.errorbar(
                 x,
                 part["mean"],
-                yerr=[low.fillna(0), high.fillna(0)],
+                yerr=errors(part),
                 fmt="none",
                 ecolor="0.2",
                 elinewidth=0.8,
@@ -60,9 +56,7 @@ def plot_planted(table: pd.DataFrame, *paths: str) -> None:
             f"{'all levels' if condition == 'all' else condition.replace('db', ' dB')} (n = {n:.0f} subjects)"
         )
     panels[0].set_ylabel("leading channel found")
-    handles, labels = panels[0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), 3))
+    legend_below(figure, panels, most=3)
     save(figure, *paths)
 
 

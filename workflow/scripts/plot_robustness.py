@@ -1,7 +1,7 @@
 """Scores of one fitted model on degraded recordings."""
 
 import pandas as pd
-from plot_style import CHANCE, begin, colours, name, new_figure, save, say
+from plot_style import CHANCE, begin, colours, errors, name, new_figure, save, say
 
 
 def in_words(condition: str) -> str:
@@ -40,14 +40,10 @@ def plot_robustness(table: pd.DataFrame, *paths: str) -> None:
         order = ["", *dict.fromkeys(rows["condition"].dropna())]
         for k, (method, part) in enumerate(rows.groupby("method")):
             y = [order.index(c if isinstance(c, str) else "") + 0.15 * k for c in part["condition"]]
-            low, high = (
-                (part["mean"] - part["ci_low"]).clip(lower=0),
-                (part["ci_high"] - part["mean"]).clip(lower=0),
-            )
             panel.errorbar(
                 part["mean"],
                 y,
-                xerr=[low.fillna(0), high.fillna(0)],
+                xerr=errors(part),
                 fmt="o",
                 color=colour[method],
                 capsize=2,

@@ -8,6 +8,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -77,6 +78,24 @@ def say(axes: Axes, message: str) -> None:
     """Write into a panel why it is empty."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, message, ha="center", va="center", wrap=True, color="0.35", transform=axes.transAxes)
+
+
+def errors(rows: pd.DataFrame) -> list[pd.Series]:
+    """Return how far the intervals reach below and above the means; 0 where there is none."""
+    reach = (rows["mean"] - rows["ci_low"], rows["ci_high"] - rows["mean"])
+    return [part.clip(lower=0).fillna(0) for part in reach]
+
+
+def legend_below(figure: Figure, panels: list[Axes], most: int) -> None:
+    """Name what any of the panels shows, once, below them; at `most` so many side by side."""
+    named = {
+        label: handle
+        for panel in panels
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    if named:
+        columns = min(len(named), most)
+        figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns)
 
 
 def begin() -> Any:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from plot_style import begin, colours, name, new_figure, save, say
+from plot_style import begin, colours, legend_below, name, new_figure, save, say
 
 
 def read_histories(paths: list[str]) -> pd.DataFrame:
@@ -40,15 +40,7 @@ def plot_training(histories: pd.DataFrame, *paths: str) -> None:
             panel.plot(rows["step"], rows["value"], color=colour[variant], linewidth=1, label=name(variant))
         panel.set_title(term.replace("_", " ").replace("/", ": "))
         panel.set_xlabel("step")
-    handles = {
-        label: handle
-        for panel in panels
-        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
-    }
-    if handles:
-        figure.legend(
-            handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 5)
-        )
+    legend_below(figure, panels, most=5)
     save(figure, *paths)
 
 
