@@ -81,12 +81,20 @@ def graph(lags: RecordingLags, axes: Axes) -> None:
         places = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     else:
         _head(axes)
+    boxes = []  # at which arrows end; their places are known once the figure's layout was drawn
+    size = min(7.0, 130 / len(places))
+    for i, (name, place) in enumerate(zip(lags.channels, places, strict=True)):
+        box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "0.7", "linewidth": 0.5}
+        label = name.replace("-", "\n", 1) if on_scalp else name
+        colour = LEFT_OUT if i in lags.fit.left_out else "k"
+        text = axes.text(place[0], place[1], label, ha="center", va="center", size=size, color=colour)
+        text.set(bbox=box, zorder=3, linespacing=0.9)
+        boxes.append(text.get_bbox_patch())
     table = lags.table()
     rows, columns = (_positions(lags, table[end]) for end in ("target", "source"))
     scale = _scale(table)
     strength = np.log10(np.maximum(table["z"].to_numpy(), 1.0))
     width = 0.6 + 1.6 * strength / max(strength.max(initial=0.0), 1e-9)
-    shrink = 9 if len(places) <= WRITTEN_IN else 4
     for k in np.argsort(strength):  # the strongest on top
         i, j, reading = rows[k], columns[k], table["reading"].iloc[k]
         if reading == "zero lag":
@@ -95,17 +103,10 @@ def graph(lags: RecordingLags, axes: Axes) -> None:
             axes.add_patch(
                 FancyArrowPatch(
                     tuple(places[j]), tuple(places[i]), arrowstyle="-|>", mutation_scale=7 + 2 * width[k],
-                    connectionstyle="arc3,rad=0.18", shrinkA=shrink, shrinkB=shrink, zorder=2,
-                    color=COLOURS(scale(table["tau_ms"].iloc[k])), linewidth=width[k],
+                    connectionstyle="arc3,rad=0.18", patchA=boxes[j], patchB=boxes[i], shrinkA=1, shrinkB=1,
+                    color=COLOURS(scale(table["tau_ms"].iloc[k])), linewidth=width[k], zorder=2,
                 )
             )  # fmt: skip
-    size = min(7.0, 130 / len(places))
-    for i, (name, place) in enumerate(zip(lags.channels, places, strict=True)):
-        box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "0.7", "linewidth": 0.5}
-        label = name.replace("-", "\n", 1) if on_scalp else name
-        colour = LEFT_OUT if i in lags.fit.left_out else "k"
-        text = axes.text(place[0], place[1], label, ha="center", va="center", size=size, color=colour)
-        text.set(bbox=box, zorder=3, linespacing=0.9)
     axes.set_xlim(-1.3, 1.3)
     axes.set_ylim(-1.25, 1.3)
     axes.set_aspect("equal")
