@@ -165,6 +165,11 @@ def test_neighbours_in_a_registry_change_nothing(tmp_path: Path) -> None:
         assert "new" in changed.registries[registry] and "new" not in original.registries[registry]
 
 
+@pytest.mark.parametrize("name", REGISTRIES.values())
+def test_a_mapping_that_is_called_like_a_registry_is_code(name: str, tmp_path: Path) -> None:
+    assert digest(f"{name} = {{'a': 'b'}}\n", tmp_path) != digest(f"{name} = {{'a': 'c'}}\n", tmp_path)
+
+
 def test_a_dataset_depends_on_its_own_reader() -> None:
     code = Code()
     ecg, eeg = (code.closure(Roots(tuple(code.dataset(name)))) for name in ("ptbxl", "chbmit"))
