@@ -87,6 +87,15 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(tmp_path, caplog, na
     assert "step-0000000030 is damaged" in caplog.text and store.steps() == [20]
 
 
+@pytest.mark.parametrize("name", ["state.json", "model.safetensors", "best.safetensors"])
+def test_a_file_without_a_sum_is_not_trusted(tmp_path, name):
+    store = save_three(tmp_path)
+    sums = tmp_path / "step-0000000030" / "SHA256SUMS"
+    lines = sums.read_text().splitlines(keepends=True)
+    sums.write_text("".join(line for line in lines if not line.endswith(f" {name}\n")))
+    assert (found := store.latest()) and found.step == 20
+
+
 def test_all_damaged_means_starting_over(tmp_path):
     store = save_three(tmp_path)
     for path in tmp_path.glob("step-*/state.json"):
