@@ -71,3 +71,25 @@ def test_a_header_in_latin_1(tmp_path: Path) -> None:
 def test_signals_of_one_name_are_told_apart(tmp_path: Path) -> None:
     segment(tmp_path, "names", noise(3, 4), ["uV"] * 3, 1, ["ECG", "PPG", "ECG"])
     assert read_wfdb(tmp_path / "names").names == ["ECG", "PPG", "ECG#2"]
+
+
+def test_a_gap_of_days_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    segment(tmp_path, "one", noise(2, 2), ["uV"] * 2, 1, ["A", "B"])
+    (tmp_path / "days.hea").write_text("days/3 2 250 60000800\none 400\n~ 60000000\none 400\n")
+    with pytest.raises(
+        DataError, match=r"days: expected gaps that fill at most 400 MB, found 457 MB; "
+    ) as error:
+        read_wfdb(tmp_path / "days")
+    assert "\n" not in str(error.value)
+    (tmp_path / "days.hea").write_text("days/3 2 250 10800\none 400\n~ 10000\none 400\n")
+    assert np.isnan(read_wfdb(tmp_path / "days").data).sum() == 2 * 10_000
+
+
+def test_units_are_converted_in_a_copy(tmp_path: Path) -> None:
+    segment(tmp_path, "units", noise(3, 2), ["uV", "V", "mV"], 1, ["A", "B", "C"])
+    record = read_wfdb(tmp_path / "units")
+    before = record.data.copy()
+    first, second = record.millivolts(), record.millivolts()
+    np.testing.assert_array_equal(record.data, before)
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_allclose(first, before * np.array([[1e-3], [1e3], [1]]), rtol=1e-6)

@@ -6,6 +6,7 @@ doi:10.1016/S1388-2457(03)00123-8. BDF is the same header with 3-byte samples.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
@@ -17,6 +18,7 @@ from cldtrans.errors import DataError
 FIXED_BYTES = 256  # before the channels' fields, and again for each channel
 EDF_VERSION = b"0       "
 BDF_VERSION = b"\xffBIOSEMI"
+NUMBER = re.compile(r"[-+]?\d*[.,]?\d*([eE][-+]?\d+)?$", re.ASCII)  # float reads more: 1_0, nan
 ANNOTATION_LABELS = {"EDF Annotations", "BDF Annotations"}
 
 
@@ -200,7 +202,7 @@ def _text(field: bytes) -> str:
 
 def _number(text: str, what: str) -> float:
     try:
-        value = float(text.replace(",", "."))  # some writers use their locale's decimal comma
+        value = float(text.replace(",", ".") if NUMBER.match(text) else "")  # some write a decimal comma
     except ValueError:
         value = float("nan")
     if not isfinite(value):

@@ -157,7 +157,8 @@ def _joined(path: Path, header: Header) -> WfdbRecording:
     empty_bytes = 4 * (len(names) * a_frame * int(first_frame[-1]) - held)
     if empty_bytes > MOST_GAP_BYTES:
         raise DataError(
-            f"{path}: {empty_bytes >> 20} MB of the record were never recorded; read its segments apart"
+            f"{path}: expected gaps that fill at most {MOST_GAP_BYTES >> 20} MB, found "
+            f"{empty_bytes >> 20} MB; read its segments apart"
         )
     data = np.full((len(names), a_frame * int(first_frame[-1])), np.nan, dtype=np.float32)
     notes: list[str] = []
