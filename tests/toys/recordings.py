@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from cldtrans.data.miniature.edf_writer import EdfSignal, edf_bytes
+from cldtrans.data.miniature.edf_writer import EdfSignal, annotation_list, edf_bytes
 
 RATE = 200.0
 
@@ -25,12 +26,20 @@ def edf(names: list[str], x: np.ndarray, units: list[str] | None = None) -> byte
     return edf_bytes(signals)
 
 
-def discontinuous(whole: bytes, starts_s: list[float], family: str = "EDF") -> bytes:
-    """A file of records of one second with a time stamp each, from a plain file of as many records."""
+def discontinuous(
+    whole: bytes,
+    starts_s: list[float],
+    family: str = "EDF",
+    events: Sequence[tuple[float, float, str]] = (),
+) -> bytes:
+    """A file of records of one second with a time stamp each, from a plain file of as many records.
+
+    Events (onset after the header's start, duration, text) stand in the record in which they begin.
+    """
     n = int(whole[252:256])
     header, body = whole[: 256 * (n + 1)], whole[256 * (n + 1) :]
     width = len(body) // len(starts_s)
-    stamp_samples = 20
+    stamp_samples = 40
     columns = [
         (16, f"{family} Annotations"),
         (80, ""),
@@ -59,8 +68,11 @@ def discontinuous(whole: bytes, starts_s: list[float], family: str = "EDF") -> b
             fixed[:8] = b"\xffBIOSEMI"
             values = np.frombuffer(samples, "<i2").astype("<i4")
             samples = values.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
-        stamp = f"+{start_s:g}\x14\x14\0".encode().ljust(sample_bytes * stamp_samples, b"\0")
-        records += samples + stamp
+        stamp = f"+{start_s:g}\x14\x14\0".encode()
+        for onset_s, duration_s, text in events:
+            if start_s <= onset_s < start_s + 1:
+                stamp += annotation_list(onset_s, duration_s, text)
+        records += samples + stamp.ljust(sample_bytes * stamp_samples, b"\0")
     return bytes(fixed) + lengthened + records
 
 
@@ -78,3 +90,29 @@ def segment(folder: Path, name: str, x: np.ndarray, units: list[str], gain: floa
     ]
     (folder / f"{name}.hea").write_text("\n".join(lines) + "\n")
     digital.T.tofile(folder / f"{name}.dat")
+
+
+def write_set(path: Path, x: np.ndarray, names: list[str]) -> None:
+    """An EEGLAB file of microvolts."""
+    from scipy.io import savemat
+
+    places = [{"labels": name, "type": "EMG" if name.startswith("EMG") else "EEG"} for name in names]
+    eeg = {"setname": path.stem, "nbchan": float(len(x)), "trials": 1.0, "pnts": float(x.shape[1])}
+    eeg |= {"srate": RATE, "xmin": 0.0, "xmax": (x.shape[1] - 1) / RATE, "data": x.astype(np.float32)}
+    savemat(path, {"EEG": {**eeg, "chanlocs": places, "event": [], "icawinv": [], "icaweights": []}})
+
+
+def write_vhdr(path: Path, x: np.ndarray, names: list[str]) -> None:
+    """A BrainVision file of microvolts, header, markers and samples."""
+    x.T.astype("<f4").tofile(path.with_suffix(".eeg"))
+    channels = "\n".join(f"Ch{k}={name},,1,µV" for k, name in enumerate(names, 1))
+    path.write_text(
+        "Brain Vision Data Exchange Header File Version 1.0\n\n[Common Infos]\nCodepage=UTF-8\n"
+        f"DataFile={path.stem}.eeg\nMarkerFile={path.stem}.vmrk\nDataFormat=BINARY\n"
+        f"DataOrientation=MULTIPLEXED\nNumberOfChannels={len(x)}\nSamplingInterval={1e6 / RATE:g}\n\n"
+        f"[Binary Infos]\nBinaryFormat=IEEE_FLOAT_32\n\n[Channel Infos]\n{channels}\n"
+    )
+    path.with_suffix(".vmrk").write_text(
+        "Brain Vision Data Exchange Marker File, Version 1.0\n\n[Common Infos]\nCodepage=UTF-8\n"
+        f"DataFile={path.stem}.eeg\n\n[Marker Infos]\nMk1=New Segment,,1,1,0,20200101000000000000\n"
+    )
