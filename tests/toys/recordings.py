@@ -82,9 +82,18 @@ def raw_of(x: np.ndarray, names: list[str], types: str | list[str] = "eeg"):
     return mne.io.RawArray(x * 1e-6, mne.create_info(names, RATE, types), verbose="ERROR")
 
 
-def segment(folder: Path, name: str, x: np.ndarray, units: list[str], gain: float, names: list[str]) -> None:
+def segment(
+    folder: Path,
+    name: str,
+    x: np.ndarray,
+    units: list[str],
+    gain: float,
+    names: list[str],
+    rate_hz: float = 250,
+) -> None:
+    """A WFDB record in format 16."""
     digital = np.rint(x * gain).astype("<i2")
-    lines = [f"{name} {len(x)} 250 {x.shape[1]}"]
+    lines = [f"{name} {len(x)} {rate_hz:g} {x.shape[1]}"]
     lines += [
         f"{name}.dat 16 {gain:g}/{unit} 16 0 0 0 0 {label}" for unit, label in zip(units, names, strict=True)
     ]
