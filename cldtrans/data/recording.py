@@ -261,7 +261,7 @@ def _without_numbers(names: list[str]) -> list[str]:
 def _wfdb(path: Path) -> Recording:
     from cldtrans.data.formats.wfdb_reader import read_wfdb
 
-    record = read_wfdb(path)
+    record = read_wfdb(path, whole=False)
     gain, units = _to_microvolts(record.units)
     data = record.data
     if (gain != 1).any():
@@ -275,7 +275,7 @@ def _wfdb(path: Path) -> Recording:
 def _edf(path: Path) -> Recording:
     from cldtrans.data.formats.edf import read_edf
 
-    file = read_edf(path)
+    file = read_edf(path, whole=False)
     if not file.labels:
         raise DataError(f"{path}: holds annotations only, no signal")
     rate_hz, chosen, notes = of_one_rate(file.labels, file.rate_hz.tolist())

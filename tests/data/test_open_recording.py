@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toys.recordings import discontinuous, edf, noise, raw_of
+from toys.recordings import discontinuous, edf, noise, raw_of, segment
 
 from cldtrans.data.formats.edf import read_edf
+from cldtrans.data.formats.wfdb_reader import read_wfdb
 from cldtrans.data.recording import from_raw, open_recording
 from cldtrans.errors import DataError
 from cldtrans.lag.recording import cut_window
@@ -46,6 +47,87 @@ def test_a_file_longer_than_its_header_says_is_read_to_its_end(tmp_path: Path) -
     recording = open_recording(tmp_path / "long.edf")
     assert recording.duration_s == 5
     assert recording.notes == ["the header announces 3 records, the file holds 5: all of them are read"]
+
+
+@pytest.mark.parametrize("cut", [1, 799, 800, 801, 1200, 3200])
+@pytest.mark.parametrize("family", ["EDF", "EDF+D", "BDF+D"])
+def test_a_file_shorter_than_its_header_says_is_read_to_its_last_record(
+    cut: int, family: str, tmp_path: Path
+) -> None:
+    """As mne reads it, which says nothing."""
+    import mne
+
+    x, path = noise(2, 5), tmp_path / f"short.{family[:3].lower()}"
+    content = edf(["C3", "C4"], x)
+    if family != "EDF":
+        content = discontinuous(content, [0, 1, 2, 3, 4], family[:3])
+    record_bytes = (len(content) - 256 * (content.count(b"uV") + 1 + ("+D" in family))) // 5
+    path.write_bytes(content[:-cut])
+    left = 5 - -(-cut // record_bytes)
+    recording = open_recording(path)
+    note = f"the header announces 5 records, the file holds {left}: it was cut short, and is read to its end"
+    assert recording.duration_s == left and recording.notes == [note]
+    data = recording.read(0, recording.n_samples)
+    np.testing.assert_allclose(data, x[:, : 200 * left], atol=0.02)
+    reader = mne.io.read_raw_bdf if family == "BDF+D" else mne.io.read_raw_edf
+    theirs = reader(path, verbose="ERROR").get_data(["C3", "C4"]) * 1e6
+    np.testing.assert_allclose(data, theirs, atol=1e-3)
+    with pytest.raises(
+        DataError, match=r"expected 5 records of \d+ bytes, found .* truncated, fetch it again"
+    ):
+        read_edf(path)  # as datasets do: the quarantine is where preprocessing speaks
+
+
+def test_a_file_without_a_whole_record_is_refused(tmp_path: Path) -> None:
+    content = edf(["C3", "C4"], noise(2, 5))
+    (tmp_path / "none.edf").write_bytes(content[: 256 * 3 + 799])
+    with pytest.raises(DataError, match=r"expected 5 records of 800 bytes, found 799 bytes \(0 whole"):
+        open_recording(tmp_path / "none.edf")
+
+
+@pytest.mark.parametrize(("kind", "sample_bytes"), [("16", 2.0), ("212", 1.5)])
+def test_a_wfdb_record_of_another_length_than_its_header_says(
+    kind: str, sample_bytes: float, tmp_path: Path
+) -> None:
+    import wfdb
+
+    digital = np.random.default_rng(0).integers(-2000, 2000, (1001, 2))
+    wfdb.wrsamp(
+        "r", 250, ["mV"] * 2, ["I", "II"], d_signal=digital, fmt=[kind] * 2, adc_gain=[200.0] * 2,
+        baseline=[0] * 2, write_dir=str(tmp_path),
+    )  # fmt: skip
+    samples, header = (tmp_path / "r.dat").read_bytes(), (tmp_path / "r.hea").read_text()
+    (tmp_path / "r.dat").write_bytes(samples[: -round(sample_bytes * 2 * 100) - 1])
+    recording = open_recording(tmp_path / "r")
+    assert recording.n_samples == 900 and recording.notes == [
+        "the header announces 1001 samples, r.dat holds 900: it was cut short, and is read to its end"
+    ]
+    np.testing.assert_allclose(recording.read(0, 900), digital[:900].T / 200, rtol=1e-6)
+    with pytest.raises(DataError, match=r"r\.dat: expected \d+ bytes .*truncated, fetch it again"):
+        read_wfdb(tmp_path / "r")
+    (tmp_path / "r.dat").write_bytes(samples)
+    assert open_recording(tmp_path / "r").notes == []
+    (tmp_path / "r.hea").write_text(header.replace(" 1001", " 500"))
+    recording = open_recording(tmp_path / "r")
+    assert recording.n_samples == 500 and recording.notes == [
+        "the header announces 500 samples, r.dat holds 1001: those announced are read"
+    ]
+    theirs = wfdb.rdrecord(str(tmp_path / "r")).p_signal.T
+    np.testing.assert_allclose(recording.read(0, 500), theirs, rtol=1e-6)
+
+
+def test_a_segment_that_was_cut_short_leaves_the_others_in_place(tmp_path: Path) -> None:
+    x = noise(2, 10)
+    segment(tmp_path, "one", x[:, :1000], ["uV"] * 2, 100, ["A", "B"])
+    segment(tmp_path, "two", x[:, 1000:], ["uV"] * 2, 100, ["A", "B"])
+    (tmp_path / "both.hea").write_text("both/2 2 250 2000\none 1000\ntwo 1000\n")
+    samples = (tmp_path / "one.dat").read_bytes()
+    (tmp_path / "one.dat").write_bytes(samples[:1200])
+    recording = open_recording(tmp_path / "both")
+    data = recording.read(0, 2000)
+    assert np.isnan(data[:, 300:1000]).all() and "one.dat holds 300: it was cut short" in recording.notes[0]
+    np.testing.assert_allclose(data[:, :300], x[:, :300], atol=0.01)
+    np.testing.assert_allclose(data[:, 1000:], x[:, 1000:], atol=0.01)
 
 
 def test_a_file_that_breaks_off_is_one_line_wherever_it_is_read(tmp_path: Path) -> None:
