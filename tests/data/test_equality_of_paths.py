@@ -14,9 +14,10 @@ import numpy as np
 import pyedflib
 import pytest
 import wfdb
+from foreign_files import write_set, write_vhdr
 from toys.paths import MIRROR
 from toys.preprocess import build, settings_of
-from toys.recordings import RATE, discontinuous, edf, noise, raw_of, write_set, write_vhdr
+from toys.recordings import RATE, discontinuous, edf, noise, raw_of
 
 from cldtrans.data import get_dataset
 from cldtrans.data.base import Dataset
@@ -169,9 +170,9 @@ def test_windows_of_what_mne_reads(end: str, tmp_path: Path) -> None:
     if end == "_raw.fif":
         raw.save(path, verbose="ERROR")
     elif end == ".set":
-        write_set(path, x, raw.ch_names)
+        write_set(path, x, raw.ch_names, RATE)
     else:
-        write_vhdr(path, x, raw.ch_names)
+        write_vhdr(path, x, raw.ch_names, RATE)
     assert open_recording(path).units == ["uV"] * 3
     assert_same_window(path, raw.ch_names, RATE, x)
 

@@ -99,29 +99,3 @@ def segment(
     ]
     (folder / f"{name}.hea").write_text("\n".join(lines) + "\n")
     digital.T.tofile(folder / f"{name}.dat")
-
-
-def write_set(path: Path, x: np.ndarray, names: list[str]) -> None:
-    """An EEGLAB file of microvolts."""
-    from scipy.io import savemat
-
-    places = [{"labels": name, "type": "EMG" if name.startswith("EMG") else "EEG"} for name in names]
-    eeg = {"setname": path.stem, "nbchan": float(len(x)), "trials": 1.0, "pnts": float(x.shape[1])}
-    eeg |= {"srate": RATE, "xmin": 0.0, "xmax": (x.shape[1] - 1) / RATE, "data": x.astype(np.float32)}
-    savemat(path, {"EEG": {**eeg, "chanlocs": places, "event": [], "icawinv": [], "icaweights": []}})
-
-
-def write_vhdr(path: Path, x: np.ndarray, names: list[str]) -> None:
-    """A BrainVision file of microvolts, header, markers and samples."""
-    x.T.astype("<f4").tofile(path.with_suffix(".eeg"))
-    channels = "\n".join(f"Ch{k}={name},,1,µV" for k, name in enumerate(names, 1))
-    path.write_text(
-        "Brain Vision Data Exchange Header File Version 1.0\n\n[Common Infos]\nCodepage=UTF-8\n"
-        f"DataFile={path.stem}.eeg\nMarkerFile={path.stem}.vmrk\nDataFormat=BINARY\n"
-        f"DataOrientation=MULTIPLEXED\nNumberOfChannels={len(x)}\nSamplingInterval={1e6 / RATE:g}\n\n"
-        f"[Binary Infos]\nBinaryFormat=IEEE_FLOAT_32\n\n[Channel Infos]\n{channels}\n"
-    )
-    path.with_suffix(".vmrk").write_text(
-        "Brain Vision Data Exchange Marker File, Version 1.0\n\n[Common Infos]\nCodepage=UTF-8\n"
-        f"DataFile={path.stem}.eeg\n\n[Marker Infos]\nMk1=New Segment,,1,1,0,20200101000000000000\n"
-    )
