@@ -17,7 +17,8 @@ from unittest.mock import patch
 
 import numpy as np
 import yaml
-from damage import NONSENSE, damaged, holders, hostile_value
+from damage import NONSENSE, NUMBERS, SECRET, damaged, holders, hostile_value
+from foreign_files import write_set, write_vhdr
 
 from cldtrans.config import load_any, reading, write_resolved
 from cldtrans.data import get_dataset
@@ -44,6 +45,14 @@ PIECES += ["null", "[]", "{}", "true", "42", '"a\\nb"', "!!omap [a: 1]", "!!null
 PIECES += ["{<<: 3}", "=", "2**99", "1" * 5000, "tiny", "chbmit"]
 CELLS = ["{'NORM': 100.0", "{[]: 1}", "{'NORM'}", "{{}: 1}", "a\nb", '"', "'", "1e18", "9" * 30, "1e308"]
 CELLS += ["True", "NA", "None", "{1: 2}", "{('a',): 2}", "\r", ","]
+
+MATLAB: list[Any] = [float(number) for number in NUMBERS] + [
+    np.zeros(0),
+    np.zeros((3, 0)),
+    np.zeros((1, 2, 3)),
+]
+MATLAB += [*NONSENSE, [], {}, {"labels": "C3"}, [{"type": "x"}], [{"latency": "x", "type": 1.0}]]
+MATLAB += [f"../{SECRET}", "r.fdt", "r.eeg", np.full((3, 600), np.inf), np.full((3, 600), 1e300), 1j]
 
 Attempt = Callable[[Random], None]
 
@@ -132,6 +141,43 @@ def wfdb(folder: Path) -> Attempt:
             read_both_ends(path.with_name("r.hea"))
         finally:
             path.write_text(records[kind][name])
+
+    return attempt
+
+
+def mne(folder: Path) -> Attempt:
+    """Write EEGLAB, BrainVision and FIF files; of EEGLAB's, values of the structure are damaged as well."""
+    from mne import Annotations, create_info
+    from mne.io import RawArray
+
+    x, names, rate_hz = np.random.default_rng(0).normal(0, 20, (3, 600)), ["C3", "Fp1", "EMG"], 200.0
+    raw = RawArray(1e-6 * x, create_info(names, rate_hz, "eeg"), verbose="ERROR")
+    raw.set_annotations(Annotations([0.5, 1.0], [0.0, 0.5], ["boundary", "BAD_ACQ_SKIP"]))
+    paths = [folder / "r_raw.fif", folder / "r.set", folder / "r.vhdr", folder / "r.vmrk"]
+    raw.save(paths[0], verbose="ERROR")
+    events = [{"type": "boundary", "latency": 100.5, "duration": 20.0}]
+    write_set(paths[1], x, names, rate_hz, {"event": events})
+    write_vhdr(paths[2], x, names, rate_hz)
+    contents = {path: path.read_bytes() for path in paths}
+    structure = [
+        *("data", "srate", "nbchan", "pnts", "trials", "xmin", "xmax", "chanlocs", "event"),
+        "icawinv",
+    ]
+
+    def attempt(random: Random) -> None:
+        path = random.choice(paths)
+        content = contents[path]
+        if path.suffix == ".set" and random.random() < 0.5:
+            field = random.choice(structure)
+            write_set(path, x, names, rate_hz, {"event": events, field: random.choice(MATLAB)})
+        else:
+            text = path.suffix in (".vhdr", ".vmrk")
+            tokens = [match.span() for match in re.finditer(rb"[^\s=,\[\]]+", content)] if text else []
+            path.write_bytes(damaged(random, content, len(content), tokens))
+        try:
+            read_both_ends(path.with_suffix(".vhdr") if path.suffix == ".vmrk" else path)
+        finally:
+            path.write_bytes(content)
 
     return attempt
 
@@ -291,7 +337,7 @@ def checkpoint(folder: Path) -> Attempt:
 
 
 KINDS: dict[str, Callable[[Path], Attempt]] = {
-    maker.__name__: maker for maker in (edf, bdf, wfdb, config, table, checkpoint)
+    maker.__name__: maker for maker in (edf, bdf, wfdb, mne, config, table, checkpoint)
 }
 
 

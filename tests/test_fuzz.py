@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import fuzz
 import pytest
 
-COUNTS = {"edf": 400, "bdf": 200, "wfdb": 300, "config": 40, "table": 15, "checkpoint": 12}
+COUNTS = {"edf": 400, "bdf": 200, "wfdb": 300, "mne": 150, "config": 40, "table": 15, "checkpoint": 12}
 
 
 @pytest.fixture(scope="module")

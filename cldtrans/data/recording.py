@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cldtrans.data.formats import before_mne
 from cldtrans.data.formats.channels import distinguishable, of_one_rate
 from cldtrans.data.formats.edf_header import BDF_VERSION, EDF_VERSION
 from cldtrans.data.formats.units import microvolts
@@ -125,7 +127,10 @@ def from_raw(raw: mne.io.BaseRaw, origin: str | None = None) -> Recording:
     skips, breaks = _interruptions(raw, notes)
 
     def read(first: int, end: int) -> np.ndarray:
-        data = (raw.get_data(picks=rows, start=first, stop=end, verbose="ERROR") * gain).astype(np.float32)
+        data = raw.get_data(picks=rows, start=first, stop=end, verbose="ERROR") * gain
+        with np.errstate(over="ignore"):
+            data = data.astype(np.float32)
+        data[np.isinf(data)] = np.nan  # formats of floating numbers hold anything
         for begin, stop in skips:
             data[:, max(begin - first, 0) : max(stop - first, 0)] = np.nan
         return data
@@ -163,14 +168,30 @@ def open_recording(path: str | Path) -> Recording:
         raise DataError(f"{path}: no such file")
     if path.suffix.lower() in (".edf", ".bdf"):
         return _edf(path)  # it says what is wrong with the header
+    before_mne.check(path)
     import mne
 
     try:
         raw = mne.io.read_raw(path, preload=False, verbose="ERROR")
+        _check_folder(path, raw)
+        return from_raw(raw, str(path))
+    except DataError:
+        raise
     except Exception as error:  # mne raises whatever the bytes happen to provoke
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: neither EDF nor WFDB, and mne cannot read it ({reason})") from error
-    return from_raw(raw, str(path))
+
+
+def _check_folder(path: Path, raw: mne.io.BaseRaw) -> None:
+    """Refuse samples that lie in another folder: FIF and EEGLAB files may name any."""
+    folders = Path(os.path.normpath(path.absolute())).parent, path.resolve().parent  # it may be a link
+    for name in filter(None, raw.filenames):
+        file = Path(os.path.normpath(Path(name).absolute()))
+        if not any(file.is_relative_to(folder) for folder in folders):
+            raise DataError(
+                f"{path}: expected its samples in the same folder, found them in {file}; "
+                "the header points elsewhere and is not followed"
+            )
 
 
 def _recording(
@@ -261,7 +282,7 @@ def _without_numbers(names: list[str]) -> list[str]:
 def _wfdb(path: Path) -> Recording:
     from cldtrans.data.formats.wfdb_reader import read_wfdb
 
-    record = read_wfdb(path)
+    record = read_wfdb(path, whole=False)
     gain, units = _to_microvolts(record.units)
     data = record.data
     if (gain != 1).any():
@@ -275,7 +296,7 @@ def _wfdb(path: Path) -> Recording:
 def _edf(path: Path) -> Recording:
     from cldtrans.data.formats.edf import read_edf
 
-    file = read_edf(path)
+    file = read_edf(path, whole=False)
     if not file.labels:
         raise DataError(f"{path}: holds annotations only, no signal")
     rate_hz, chosen, notes = of_one_rate(file.labels, file.rate_hz.tolist())

@@ -59,7 +59,7 @@ def check(folder: Path, build: Callable[..., nn.Module]) -> None:
     expected = {name: (list(t.shape), t.is_floating_point()) for name, t in tensors.items()}
     wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
     if wrong:
-        raise DataError(f"{misfit}: missing, unknown, or of another shape: {listing(wrong)}; {AGAIN}")
+        raise DataError(f"{misfit}: missing, unknown, or of another shape or type: {listing(wrong)}; {AGAIN}")
 
 
 def _check_sums(folder: Path) -> None:

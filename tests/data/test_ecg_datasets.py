@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from toys.paths import MIRROR
+from toys.preprocess import build, settings_of
 
 from cldtrans.data import get_dataset
 from cldtrans.data.miniature.wfdb_writer import write_record
@@ -50,6 +51,34 @@ def test_a_table_without_a_column_is_named(bucket, tmp_path):
     pd.read_csv(path).drop(columns="strat_fold").to_csv(path, index=False)
     with pytest.raises(DataError, match=r"ptbxl_database\.csv: missing column 'strat_fold'"):
         get_dataset("ptbxl").recordings(tmp_path)
+
+
+def test_one_bad_cell_costs_one_recording(bucket: Path, tmp_path: Path) -> None:
+    """Each kind of bad cell in PTB-XL's table is a row of the quarantine; all other recordings are used."""
+    shutil.copytree(bucket / "ptb-xl", tmp_path / "ptb-xl")
+    file = tmp_path / "ptb-xl/1.0.3/ptbxl_database.csv"
+    table = pd.read_csv(file, dtype=str)
+    cells = [
+        *[("scp_codes", text) for text in ("5", "-" * 20_000, "")],
+        *[("strat_fold", text) for text in ("11", "x")],
+        *[("patient_id", text) for text in ("", "many")],
+        *[("filename_hr", ""), ("ecg_id", ""), ("ecg_id", table["ecg_id"].iloc[-1])],
+    ]
+    assert len(table) > 2 * len(cells)
+    for row, (column, value) in enumerate(cells):
+        table.loc[row, column] = value
+    table.to_csv(file, index=False)
+    found = get_dataset("ptbxl").recordings(tmp_path)
+    assert len(found) == len(table)
+    assert (found["problem"] != "").sum() == len(cells)
+    assert "nan" not in set(found["subject"])
+    settings = settings_of(rate_hz=500, band_hz=(0.05, 150))
+    windows = build(get_dataset("ptbxl"), tmp_path, settings, tmp_path / "shards")
+    quarantine = pd.read_csv(tmp_path / "shards/quarantine.csv")
+    assert len(quarantine) == len(cells) and windows.index["recording"].nunique() == len(table) - len(cells)
+    said = {"filename_hr": "path", "ecg_id": "recording"}  # as the table of recordings calls them
+    for column in {column for column, _ in cells}:
+        assert quarantine["reason"].str.contains(said.get(column, column)).any(), column
 
 
 @pytest.mark.data

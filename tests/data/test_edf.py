@@ -225,6 +225,21 @@ def test_impossible_headers(change: dict, message: str, tmp_path: Path, plain: l
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["²", "٣", "１", "1_0", "½", "1\u00a00"])
+@pytest.mark.parametrize(
+    ("place", "width"),
+    [(184, 8), (236, 8), (244, 8), (252, 4), *((256 + at * 3, 8) for at in (104, 112, 120, 128, 216))],
+)
+def test_digits_that_are_not_ascii_are_refused(
+    place: int, width: int, text: str, tmp_path: Path, plain: list[np.ndarray]
+) -> None:
+    for encoding in ("utf-8", "latin-1"):
+        content = edf_bytes(plain)
+        content[place : place + width] = text.encode(encoding, "replace").ljust(width)
+        with pytest.raises(DataError, match=r"bad\.edf: .*expected (a (whole )?number|\d+ header)"):
+            read_edf(write(tmp_path / "bad.edf", content)).signals()
+
+
 def test_nonsense_in_an_unused_channel_costs_nothing(tmp_path: Path, plain: list[np.ndarray]) -> None:
     content = edf_bytes(plain)
     content[256 + 120 * 3 : 256 + 120 * 3 + 8] = b"32767   "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from toys.paths import MIRROR
+from toys.recordings import edf, noise
 
 from cldtrans.data import get_dataset
 from cldtrans.data.chbmit import parse_summary, read_summary, seizure_labels
-from cldtrans.data.miniature.edf_writer import EdfSignal, write_edf
+from cldtrans.data.miniature.edf_writer import EdfSignal, edf_bytes, write_edf
 from cldtrans.data.montages.montage import DOUBLE_BANANA, apply_recipe, bipolar_recipe
 from cldtrans.data.siena import ListedSeizure, names_file, parse_list, place_seizure, read_clock
 from cldtrans.data.sleepedf import read_hypnogram
@@ -157,6 +159,20 @@ def test_dummy_and_repeated_channels(tmp_path):
         assert np.allclose(row, signals[labels.index(name)].data, atol=0.02)
 
 
+def test_a_seizure_after_the_end_of_its_file_is_no_background(tmp_path: Path) -> None:
+    folder = tmp_path / "chbmit/1.0.0/chb99"
+    folder.mkdir(parents=True)
+    (folder / "chb99_01.edf").write_bytes(edf(["FP1-F7", "F7-T7"], noise(2, 60)))
+    (folder / "chb99-summary.txt").write_text(
+        "File Name: chb99_01.edf\nNumber of Seizures in File: 1\n"
+        "Seizure Start Time: 100 seconds\nSeizure End Time: 120 seconds\n"
+    )
+    dataset = get_dataset("chbmit")
+    row = next(dataset.recordings(tmp_path).itertuples(index=False))
+    with pytest.raises(DataError, match=r"chb99_01\.edf: a seizure from 100 to 120 s lies outside"):
+        dataset.read(tmp_path, row)
+
+
 @pytest.mark.data
 @pytest.mark.skipif(not (MIRROR / "reference").is_dir(), reason="no real recordings beside the checkout")
 def test_official_summaries_equal_the_table_of_seizures():
@@ -256,6 +272,40 @@ def test_stages_merged_dropped_and_cropped(monkeypatch, tmp_path):
     assert 7380 not in kept and 7410 not in kept
     label = dict(zip(start_s, found["label"], strict=True))
     assert [label[t] for t in (7170, 7200, 7260, 7320, 7380, 7440, 7500)] == [0, 1, 3, 3, -1, 4, 0]
+
+
+def sleep_files(root: Path, hypnogram_start: datetime.datetime) -> SimpleNamespace:
+    folder = root / "sleep-edfx/1.0.0/sleep-cassette"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    names = ("EEG Fpz-Cz", "EEG Pz-Oz", "EOG horizontal")
+    signals = [EdfSignal(name, 20 * rng.standard_normal(7200 * 100), 100.0, (-200, 200)) for name in names]
+    start = datetime.datetime(1989, 4, 24, 16, 0)
+    (folder / "SC4001E0-PSG.edf").write_bytes(edf_bytes(signals, 30.0, start))
+    events = [
+        (0.0, 1800.0, "Sleep stage W"), (600.0, 0.0, "Lights off"),
+        (1800.0, 600.0, "Sleep stage 1"), (2400.0, 3000.0, "Sleep stage 2"),
+    ]  # fmt: skip
+    hypnogram = edf_bytes([], 0.0, hypnogram_start, annotations=events, annotation_samples=200)
+    (folder / "SC4001EC-Hypnogram.edf").write_bytes(hypnogram)
+    return next(get_dataset("sleepedf").recordings(root).itertuples(index=False))
+
+
+@pytest.mark.parametrize("later_min", [-10, 0, 10])
+def test_stages_stand_on_the_recordings_clock(later_min: int, tmp_path: Path) -> None:
+    start = datetime.datetime(1989, 4, 24, 16, 0) + datetime.timedelta(minutes=later_min)
+    row = sleep_files(tmp_path, start)
+    start_s = np.arange(0, 7200, 30.0)
+    label = get_dataset("sleepedf").label_windows(tmp_path, row, start_s, 30.0)["label"]
+    assert start_s[label == 1][0] == 1800 + 60 * later_min
+    inside = start_s[(start_s >= 60 * later_min) & (start_s < 1800 + 60 * later_min)]
+    assert (label[np.isin(start_s, inside)] == 0).all(), "an event inside a stage does not end it"
+
+
+def test_a_hypnogram_of_another_night_is_refused(tmp_path: Path) -> None:
+    row = sleep_files(tmp_path, datetime.datetime(1989, 4, 25, 16, 0))
+    with pytest.raises(DataError, match="begins 86400 s after its recording of 7200 s"):
+        get_dataset("sleepedf").read(tmp_path, row)
 
 
 @pytest.mark.data

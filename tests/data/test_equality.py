@@ -1,7 +1,7 @@
 """One file, every reader: values, names, rates and lengths of `open_recording` are those of other libraries.
 
-Real files of the local mirror against mne, edfio and wfdb; files of the project's own writers over rates,
-units and formats against the numbers that were written. Known differences stand in docs/formats.md.
+Real files of the local mirror against mne, edfio, pyedflib and wfdb; files of the project's own writers over
+rates, units and formats against the numbers that were written. Known differences stand in docs/formats.md.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from toys.paths import MIRROR
+from toys.recordings import discontinuous, edf
 
 from cldtrans.data.formats.edf import read_edf
 from cldtrans.data.formats.wfdb_reader import read_wfdb
@@ -87,6 +88,85 @@ def test_real_edf_files_against_edfio(name: str) -> None:
         np.testing.assert_allclose(
             file.signal(k, 0, 500), signal.data[:500], rtol=1e-5, atol=1e-6 * np.abs(signal.data).max()
         )
+
+
+@needs_recordings
+@pytest.mark.data
+@pytest.mark.parametrize("name", names_of(EDF_FILES[::3]))
+def test_real_edf_and_bdf_files_against_pyedflib(name: str) -> None:
+    import pyedflib
+
+    path = MIRROR / name
+    file = read_edf(path)
+    try:
+        theirs = pyedflib.EdfReader(str(path))
+    except OSError as error:  # it reads what follows the standard to the letter
+        assert "not EDF(+) or BDF(+) compliant" in str(error)
+        return
+    with theirs:
+        assert [label.strip() for label in theirs.getSignalLabels()] == file.raw_labels
+        assert theirs.getNSamples().tolist() == file.n_samples.tolist()
+        assert theirs.getSampleFrequencies() == pytest.approx(file.rate_hz)
+        assert theirs.getStartdatetime().replace(microsecond=0) == file.start
+        for k in range(min(4, len(file.labels))):
+            assert theirs.getPhysicalDimension(k).strip() == file.units[k]
+            signal = theirs.readSignal(k)
+            atol = 1e-6 * float(np.abs(signal).max())
+            np.testing.assert_allclose(file.signal(k), signal, rtol=1e-5, atol=atol)
+
+
+@needs_recordings
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "name", names_of([path for path in EDF_FILES if "mne" in str(path)] + EDF_FILES[24::5])
+)
+def test_real_annotations_against_edfio_and_pyedflib(name: str) -> None:
+    import edfio
+    import pyedflib
+
+    path = MIRROR / name
+    ours = [(event.onset_s, event.duration_s, event.text) for event in read_edf(path).annotations()]
+    reader = edfio.read_bdf if path.suffix == ".bdf" else edfio.read_edf
+    by_edfio = reader(path).annotations
+    assert_same_events(ours, [(event.onset, event.duration or 0.0, event.text) for event in by_edfio])
+    try:
+        with pyedflib.EdfReader(str(path)) as theirs:
+            onset, duration, text = theirs.readAnnotations()
+    except OSError:
+        return
+    assert_same_events(ours, list(zip(onset, np.maximum(duration, 0.0), text, strict=True)))
+
+
+def assert_same_events(ours: list[tuple[Any, ...]], theirs: list[tuple[Any, ...]]) -> None:
+    ours, theirs = sorted(ours), sorted(theirs)
+    assert [event[2] for event in ours] == [event[2] for event in theirs]
+    one, other = (np.array([event[:2] for event in events], dtype=float) for events in (ours, theirs))
+    np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "starts_s", [[0, 1, 2, 3, 4, 5], [0, 1, 2, 12, 13, 14], [0.25, 1.25, 2.25, 9, 10, 11]]
+)
+def test_own_annotations_stand_on_the_recordings_time_axis(starts_s: list[float], tmp_path: Path) -> None:
+    """Of events in their records, through the time axis of the samples, with pauses and without."""
+    import edfio
+
+    x = np.zeros((1, 1200))
+    x[0, [100, 450, 900]] = 500.0  # half a second, then 2.25 s and 4.5 s of recorded time
+    events = [(0.5, 0.0, "one"), (2.25, 1.0, "µ two"), (4.5, 0.5, "three")]
+    moved = [(starts_s[int(onset)] + onset % 1, duration, text) for onset, duration, text in events]
+    path = tmp_path / "events.edf"
+    path.write_bytes(discontinuous(edf(["C3"], x), starts_s, events=moved))
+    ours = read_edf(path).annotations()
+    recording = open_recording(path)
+    peaks_s = np.flatnonzero(recording.read(0, recording.n_samples)[0] > 400) / recording.rate_hz
+    np.testing.assert_allclose([event.onset_s for event in ours], peaks_s, atol=1e-9)
+    assert [(event.duration_s, event.text) for event in ours] == [event[1:] for event in events]
+    by_edfio = edfio.read_edf(path).annotations
+    assert_same_events(
+        [(event.onset_s, event.duration_s, event.text) for event in ours],
+        [(event.onset, event.duration or 0.0, event.text) for event in by_edfio],
+    )
 
 
 @needs_recordings

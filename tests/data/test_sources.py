@@ -134,6 +134,21 @@ def test_server_errors_and_dropped_connections_are_survived(
     assert continued and all(not byte_range.startswith("bytes=0-") for byte_range in continued)
 
 
+def test_a_server_that_ignores_ranges_is_asked_again_from_the_start(
+    bucket: Path, endpoint: str, tmp_path: Path
+) -> None:
+    content = (bucket / "toy-set" / "1.0.0" / BIG).read_bytes()
+    part = tmp_path / "part"
+    part.write_bytes(content[:30_000])
+    came: list[int] = []
+    faults = Faults(lambda number, method, path: "whole")
+    with flaky(endpoint, faults) as address:
+        source = open_source("s3://physionet-open", address, Retry(attempts=2, first_s=0.01))
+        source.fetch(f"toy-set/1.0.0/{BIG}", len(content), part, tmp_path / "a.edf", came.append)
+    assert part.read_bytes() == content and sum(came) == len(content) - 30_000
+    assert [byte_range for _, _, byte_range in faults.requests] == ["bytes=30000-", None]
+
+
 def test_endless_server_errors_end_in_one_line(bucket: Path, endpoint: str, tmp_path: Path) -> None:
     faults = Faults(lambda number, method, path: "500" if "r4" in path else None)
     with (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +182,24 @@ def test_impossible_headers(header: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message) as caught:
         read_wfdb(tmp_path / "r", verify_checksum=True)
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+HEADER = "r 1 500 4\nr.dat 16+0 200(2)/mV 16 0 1 12 0 I\n"
+NUMBERS = [match.span() for match in re.finditer(r"\d+", HEADER)]
+
+
+@pytest.mark.parametrize("digits", ["٠١٢٣٤٥٦٧٨٩", "０１２３４５６７８９"])  # Arabic-Indic, wide
+@pytest.mark.parametrize(("first", "last"), NUMBERS)
+def test_digits_of_other_scripts_are_refused(first: int, last: int, digits: str, tmp_path: Path) -> None:
+    """Each number of a header: Python would read them, and so would a regular expression."""
+    (tmp_path / "r.dat").write_bytes(np.array([1, 2, 3, 4], dtype="<i2").tobytes())
+    (tmp_path / "r.hea").write_text(HEADER)
+    assert read_wfdb(tmp_path / "r").data.shape == (1, 4)
+    text = "".join(digits[int(digit)] for digit in HEADER[first:last])
+    (tmp_path / "r.hea").write_text(HEADER[:first] + text + HEADER[last:])
+    with pytest.raises(DataError, match=r"r\.hea: .*expected") as caught:
+        read_wfdb(tmp_path / "r")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("rate", ["1500", "300"])

@@ -118,6 +118,18 @@ def test_a_checkpoint_whose_tensors_do_not_fit_is_refused(tmp_path, change):
         CLDTrans.from_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.complex64])
+def test_weights_that_are_no_fractions_are_refused(tmp_path, dtype):
+    make_model().save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["fill.bias"] = torch.zeros(weights["fill.bias"].shape, dtype=dtype)
+    save_file(weights, tmp_path / "model.safetensors")
+    (tmp_path / "SHA256SUMS").unlink()
+    with pytest.raises(DataError, match=r"of another shape or type: fill\.bias; fetch") as caught:
+        CLDTrans.from_pretrained(tmp_path)
+    assert str(tmp_path / "model.safetensors") in str(caught.value) and str(caught.value).isprintable()
+
+
 def edited(**changes):
     return lambda content: json.dumps({**json.loads(content), **changes}).encode()
 

@@ -47,7 +47,10 @@ class Faults:
     """What goes wrong, decided request by request; counts what was asked for."""
 
     def __init__(self, choose: Callable[[int, str, str], str | None]) -> None:
-        """`choose(number, method, path)` answers "500", "drop" (half the body, then silence) or None."""
+        """`choose(number, method, path)` answers with a fault or None.
+
+        "500", "drop" (half the body, then silence), "whole" (ranges are ignored, as by some caches).
+        """
         self.requests: list[tuple[str, str, str | None]] = []  # method, path, Range header
         self._choose = choose
         self._lock = threading.Lock()
@@ -60,7 +63,7 @@ class Faults:
 
 @contextlib.contextmanager
 def flaky(endpoint: str, faults: Faults) -> Iterator[str]:
-    """A proxy before an S3 service that answers 500 or drops the connection; yields its address."""
+    """A proxy before an S3 service that answers with faults; yields its address."""
     upstream = urlsplit(endpoint)
 
     class Handler(BaseHTTPRequestHandler):
@@ -74,7 +77,10 @@ def flaky(endpoint: str, faults: Faults) -> Iterator[str]:
                 self.end_headers()
                 return
             connection = http.client.HTTPConnection(upstream.hostname or "", upstream.port, timeout=30)
-            connection.request(self.command, self.path, headers=dict(self.headers))
+            headers = dict(self.headers)
+            if fault == "whole":
+                headers = {name: value for name, value in headers.items() if name.lower() != "range"}
+            connection.request(self.command, self.path, headers=headers)
             answer = connection.getresponse()
             body = answer.read()
             connection.close()

@@ -239,15 +239,23 @@ class EdfRecording:
             )
 
 
-def read_edf(path: str | Path) -> EdfRecording:
+def read_edf(path: str | Path, whole: bool = True) -> EdfRecording:
     """Open a recording.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    whole : bool
+        Refuse a file that is shorter than its header says; else it is read to its last whole record, and
+        `header.notes` says so.
 
     Raises
     ------
     DataError
-        Where the header is impossible or the file shorter than it says.
+        Where the header is impossible, or the file too short.
     """
-    return EdfRecording(read_header(Path(path)))
+    return EdfRecording(read_header(Path(path), whole))
 
 
 def _record_starts(header: EdfHeader, records: np.ndarray) -> np.ndarray | None:

@@ -6,6 +6,7 @@ doi:10.1016/S1388-2457(03)00123-8. BDF is the same header with 3-byte samples.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
@@ -17,6 +18,7 @@ from cldtrans.errors import DataError
 FIXED_BYTES = 256  # before the channels' fields, and again for each channel
 EDF_VERSION = b"0       "
 BDF_VERSION = b"\xffBIOSEMI"
+NUMBER = re.compile(r"[-+]?\d*[.,]?\d*([eE][-+]?\d+)?$", re.ASCII)  # float reads more: 1_0, nan
 ANNOTATION_LABELS = {"EDF Annotations", "BDF Annotations"}
 
 
@@ -73,8 +75,15 @@ class EdfHeader:
     notes: tuple[str, ...] = ()  # what the header says that the file does not bear out
 
 
-def read_header(path: Path) -> EdfHeader:
+def read_header(path: Path, whole: bool = True) -> EdfHeader:
     """Parse and check the header against the file's size.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    whole : bool
+        Refuse a file that is shorter than its header says; else its whole records are noted and read.
 
     Raises
     ------
@@ -127,7 +136,7 @@ def read_header(path: Path) -> EdfHeader:
     reserved = _text(fixed[192:236])
     family = "BDF" if version == BDF_VERSION else "EDF"
     sample_bytes = 3 if family == "BDF" else 2
-    n_records, notes = _records(path, fixed[236:244], size - header_bytes, samples * sample_bytes)
+    n_records, notes = _records(path, fixed[236:244], size - header_bytes, samples * sample_bytes, whole)
     return EdfHeader(
         path=path,
         kind=reserved[:5] if reserved[:5] in (f"{family}+C", f"{family}+D") else family,
@@ -163,8 +172,13 @@ def _channels(path: Path, fields: bytes, n_channels: int) -> list[EdfChannel]:
     return channels
 
 
-def _records(path: Path, field: bytes, data_bytes: int, record_bytes: int) -> tuple[int, tuple[str, ...]]:
-    """Whole records to read: the header's count, or for -1 (still being recorded) as many as there are."""
+def _records(
+    path: Path, field: bytes, data_bytes: int, record_bytes: int, whole: bool
+) -> tuple[int, tuple[str, ...]]:
+    """Whole records to read, as many as there are, and a note where the header says another number.
+
+    -1 says that it does not know: the recording was not ended.
+    """
     n_records = _count(field, f"{path}: number of records", least=-1)
     present = data_bytes // record_bytes
     if n_records == -1:
@@ -173,15 +187,15 @@ def _records(path: Path, field: bytes, data_bytes: int, record_bytes: int) -> tu
         raise DataError(
             f"{path}: expected at least one data record, found none; the recording was never filled"
         )
-    if n_records > present:
+    if n_records > present and (whole or present == 0):
         raise DataError(
             f"{path}: expected {n_records} records of {record_bytes} bytes, found {data_bytes} bytes "
             f"({present} whole records); the file is truncated, fetch it again"
         )
-    if present > n_records:
-        note = f"the header announces {n_records} records, the file holds {present}: all of them are read"
-        return present, (note,)
-    return n_records, ()
+    if present == n_records:
+        return present, ()
+    rest = "all of them are read" if present > n_records else "it was cut short, and is read to its end"
+    return present, (f"the header announces {n_records} records, the file holds {present}: {rest}",)
 
 
 def _start(fixed: bytes) -> datetime | None:
@@ -200,7 +214,7 @@ def _text(field: bytes) -> str:
 
 def _number(text: str, what: str) -> float:
     try:
-        value = float(text.replace(",", "."))  # some writers use their locale's decimal comma
+        value = float(text.replace(",", ".") if NUMBER.match(text) else "")  # some write a decimal comma
     except ValueError:
         value = float("nan")
     if not isfinite(value):

@@ -17,8 +17,10 @@ from cldtrans.data.formats.bounds import MOST_FRAME, checked_rate, checked_step
 from cldtrans.errors import DataError
 
 INVALID = {"16": -(2**15), "212": -(2**11)}  # digital value that stands for "no sample"
-FORMAT = re.compile(r"(?P<format>\d+)(?:x(?P<frame>\d+))?(?::(?P<skew>\d+))?(?:\+(?P<offset>\d+))?$")
-GAIN = re.compile(r"(?P<gain>[-+0-9.eE]+)(?:\((?P<baseline>-?\d+)\))?(?:/(?P<unit>\S+))?$")
+FORMAT = re.compile(
+    r"(?P<format>\d+)(?:x(?P<frame>\d+))?(?::(?P<skew>\d+))?(?:\+(?P<offset>\d+))?$", re.ASCII
+)
+GAIN = re.compile(r"(?P<gain>[-+0-9.eE]+)(?:\((?P<baseline>-?\d+)\))?(?:/(?P<unit>\S+))?$", re.ASCII)
 MOST_HEADER_BYTES = 1 << 24
 WHOLE = re.compile(r"-?\d+$", re.ASCII)  # int and float read more than a header may hold: +3, 1_0, １, 1e3
 NUMBERS = re.compile(r"-?\d+( -?\d+)*$", re.ASCII)

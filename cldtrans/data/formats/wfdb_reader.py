@@ -71,7 +71,7 @@ class WfdbRecording:
         return out
 
 
-def read_wfdb(path: str | Path, verify_checksum: bool = False) -> WfdbRecording:
+def read_wfdb(path: str | Path, verify_checksum: bool = False, whole: bool = True) -> WfdbRecording:
     """Read a record.
 
     Parameters
@@ -81,6 +81,9 @@ def read_wfdb(path: str | Path, verify_checksum: bool = False) -> WfdbRecording:
     verify_checksum : bool
         Compare the samples with the 16-bit sums of the header (plain layouts only; files that came
         through `download` have been verified by SHA-256 already).
+    whole : bool
+        Refuse signal files that are shorter than the header says; else those of plain layouts are read to
+        their end, and `notes` say so.
 
     Raises
     ------
@@ -89,20 +92,22 @@ def read_wfdb(path: str | Path, verify_checksum: bool = False) -> WfdbRecording:
     """
     path = Path(path)
     header = read_header(path)
-    return _joined(path, header) if header.segments else _single(path, header, verify_checksum)
+    return _joined(path, header, whole) if header.segments else _single(path, header, verify_checksum, whole)
 
 
-def _single(path: Path, header: Header, verify_checksum: bool = False) -> WfdbRecording:
+def _single(path: Path, header: Header, verify_checksum: bool, whole: bool) -> WfdbRecording:
     """Read a record of one segment."""
     if not header.plain:
         return _through_wfdb(path, header)
     groups: dict[str, list[Signal]] = {}
     for signal in header.signals:
         groups.setdefault(signal.file, []).append(signal)
-    n_samples = header.n_samples
+    n_samples, notes = header.n_samples, []
     blocks = []
     for file, signals in groups.items():
-        digital = _digital(path, file, signals, n_samples)
+        digital, present = _digital(path, file, signals, n_samples, whole)
+        if header.n_samples and present != header.n_samples:
+            notes.append(_other_length(file, header.n_samples, present))
         if verify_checksum:
             _check_sums(path, signals, digital)
         blocks.append(_physical(digital, tuple(signal.layout for signal in signals)))
@@ -112,11 +117,12 @@ def _single(path: Path, header: Header, verify_checksum: bool = False) -> WfdbRe
         names=distinguishable([signal.name for signal in header.signals]),
         rate_hz=header.rate_hz,
         units=[signal.layout.unit for signal in header.signals],
-        data=blocks[0] if len(blocks) == 1 else np.concatenate(blocks),
+        data=blocks[0] if len(blocks) == 1 else np.concatenate([block[:, :n_samples] for block in blocks]),
+        notes=tuple(notes),
     )
 
 
-def _joined(path: Path, header: Header) -> WfdbRecording:
+def _joined(path: Path, header: Header, whole: bool) -> WfdbRecording:
     """Read a record of segments, each with its own signals, units and scale, on one time axis.
 
     With a layout (a first segment of length 0) signals are found by name, and what a segment lacks is NaN;
@@ -137,7 +143,7 @@ def _joined(path: Path, header: Header) -> WfdbRecording:
             raise DataError(
                 f"{path}.hea: expected segments of samples, found {name}, which has segments itself"
             )
-        segments[k] = _single(path.parent / name, part)
+        segments[k] = _single(path.parent / name, part, verify_checksum=False, whole=whole)
     if not segments:
         raise DataError(f"{path}: expected at least one segment with samples, found none; fetch it again")
     rates = sorted({segment.rate_hz for segment in segments.values()})
@@ -157,7 +163,8 @@ def _joined(path: Path, header: Header) -> WfdbRecording:
     empty_bytes = 4 * (len(names) * a_frame * int(first_frame[-1]) - held)
     if empty_bytes > MOST_GAP_BYTES:
         raise DataError(
-            f"{path}: {empty_bytes >> 20} MB of the record were never recorded; read its segments apart"
+            f"{path}: expected gaps that fill at most {MOST_GAP_BYTES >> 20} MB, found "
+            f"{empty_bytes >> 20} MB; read its segments apart"
         )
     data = np.full((len(names), a_frame * int(first_frame[-1])), np.nan, dtype=np.float32)
     notes: list[str] = []
@@ -198,8 +205,10 @@ def _factor(path: Path, segment: str, name: str, unit: str, wanted: str) -> floa
     return one / other
 
 
-def _digital(path: Path, file: str, signals: Sequence[Signal], n_samples: int | None) -> np.ndarray:
-    """[C, T] int16 of the signals that share one file (a transposed view for format 16)."""
+def _digital(
+    path: Path, file: str, signals: Sequence[Signal], n_samples: int | None, whole: bool
+) -> tuple[np.ndarray, int]:
+    """[C, T] int16 of the signals that share one file (format 16: a transposed view), and its own length."""
     layouts = {(signal.layout.format, signal.layout.offset) for signal in signals}
     if len(layouts) != 1:
         raise DataError(
@@ -216,8 +225,9 @@ def _digital(path: Path, file: str, signals: Sequence[Signal], n_samples: int | 
             f"({reason}); fetch the record again"
         ) from error
     width = len(signals)
-    if n_samples is None:
-        n_samples = (raw.size // 2 if kind == "16" else raw.size * 2 // 3) // width
+    present = (raw.size // 2 if kind == "16" else raw.size * 2 // 3) // width
+    if n_samples is None or (not whole and present < n_samples):
+        n_samples = present
     if n_samples == 0:
         raise DataError(
             f"{target}: expected at least one sample a signal, found none; fetch the record again"
@@ -230,7 +240,14 @@ def _digital(path: Path, file: str, signals: Sequence[Signal], n_samples: int | 
             f"{kind}), found {raw.size + offset}; the file is truncated, fetch it again"
         )
     flat = raw[:n_bytes].view("<i2") if kind == "16" else _unpack_212(raw[:n_bytes], total)
-    return flat.reshape(n_samples, width).T
+    padding = kind == "212" and present == n_samples + 1  # of an odd number of samples
+    return flat.reshape(n_samples, width).T, n_samples if padding else present
+
+
+def _other_length(file: str, announced: int, present: int) -> str:
+    """Return a note; more samples may be those of other headers, and the sums are over the announced ones."""
+    rest = "it was cut short, and is read to its end" if present < announced else "those announced are read"
+    return f"the header announces {announced} samples, {file} holds {present}: {rest}"
 
 
 def _unpack_212(raw: np.ndarray, total: int) -> np.ndarray:
