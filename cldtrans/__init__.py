@@ -9,10 +9,11 @@ from typing import Any
 _HOME = {
     "CLDTrans": "models",
     "fit_ldsem": "lag",
+    "focal_lead": "lag",
     "lags_of_recording": "lag.recording",
 }
 
-__all__ = ["CLDTrans", "__version__", "fit_ldsem", "lags_of_recording"]
+__all__ = ["CLDTrans", "__version__", "fit_ldsem", "focal_lead", "lags_of_recording"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,11 +10,12 @@ _HOME = {
     "delay": "operator",
     "lagged_mix": "operator",
     "fit_ldsem": "fit.ldsem",
+    "focal_lead": "single_source.focal",
     "simulate_ldsem": "simulate",
     "lag_bounds": "bounds",
 }
 
-__all__ = ["delay", "fit_ldsem", "lag_bounds", "lagged_mix", "simulate_ldsem"]
+__all__ = ["delay", "fit_ldsem", "focal_lead", "lag_bounds", "lagged_mix", "simulate_ldsem"]
 
 
 def __getattr__(name: str) -> Any:

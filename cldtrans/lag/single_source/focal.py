@@ -1,0 +1,258 @@
+"""Who leads a discharge: `focal_lead`, and the same for batches inside a network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from cldtrans.lag.single_source.discharge import find
+from cldtrans.lag.single_source.grids import Grids
+from cldtrans.lag.single_source.leading import TAKES_PART, log_first, moments
+from cldtrans.lag.single_source.noise import whitened
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NONE_OF_THESE = 0.04  # probability that no model of the noise fits: then any channel may be the first
+
+
+@dataclass
+class Reading:
+    """What windows [B] say of the discharge in them, under each of M noises.
+
+    Attributes
+    ----------
+    log_first : tensor [B, M, C]
+        Log posterior of the first channel; -inf where not valid.
+    takes_part : tensor [B, M, C]
+        Probability that a channel carries the discharge, given that there is one.
+    delay, spread : tensor [B, M, C]
+        Mean and standard deviation of a channel's delay, seconds, from an origin that channels share.
+    evidence : tensor [B, M]
+        Nats, against noise alone.
+    null : tensor [B, M]
+        Log likelihood of noise alone, up to what all M share.
+    content : tensor [B]
+        Bins times directions that tell something new: the size of the data.
+    valid : tensor [B, C] of bool
+        Channels that hold anything.
+    """
+
+    log_first: Float[Tensor, "B M C"]
+    takes_part: Float[Tensor, "B M C"]
+    delay: Float[Tensor, "B M C"]
+    spread: Float[Tensor, "B M C"]
+    evidence: Float[Tensor, "B M"]
+    null: Float[Tensor, "B M"]
+    content: Float[Tensor, " B"]
+    valid: Bool[Tensor, "B C"]
+
+
+def read(
+    x: Float[Tensor, "B N C T"],
+    sample_rate: float,
+    background: Float[Tensor, "B K C U"] | None,
+    mask: Bool[Tensor, "B C"],
+    tau_max: float,
+) -> Reading:
+    """Read the discharges of windows, each from N windows that share its delays and gains.
+
+    Parameters
+    ----------
+    x : tensor [B, N, C, T]
+        Windows.
+    sample_rate : float
+        Hertz.
+    background : tensor [B, K, C, U] or None
+        Windows of the same recording without a discharge, in the same unit.
+    mask : tensor [B, C] of bool
+        Valid channels; others may hold anything.
+    tau_max : float
+        Largest delay, seconds.
+    """
+    x = torch.where(mask[:, None, :, None], x, 0.0)
+    # One scale for all: the values are squared, and single precision has its limits.
+    unit = x.detach().square().mean((1, 2, 3), keepdim=True).clamp_min(1e-30).rsqrt()
+    x = x * unit
+    if background is not None:
+        background = torch.where(mask[:, None, :, None], background, 0.0) * unit
+    grids = Grids(x.shape[-1], sample_rate, tau_max, x)
+    noise = whitened(x, background, mask, grids)
+    found = find(noise.spectrum, noise.precision, noise.valid, grids)
+    delay, spread = moments(found.log_bayes, grids.delays)
+    here = torch.logsumexp(found.log_bayes, -1) - math.log(found.log_bayes.shape[-1])
+    takes_part = torch.sigmoid(here + math.log(TAKES_PART / (1 - TAKES_PART))) * noise.valid[:, None]
+    valid = noise.valid[:, None].expand(-1, takes_part.shape[1], -1)
+    return Reading(
+        log_first=torch.log_softmax(log_first(found.log_bayes, valid), -1).to(x),
+        takes_part=takes_part,
+        delay=delay,
+        spread=spread,
+        evidence=found.evidence,
+        null=noise.null,
+        content=grids.kappa * x.shape[1] * len(grids.bins) * noise.rank,
+        valid=noise.valid,
+    )
+
+
+def log_mixture(reading: Reading, log_share: Float[Tensor, "B M"]) -> Float[Tensor, "B C"]:
+    """Mix the posteriors of the first channel, with shares of the M noises; -inf where not valid."""
+    mixed = torch.logsumexp(reading.log_first + log_share[..., None], 1)
+    any_of = -torch.log(reading.valid.sum(-1, keepdim=True).clamp_min(1).to(mixed))
+    mixed = torch.logaddexp(mixed + math.log(1 - NONE_OF_THESE), any_of + math.log(NONE_OF_THESE))
+    return mixed.masked_fill(~reading.valid, -torch.inf)
+
+
+@dataclass(frozen=True)
+class FocalLead:
+    """Who leads one discharge, by the single-source model: not "the probability of the focus".
+
+    Attributes
+    ----------
+    log_posterior : array [C]
+        log p(channel is first); -inf for channels that hold nothing.
+    delay, delay_stderr : array [C]
+        Seconds after the likeliest lead, and their standard errors; NaN where a channel is likelier not to
+        take part.
+    participation : array [C]
+        Probability that a channel carries the discharge.
+    evidence : float
+        Nats, against "no single source".
+    sample_rate : float
+        Hertz.
+    """
+
+    log_posterior: Float[np.ndarray, " C"]
+    delay: Float[np.ndarray, " C"]
+    delay_stderr: Float[np.ndarray, " C"]
+    participation: Float[np.ndarray, " C"]
+    evidence: float
+    sample_rate: float
+
+    @property
+    def found(self) -> bool:
+        """Tell whether a single source is likelier than none."""
+        return self.evidence > 0
+
+    def summary(self, channels: list[str] | None = None) -> pd.DataFrame:
+        """Make one row a channel, the likeliest lead first.
+
+        Parameters
+        ----------
+        channels : list of str, optional
+            Names of the C channels; default: their numbers.
+        """
+        import pandas as pd
+
+        count = len(self.log_posterior)
+        names: list[Any] = list(range(count)) if channels is None else list(channels)
+        if len(names) != count:
+            raise ValueError(f"{len(names)} channel names for {count} channels")
+        table = pd.DataFrame(
+            {
+                "channel": names,
+                "p_first": np.exp(self.log_posterior),
+                "participation": self.participation,
+                "delay_ms": 1e3 * self.delay,
+                "delay_stderr_ms": 1e3 * self.delay_stderr,
+            }
+        )
+        return table.sort_values("p_first", ascending=False, ignore_index=True, kind="stable")
+
+
+def focal_lead(x: Any, sample_rate: float, background: Any = None, tau_max: float = 0.75) -> FocalLead:
+    """Find the channel that leads a discharge which reaches the others with delays.
+
+    Parameters
+    ----------
+    x : array or tensor [C, T] or [N, C, T]
+        Windows of one discharge, which share its delays and gains; any unit.
+    sample_rate : float
+        Hertz.
+    background : array or tensor [M, C, T'], optional
+        Windows of the same recording without it, of any length, in the unit of x; the more, the weaker a
+        discharge is found. Default: the first 2 s of each window.
+    tau_max : float
+        Largest delay between channels, seconds.
+
+    Returns
+    -------
+    FocalLead
+        Posterior of the first channel, delays, participation, evidence.
+
+    Raises
+    ------
+    ValueError
+        For another shape, fewer than two channels, values that are not finite, a window too short.
+
+    Notes
+    -----
+    Each channel carries one waveform with a gain and a delay of its own, in noise whose covariance is known
+    from the background; mean-field variational inference, averaged over several sizes of what the model
+    leaves unexplained. Where the background's rank is deficient (loops of bipolar channels, common
+    references), the discharge obeys the same sums.
+    """
+    windows = _tensor(x, "x", 2)
+    quiet = None if background is None else _tensor(background, "background", 3)
+    n_channels = windows.shape[1]
+    if n_channels < 2:
+        raise ValueError(f"x has {n_channels} channel; expected at least 2: someone leads someone else")
+    if quiet is not None and quiet.shape[1] != n_channels:
+        raise ValueError(f"background has {quiet.shape[1]} channels and x has {n_channels}")
+    mask = torch.ones(1, n_channels, dtype=torch.bool, device=windows.device)
+    with torch.no_grad():
+        reading = read(windows[None], sample_rate, None if quiet is None else quiet[None], mask, tau_max)
+        n_noises = reading.evidence.shape[1]
+        share = torch.full_like(reading.evidence, -math.log(n_noises))
+        posterior = log_mixture(reading, share)[0]
+    lead = int(posterior.argmax())
+    evidence = float(reading.evidence[0].mean())
+    exists = 1 / (1 + math.exp(-max(min(evidence, 500.0), -500.0)))
+    takes_part = reading.takes_part[0].mean(0)
+    delay, stderr = _after(reading, lead)
+    keep = (takes_part * exists >= TAKES_PART) | (
+        (torch.arange(n_channels) == lead) & (exists >= TAKES_PART)
+    ).to(takes_part.device)
+    return FocalLead(
+        log_posterior=_array(posterior),
+        delay=_array(torch.where(keep, delay, torch.nan)),
+        delay_stderr=_array(torch.where(keep, stderr, torch.nan)),
+        participation=_array(takes_part * exists),
+        evidence=evidence,
+        sample_rate=float(sample_rate),
+    )
+
+
+def _after(reading: Reading, lead: int) -> tuple[Tensor, Tensor]:
+    """Return delays after the lead of the first window, and their standard errors, over all noises."""
+    after = reading.delay[0] - reading.delay[0, :, lead, None]  # [M, C]
+    variance = reading.spread[0].square() + reading.spread[0, :, lead, None].square()
+    mean = after.mean(0)
+    total = (variance + (after - mean).square()).mean(0)
+    total[lead] = 0.0
+    return mean, total.sqrt()
+
+
+def _tensor(values: Any, name: str, least: int) -> Tensor:
+    """Convert to a tensor [N, C, T] of float32 or float64."""
+    tensor = values if isinstance(values, Tensor) else torch.from_numpy(np.asarray(values))
+    if tensor.dim() == 2 and least == 2:
+        tensor = tensor[None]
+    if tensor.dim() != 3 or 0 in tensor.shape:
+        expected = "[C, T] or [N, C, T]" if least == 2 else "[M, C, T]"
+        raise ValueError(f"{name} has shape {tuple(values.shape)}; expected {expected}")
+    tensor = tensor.detach()
+    tensor = tensor if tensor.dtype == torch.float64 else tensor.float()
+    if not bool(torch.isfinite(tensor).all()):
+        raise ValueError(f"{name} holds values that are no finite numbers; cut windows that hold none")
+    return tensor
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.double().cpu().numpy()

@@ -1,0 +1,74 @@
+"""Which channel is the first that a discharge reaches."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from cldtrans.lag.single_source.grids import STEP_S
+
+TAKES_PART = 0.5  # of the channels, before anything is seen
+LATER_S = 0.5  # mean of the exponential prior of a channel's delay after the first
+
+
+def log_first(
+    log_bayes: Float[Tensor, "*batch C D"], valid: Bool[Tensor, "*batch C"]
+) -> Float[Tensor, "*batch C"]:
+    """Weigh, for every channel, "it is the first": it has the discharge, and no other has it before.
+
+    `log sum_d exp[ l_c(d) + sum_(j != c) log(1/2 + 1/2 sum_D w(D) exp l_j(d + D)) ]`, w over D >= 0.
+
+    Parameters
+    ----------
+    log_bayes : tensor [..., C, D]
+        Log Bayes factors l of each delay.
+    valid : tensor [..., C] of bool
+        Channels.
+
+    Returns
+    -------
+    tensor [..., C]
+        Up to a common constant; -inf where not valid.
+    """
+    n_delays = log_bayes.shape[-1]
+    later = torch.exp(-STEP_S / LATER_S * torch.arange(n_delays, device=log_bayes.device).double())
+    later = later / later.sum()
+    values = log_bayes.double()
+    top = values.amax(-1, keepdim=True)
+    ahead = torch.fft.rfft(F.pad((values - top).exp(), (0, n_delays)))
+    ahead = ahead * torch.fft.rfft(F.pad(later, (0, n_delays))).conj()
+    after = torch.fft.irfft(ahead, 2 * n_delays)[..., :n_delays].clamp_min(1e-200).log() + top
+    other = torch.logaddexp(torch.full_like(after, math.log(1 - TAKES_PART)), after + math.log(TAKES_PART))
+    other = torch.where(valid[..., None], other, 0.0)
+    first = torch.logsumexp(values + other.sum(-2, keepdim=True) - other, -1)
+    return first.masked_fill(~valid, -torch.inf)
+
+
+def moments(
+    log_bayes: Float[Tensor, "*batch C D"], delays: Float[Tensor, " D"]
+) -> tuple[Float[Tensor, "*batch C"], Float[Tensor, "*batch C"]]:
+    """Return mean and standard deviation of a channel's delay, seconds.
+
+    Where the posterior is narrower than the grid, the parabola through its peak stands for the three delays
+    there.
+    """
+    share = torch.softmax(log_bayes, -1)
+    mean, square = share @ delays, share @ delays.square()
+    step = delays[1] - delays[0]
+    peak = log_bayes.argmax(-1, keepdim=True).clamp(1, len(delays) - 2)
+    near = peak + torch.arange(-1, 2, device=peak.device)
+    before, here, after = log_bayes.gather(-1, near).unbind(-1)
+    bend = (2 * here - before - after).clamp_min(1e-6)
+    apart = ((after - before) / (2 * bend)).clamp(-0.5, 0.5)
+    top, weight = delays[peak[..., 0]], share.gather(-1, near)
+    centre, variance = top + apart * step, step.square() / bend
+    narrow = bend > 1  # its deviation is less than a step
+    mean = mean + narrow * (weight.sum(-1) * centre - (weight * delays[near]).sum(-1))
+    square = square + narrow * (
+        weight.sum(-1) * (centre.square() + variance) - (weight * delays[near].square()).sum(-1)
+    )
+    return mean, (square - mean.square()).clamp_min(1e-12).sqrt()

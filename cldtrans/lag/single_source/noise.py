@@ -1,0 +1,180 @@
+"""The noise that a discharge stands in: what the recording's quiet windows have, and what no model explains.
+
+The covariance of channels at a frequency is known from few windows, and the better the shape of it is known,
+the more of the background can be taken away. So correlations are shared between frequencies (most of what
+channels have in common is volume conduction, which is the same at all of them), powers are not.
+
+A discharge is never quite one waveform at one delay a channel: what is left of it is noise whose power grows
+with it, in the channels that carry it (`excess`) and in all of them (`pooled`). How large it is cannot be
+known beforehand; several sizes are tried side by side (`MISFITS`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Complex, Float
+from torch import Tensor
+
+from cldtrans.lag.single_source.grids import BAND_HZ, EDGE, Grids, power, smooth, taper
+
+OWN_S = 2.0  # start of a window that stands for its background where none is given
+OWN_EDGE = 0.25
+SMOOTH_HZ = 1.0
+SHARED = 3.0  # weight of the correlations common to all frequencies: so many windows a channel
+UNCORRELATED = 0.3  # likewise of no correlation, in the common ones
+DIAGONAL = 0.1
+RANK = 1e-3  # of the largest eigenvalue of the correlations: below it a direction holds nothing
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """Power of what a discharge leaves unexplained, as shares of its own power."""
+
+    pooled: float  # of the mean over channels, in every channel
+    excess: float  # of the channel's own
+
+
+MISFITS = (Misfit(0.0, 0.1), Misfit(0.1, 0.3), Misfit(0.3, 0.3), Misfit(1.0, 0.3), Misfit(4.0, 0.1))
+
+
+@dataclass
+class Whitened:
+    """Windows scaled by the background's power, and the inverse covariance of their noise for each misfit."""
+
+    spectrum: Complex[Tensor, "B N C F"]
+    precision: Float[Tensor, "B M N S C C"]
+    null: Float[Tensor, "B M"]  # log likelihood of noise alone, up to what is common to all misfits
+    valid: Bool[Tensor, "B C"]
+    rank: Float[Tensor, " B"]  # directions that hold anything
+
+
+def background_covariance(
+    background: Float[Tensor, "B K C U"], grids: Grids, edge: float = EDGE
+) -> tuple[Float[Tensor, "B S C C"], Float[Tensor, "B C C"]]:
+    """Estimate the covariance of channels in stripes of frequency, from windows without a discharge.
+
+    Parameters
+    ----------
+    background : tensor [B, K, C, U]
+        Windows of any length; longer ones are cut into overlapping pieces as long as the window.
+    grids : Grids
+        Of the window with the discharge, on whose scale the covariance is.
+    edge : float
+        Share of a piece that is tapered at either end.
+
+    Returns
+    -------
+    covariance : tensor [B, S, C, C]
+        Real: as the channels' order is not time's, imaginary parts are as likely of either sign.
+    raw : tensor [B, C, C]
+        The mean over frequencies as it was measured: its rank is that of the montage.
+    """
+    length = min(background.shape[-1], grids.n_samples)
+    if background.shape[-1] > length:
+        pieces = background.unfold(-1, length, max(1, length // 2))
+        background = pieces.transpose(2, 3).flatten(1, 2)
+    window = taper(length, edge, background)
+    scale = math.sqrt(float(grids.taper.square().sum() / window.square().sum()))
+    spectrum = (scale * grids.spectrum(background, window)).permute(0, 3, 2, 1)  # [B, F, C, K]
+    n_pieces, n_channels = spectrum.shape[-1], spectrum.shape[-2]
+    measured = (spectrum @ spectrum.mH).real / n_pieces
+    measured = smooth(measured.permute(0, 2, 3, 1), grids.bins_in(SMOOTH_HZ))  # [B, C, C, F]
+    measured = grids.stripe(measured).mean(-1).permute(0, 3, 1, 2)
+    seconds = n_pieces * length / grids.sample_rate
+    deviation = measured.diagonal(dim1=-2, dim2=-1).clamp_min(1e-30).sqrt()
+    across = deviation[..., :, None] * deviation[..., None, :]
+    correlation = measured / across
+    own = n_channels * UNCORRELATED / (n_channels * UNCORRELATED + seconds * (BAND_HZ[1] - BAND_HZ[0]))
+    common = correlation.mean(1, keepdim=True)
+    common = torch.lerp(common, torch.diag_embed(common.diagonal(dim1=-2, dim2=-1)), own)
+    share = n_channels * SHARED / (n_channels * SHARED + max(n_pieces, seconds * SMOOTH_HZ))
+    return torch.lerp(correlation, common, share) * across, measured.mean(1)
+
+
+def whitened(
+    x: Float[Tensor, "B N C T"],
+    background: Float[Tensor, "B K C U"] | None,
+    mask: Bool[Tensor, "B C"],
+    grids: Grids,
+) -> Whitened:
+    """Find the noise of windows, for each of `MISFITS`.
+
+    Parameters
+    ----------
+    x : tensor [B, N, C, T]
+        Windows of one discharge each.
+    background : tensor [B, K, C, U] or None
+        Windows without it, in the same unit; None: the first `OWN_S` seconds of x.
+    mask : tensor [B, C] of bool
+        Valid channels.
+    grids : Grids
+        Of x.
+    """
+    if background is None:
+        start = x[..., : min(x.shape[-1], round(OWN_S * grids.sample_rate))]
+        covariance, raw = background_covariance(start, grids, OWN_EDGE)
+    else:
+        covariance, raw = background_covariance(background, grids)
+    variance = raw.diagonal(dim1=-2, dim2=-1)
+    valid = mask & (variance > 1e-12 * variance.amax(-1, keepdim=True))
+    scale = torch.where(valid, variance, 1.0).rsqrt() * valid
+    covariance = covariance * (scale[:, None, :, None] * scale[:, None, None, :])
+    spectrum = grids.spectrum(x, grids.taper) * scale[:, None, :, None]
+    basis, projector, kept = _directions(raw, scale, valid)
+
+    quiet = covariance.diagonal(dim1=-2, dim2=-1)[:, None]  # [B, 1, S, C]
+    loud = grids.stripe(smooth(power(spectrum), grids.bins_in(SMOOTH_HZ))).mean(-1).transpose(-1, -2)
+    more = (loud - quiet) * valid[:, None, None]  # [B, N, S, C]
+    pooled = (more.sum(-1, keepdim=True) / valid.sum(-1).clamp_min(1)[:, None, None, None]).clamp_min(0)
+    quiet_mean = quiet.sum(-1, keepdim=True) / valid.sum(-1).clamp_min(1)[:, None, None, None]
+    pooled = pooled * pooled / (pooled + quiet_mean)
+    excess = torch.stack([m.pooled * pooled + m.excess * more.clamp_min(0) for m in MISFITS], 1)
+    noise = (1 - DIAGONAL) * covariance[:, None, None] + torch.diag_embed(
+        DIAGONAL * quiet[:, None] + excess
+    )  # [B, M, N, S, C, C]
+
+    # Within the directions that hold anything; the others get an arbitrary variance, and are dropped.
+    inner = basis.mT[:, None, None, None] @ noise @ basis[:, None, None, None]
+    inner = inner + torch.diag_embed(1 - kept)[:, None, None, None]
+    root = torch.linalg.cholesky(inner)
+    white = torch.linalg.solve_triangular(root, (basis.mT @ projector)[:, None, None, None], upper=False)
+    precision = white.mT @ white
+    striped = grids.stripe(spectrum).transpose(2, 3)[:, None]  # [B, 1, N, S, C, m]
+    pressed = torch.complex(white @ striped.real, white @ striped.imag)
+    logdet = 2 * root.diagonal(dim1=-2, dim2=-1).log().sum(-1) * grids.per_stripe
+    null = -grids.kappa * (logdet.sum((2, 3)) + power(pressed).sum((2, 3, 4, 5)))
+    return Whitened(spectrum, precision, null, valid, kept.sum(-1))
+
+
+@torch.no_grad()
+def _directions(
+    raw: Tensor, scale: Tensor, valid: Tensor
+) -> tuple[Float[Tensor, "B C C"], Float[Tensor, "B C C"], Float[Tensor, "B C"]]:
+    """Find the directions in which channels vary: loops of bipolar channels and common references have fewer.
+
+    A discharge that was thought of channel by channel does not obey such a sum. What it stands for is what
+    comes nearest to it in the input's units: the least squares of potentials at electrodes.
+
+    Returns
+    -------
+    basis : tensor [B, C, C]
+        Orthonormal, of scaled channels; columns that hold nothing are 0.
+    projector : tensor [B, C, C]
+        Onto the sums that channels obey, orthogonal in the input's units.
+    kept : tensor [B, C]
+        1 for columns that hold anything, else 0.
+    """
+    scale64, size = scale.double(), raw.shape[-1]
+    value, vector = torch.linalg.eigh(raw.double() * (scale64[:, :, None] * scale64[:, None, :]))
+    kept = (value > RANK * value.amax(-1, keepdim=True)).double()
+    empty = scale64[:, :, None] * vector * (1 - kept)[:, None]  # in the input's units
+    empty = empty / empty.square().sum((1, 2), keepdim=True).clamp_min(1e-300).sqrt()
+    onto = torch.eye(size, dtype=torch.float64, device=raw.device) - empty @ torch.linalg.pinv(
+        empty, rtol=1e-6
+    )
+    safe = torch.where(valid, scale64, 1.0)
+    projector = safe[:, :, None] * onto / safe[:, None, :] * valid[:, :, None] * valid[:, None, :]
+    return (vector * kept[:, None]).to(raw), projector.to(raw), kept.to(raw)
