@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cldtrans.lag.single_source.discharge import find
 from cldtrans.lag.single_source.grids import Grids
-from cldtrans.lag.single_source.leading import TAKES_PART, log_first, moments
+from cldtrans.lag.single_source.leading import TAKES_PART, likeliest, log_first
 from cldtrans.lag.single_source.noise import whitened
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Reading:
     takes_part : tensor [B, M, C]
         Probability that a channel carries the discharge, given that there is one.
     delay, spread : tensor [B, M, C]
-        Mean and standard deviation of a channel's delay, seconds, from an origin that channels share.
+        Likeliest delay of a channel, seconds, from an origin that channels share, and its standard error.
     evidence : tensor [B, M]
         Nats, against noise alone.
     null : tensor [B, M]
@@ -85,7 +85,7 @@ def read(
     grids = Grids(x.shape[-1], sample_rate, tau_max, x)
     noise = whitened(x, background, mask, grids)
     found = find(noise.spectrum, noise.precision, noise.valid, grids)
-    delay, spread = moments(found.log_bayes, grids.delays)
+    delay, spread = likeliest(found.log_bayes, grids.delays)
     here = torch.logsumexp(found.log_bayes, -1) - math.log(found.log_bayes.shape[-1])
     takes_part = torch.sigmoid(here + math.log(TAKES_PART / (1 - TAKES_PART))) * noise.valid[:, None]
     valid = noise.valid[:, None].expand(-1, takes_part.shape[1], -1)
@@ -230,13 +230,12 @@ def focal_lead(x: Any, sample_rate: float, background: Any = None, tau_max: floa
 
 
 def _after(reading: Reading, lead: int) -> tuple[Tensor, Tensor]:
-    """Return delays after the lead of the first window, and their standard errors, over all noises."""
-    after = reading.delay[0] - reading.delay[0, :, lead, None]  # [M, C]
-    variance = reading.spread[0].square() + reading.spread[0, :, lead, None].square()
-    mean = after.mean(0)
-    total = (variance + (after - mean).square()).mean(0)
-    total[lead] = 0.0
-    return mean, total.sqrt()
+    """Return delays after the lead of the first window and their standard errors, under the likeliest noise."""
+    noise = int((reading.evidence + reading.null)[0].argmax())
+    delay, spread = reading.delay[0, noise], reading.spread[0, noise]
+    stderr = (spread.square() + spread[lead].square()).sqrt()
+    stderr[lead] = 0.0
+    return delay - delay[lead], stderr
 
 
 def _tensor(values: Any, name: str, least: int) -> Tensor:

@@ -53,7 +53,7 @@ class Grids:
         self.stripes = (high - low + 1) // self.per_stripe
         if self.stripes < 2:
             raise ValueError(
-                f"{n_samples} samples at {sample_rate:g} Hz hold {max(0, high - low + 1)} frequencies between "
+                f"{n_samples} samples at {sample_rate:g} Hz hold {max(0, high - low + 1)} bins between "
                 f"{BAND_HZ[0]:g} and {BAND_HZ[1]:g} Hz; expected at least {2 * self.per_stripe}: "
                 "take a longer window"
             )

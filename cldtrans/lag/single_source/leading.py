@@ -48,27 +48,22 @@ def log_first(
     return first.masked_fill(~valid, -torch.inf)
 
 
-def moments(
+def likeliest(
     log_bayes: Float[Tensor, "*batch C D"], delays: Float[Tensor, " D"]
 ) -> tuple[Float[Tensor, "*batch C"], Float[Tensor, "*batch C"]]:
-    """Return mean and standard deviation of a channel's delay, seconds.
+    """Return the likeliest delay of a channel, seconds, and the root of the expected squared distance to it.
 
-    Where the posterior is narrower than the grid, the parabola through its peak stands for the three delays
-    there.
+    A rhythm leaves several delays possible, a period apart: then the distance is about a period. The
+    parabola through the peak stands for the grid where the posterior is narrower than that.
     """
     share = torch.softmax(log_bayes, -1)
-    mean, square = share @ delays, share @ delays.square()
     step = delays[1] - delays[0]
     peak = log_bayes.argmax(-1, keepdim=True).clamp(1, len(delays) - 2)
     near = peak + torch.arange(-1, 2, device=peak.device)
     before, here, after = log_bayes.gather(-1, near).unbind(-1)
     bend = (2 * here - before - after).clamp_min(1e-6)
-    apart = ((after - before) / (2 * bend)).clamp(-0.5, 0.5)
-    top, weight = delays[peak[..., 0]], share.gather(-1, near)
-    centre, variance = top + apart * step, step.square() / bend
-    narrow = bend > 1  # its deviation is less than a step
-    mean = mean + narrow * (weight.sum(-1) * centre - (weight * delays[near]).sum(-1))
-    square = square + narrow * (
-        weight.sum(-1) * (centre.square() + variance) - (weight * delays[near].square()).sum(-1)
-    )
-    return mean, (square - mean.square()).clamp_min(1e-12).sqrt()
+    delay = delays[peak[..., 0]] + ((after - before) / (2 * bend)).clamp(-0.5, 0.5) * step
+    off = (delays - delay[..., None]).square()
+    elsewhere = (share * off).sum(-1) - (share.gather(-1, near) * off.gather(-1, near)).sum(-1)
+    local = torch.minimum(step.square() / bend, step.square())
+    return delay, (elsewhere.clamp_min(0) + local).sqrt()
