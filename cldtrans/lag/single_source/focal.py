@@ -230,7 +230,7 @@ def focal_lead(x: Any, sample_rate: float, background: Any = None, tau_max: floa
 
 
 def _after(reading: Reading, lead: int) -> tuple[Tensor, Tensor]:
-    """Return delays after the lead of the first window and their standard errors, under the likeliest noise."""
+    """Return delays of the first window after its lead, and standard errors, under the likeliest noise."""
     noise = int((reading.evidence + reading.null)[0].argmax())
     delay, spread = reading.delay[0, noise], reading.spread[0, noise]
     stderr = (spread.square() + spread[lead].square()).sqrt()
