@@ -36,7 +36,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cldtrans.data.shards import ShardSet
-from cldtrans.evaluation.focal_lead import planted_cases
+from cldtrans.evaluation.cases import Readouts, planted_cases
 from cldtrans.lag import fit_ldsem, simulate_ldsem
 from cldtrans.models import CLDTrans
 from cldtrans.models.lag_inference.evidence import Covariances, standardise
@@ -344,7 +344,7 @@ def planted_leads(methods: dict[str, Method], windows: ShardSet, trials: int) ->
     )
     print(" |\n|" + "---|" * (3 + len(methods)))
     for level in SNR_DB:
-        cases = planted_cases(windows, readouts, [level], trials, seed=7)
+        cases = planted_cases(windows, Readouts(readouts), [level], trials, seed=7)
         n, chance = len(cases), np.mean([1 / np.isfinite(c.scores["trained"]).sum() for c in cases])
         leads = [case.truth[0] if case.truth else set() for case in cases]
         right = {

@@ -9,34 +9,26 @@ Every value is a mean over patients of their seizures'.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from cldtrans.baselines.line_length import LineLength
 from cldtrans.config import Config
 from cldtrans.data import get_dataset
 from cldtrans.data.shards import ShardSet
-from cldtrans.errors import DataError
-from cldtrans.evaluation import planted
 from cldtrans.evaluation.annotations import read_annotations
+from cldtrans.evaluation.cases import Case, make_readouts, planted_cases, seizure_cases
 from cldtrans.evaluation.cell import write_cell
 from cldtrans.files import atomic_path
 from cldtrans.machine import limit_threads
 from cldtrans.methods.cells import Cell
-from cldtrans.methods.factories import READOUTS, build, spec_of
 from cldtrans.scoring.intervals import mean_over_subjects, of_subject_means
-from cldtrans.scoring.leads import TOPS, aggregate, chance_hit, hit, winner
+from cldtrans.scoring.leads import TOPS, chance_hit, hit, winner
 from cldtrans.scoring.metrics import Scores
 from cldtrans.scoring.regions import lobe_of, side_of
-
-Readouts = Callable[[np.ndarray, np.ndarray, float], dict[str, np.ndarray]]  # "" is the main one
 
 _TOP_NAMES = tuple(f"top{k}" for k in TOPS)
 _NAMES = {
@@ -44,21 +36,6 @@ _NAMES = {
     "region": ("lobe_accuracy", "side_accuracy"),
     "annotation": (*_TOP_NAMES, "consistency_top1", "agreement_line_length"),
 }
-_BATCH = 64
-
-
-@dataclass
-class Case:
-    """One seizure or one planted discharge."""
-
-    subject: str
-    recording: str
-    number: int  # of the seizure within the recording, from 1; of the trial
-    scores: dict[str, np.ndarray]  # by readout, [C]
-    snr_db: float | None = None
-    truth: list[set[int]] | None = None  # channels, by rater
-    lobe: str = ""
-    side: str = ""
 
 
 def run_focal_lead(
@@ -107,7 +84,8 @@ def run_focal_lead(
     if windows.reason is not None:
         scores.undefined(names, f"{dataset}: {windows.reason}")
     else:
-        readouts = model = make_readouts(config, method, windows.modality, checkpoint, threads)
+        readouts = make_readouts(config, method, windows.modality, checkpoint, threads)
+        model = readouts.readout
         limit_threads(threads)
         if experiment == "planted":
             cases = planted_cases(windows, readouts, config.planted.snr_db, config.planted.trials, seed)
@@ -125,110 +103,6 @@ def run_focal_lead(
     }
     cell = Cell(experiment, dataset, method, "0", seed)
     return write_cell(output, cell, config, scores, n, windows=windows, checkpoint=checkpoint, scored=model)
-
-
-def make_readouts(
-    config: Config, method: str, modality: str, checkpoint: Path | None, threads: int
-) -> Readouts:
-    """Make a baseline's readout, or those of a variant of our model."""
-    spec = spec_of(config, method, "readout")
-    if spec == READOUTS:
-        if checkpoint is None:
-            raise DataError(f"focal leads by {method} need its stage-1 checkpoint (--checkpoint)")
-        return build(spec, checkpoint, modality, threads)
-    readout = build(spec, **config.methods[method].settings)
-    return lambda x, mask, sample_rate: {"": readout(x, mask, sample_rate)}
-
-
-def seizure_cases(windows: ShardSet, readouts: Readouts) -> list[Case]:
-    """Score every recorded seizure by the joined scores of its onset windows; line length beside them."""
-    index = windows.index
-    rows = np.flatnonzero(
-        (index["kind"] == "onset").to_numpy() & windows.mask(np.arange(len(index))).any(axis=1)
-    )
-    line_length, cases = LineLength(), []
-    groups = index.iloc[rows].assign(position=rows).groupby(["recording", "event"], sort=True)
-    for (recording, event), group in tqdm(groups, desc="seizures", disable=None):
-        position = group["position"].to_numpy()
-        x, mask = windows.windows(position), windows.mask(position)
-        found = readouts(x, mask, windows.rate_hz) | {"line_length": line_length(x, mask, windows.rate_hz)}
-        first = group.iloc[0]
-        cases.append(
-            Case(
-                subject=str(first["subject"]),
-                recording=str(recording),
-                number=int(event) + 1,
-                scores={name: aggregate(values, mask) for name, values in found.items()},
-                lobe=str(first.get("lobe", "")),
-                side=str(first.get("side", "")),
-            )
-        )
-    return cases
-
-
-def planted_cases(
-    windows: ShardSet, readouts: Readouts, snr_db: list[float], trials: int, seed: int
-) -> list[Case]:
-    """Plant discharges in interictal windows, the subjects taking turns.
-
-    Each is planted at every signal-to-noise ratio.
-    """
-    index = windows.index
-    usable = (
-        (index["kind"] == "grid").to_numpy()
-        & (index["flat"] == 0).to_numpy()
-        & (index["nan"] == 0).to_numpy()
-    )
-    if windows.task is not None and "label" in index:
-        usable &= (index["label"] <= 0).to_numpy()  # never onto a seizure
-    rng = np.random.default_rng([seed, 1])
-    by_subject = {
-        name: rng.permutation(rows)
-        for name, rows in pd.Series(np.flatnonzero(usable)).groupby(index["subject"].to_numpy()[usable])
-    }
-    if not by_subject:
-        return []
-    adjacent: np.ndarray | None = None
-    subjects, cases = sorted(by_subject), []
-    for first in tqdm(range(0, trials, _BATCH), desc="discharges", disable=None):
-        numbers = np.arange(first, min(first + _BATCH, trials))
-        names = [subjects[k % len(subjects)] for k in numbers]
-        rows = np.array(
-            [
-                by_subject[n][(k // len(subjects)) % len(by_subject[n])]
-                for k, n in zip(numbers, names, strict=True)
-            ]
-        )
-        x, mask, channels = planted.to_double_banana(
-            windows.windows(rows), windows.mask(rows), windows.channels
-        )
-        adjacent = planted.neighbours(channels) if adjacent is None else adjacent
-        plans, waves = [], []
-        for valid in mask:
-            plans.append(planted.draw_plan(adjacent, valid, rng))
-            waves.append(planted.discharge(plans[-1].delay_s, x.shape[-1], windows.rate_hz, rng))
-        for level in snr_db:
-            mixed = np.stack(
-                [
-                    planted.add(a, wave, plan.gain, level)
-                    for a, wave, plan in zip(x, waves, plans, strict=True)
-                ]
-            )
-            found = readouts(mixed, mask, windows.rate_hz)
-            for k, number in enumerate(numbers):
-                cases.append(
-                    Case(
-                        subject=names[k],
-                        recording=str(index["recording"].iloc[rows[k]]),
-                        number=int(number) + 1,
-                        scores={
-                            name: np.where(mask[k], values[k], -np.inf) for name, values in found.items()
-                        },
-                        snr_db=float(level),
-                        truth=[{plans[k].lead}],
-                    )
-                )
-    return cases
 
 
 def grade_planted(cases: list[Case]) -> Scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from cldtrans.machine import best_device
 from cldtrans.methods.features import features_of
-from cldtrans.methods.windows import in_batches
+from cldtrans.methods.windows import in_batches, of_equal_count
 from cldtrans.models import CLDTrans
 from cldtrans.models.readouts import READOUT, READOUTS, focal_scores
 
@@ -38,7 +39,15 @@ class ModelReadouts:
         self.parameters = sum(p.numel() for p in self._model.parameters())
         self.nfe: float | None = None
 
-    def __call__(self, x: np.ndarray, mask: np.ndarray, sample_rate: float) -> dict[str, np.ndarray]:
+    reads_background = True
+
+    def __call__(
+        self,
+        x: np.ndarray,
+        mask: np.ndarray,
+        sample_rate: float,
+        background: Sequence[np.ndarray] | None = None,
+    ) -> dict[str, np.ndarray]:
         """Score the channels of windows.
 
         Parameters
@@ -49,23 +58,28 @@ class ModelReadouts:
             Valid channels.
         sample_rate : float
             Hertz.
+        background : sequence of n arrays [K, C, T], optional
+            Of each window, others of its recording without a discharge, in the same unit; for `lead` alone.
 
         Returns
         -------
         dict of arrays [n, C]
-            Scores by readout; -inf where the mask is False.
+            Scores by readout, `lead` among them; -inf where the mask is False.
         """
-        pieces: dict[str, list[np.ndarray]] = {"": [], **{name: [] for name in READOUTS if name != READOUT}}
-        for part in in_batches(len(x), _BATCH):
-            valid = torch.from_numpy(mask[part])
-            out = self._model.read(x[part], sample_rate, mask[part], self._modality)
+        others = [name for name in READOUTS if name != READOUT]
+        scores = {name: np.full(mask.shape, -np.inf) for name in ("", *others, "lead")}
+        for rows in of_equal_count(background, len(x), _BATCH):
+            quiet, valid = None, torch.from_numpy(mask[rows])
+            if background is not None and len(background[rows[0]]):
+                quiet = np.stack([background[k] for k in rows])
+            out = self._model.read(x[rows], sample_rate, mask[rows], self._modality, background=quiet)
             self.nfe = float(out.nfe)
-            for name, found in pieces.items():
-                scores = (
-                    focal_scores(out.tau, out.edge_probability, valid, name) if name else out.focal_scores
-                )
-                found.append(scores.double().numpy())
-        return {name: np.concatenate(found) for name, found in pieces.items()}
+            scores[""][rows] = out.focal_scores.double().numpy()
+            scores["lead"][rows] = out.lead.double().numpy()
+            for name in others:
+                found = focal_scores(out.tau, out.edge_probability, valid, name)
+                scores[name][rows] = found.double().numpy()
+        return scores
 
 
 class PooledFeatures:

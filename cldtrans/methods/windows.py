@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -65,6 +65,14 @@ class LabelledWindows:
 def in_batches(n: int, size: int) -> Iterator[slice]:
     """Cut `n` rows into slices of `size`, of which the last may be shorter."""
     return (slice(first, first + size) for first in range(0, n, size))
+
+
+def of_equal_count(background: Sequence[np.ndarray] | None, n: int, size: int) -> Iterator[np.ndarray]:
+    """Yield the positions of at most `size` of `n` windows that have equally many windows of background."""
+    counts = np.zeros(n, dtype=int) if background is None else np.array([len(one) for one in background])
+    for count in np.unique(counts):
+        rows = np.flatnonzero(counts == count)
+        yield from (rows[part] for part in in_batches(len(rows), size))
 
 
 class Classifier(Protocol):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from cldtrans.models.lag_inference.covariances import standardise
 from cldtrans.models.lag_inference.network import LagInference, Lags, ZeroLag
 from cldtrans.models.modality import MODALITIES, PATCH, RATE_HZ
 from cldtrans.models.motifs import Codebook, Codes, Decoder, Encoder
-from cldtrans.models.readouts import focal_scores
+from cldtrans.models.readouts import focal_scores, single_source_lead
 from cldtrans.models.recompute import recomputed
 from cldtrans.models.resample import resample
 
@@ -53,7 +53,10 @@ class Output:
     adjacency : tensor [B, knots, C, C]
         Signed, sparse, over time.
     focal_scores : tensor [B, C]
-        Higher: more likely the leading channel; masked: -inf.
+        Higher: more likely the leading channel; masked: -inf. A function of tau and edge_probability.
+    lead : tensor [B, C]
+        Log posterior of the first channel by the single-source model; masked: -inf. Computed when it is
+        asked for.
     pooled : tensor [B, F] of float
         The same for any order of the channels.
     channels : tensor [B, C, P]
@@ -79,6 +82,12 @@ class Output:
     logits: Float[Tensor, "B K"] | None
     task: str | None
     nfe: int
+    find_lead: Callable[[], Float[Tensor, "B C"]] = field(repr=False)
+
+    @cached_property
+    def lead(self) -> Float[Tensor, "B C"]:
+        """Log posterior of the first channel [B, C]; uniform where windows are too short for it."""
+        return self.find_lead().to(self.tau)
 
 
 @dataclass
@@ -152,6 +161,7 @@ class CLDTrans(
         channel_mask: Tensor | None = None,
         modality: str | None = None,
         task: str | None = None,
+        background: Tensor | None = None,
     ) -> Output:
         """Say everything about windows.
 
@@ -167,6 +177,9 @@ class CLDTrans(
             None guesses from rate and channels, with a warning.
         task : str, optional
             Which head; None: the first one of this modality, if there is one.
+        background : tensor [B, K, C, U] or [K, C, U], optional
+            Windows of the same recordings without a discharge, in the unit of x, for `Output.lead`. None: the
+            start of each window.
 
         Returns
         -------
@@ -192,6 +205,7 @@ class CLDTrans(
             logits=None if name is None else self.heads[name](pooled),
             task=name,
             nfe=encoding.trajectory.nfe,
+            find_lead=partial(single_source_lead, x.detach(), float(sample_rate), background, valid.bool()),
         )
 
     @torch.inference_mode()
@@ -202,6 +216,7 @@ class CLDTrans(
         channel_mask: Bool[np.ndarray, "B C"],
         modality: str,
         task: str | None = None,
+        background: Num[np.ndarray, "B K C U"] | Num[np.ndarray, "K C U"] | None = None,
     ) -> Output:
         """Run `forward` of arrays on the model's own device; the result is on the CPU.
 
@@ -215,12 +230,13 @@ class CLDTrans(
             True where valid.
         modality : one of "eeg", "ecg"
             Of the windows.
-        task : str, optional
+        task, background : optional
             As in `forward`.
         """
         device = self.fill.weight.device
         mask = torch.from_numpy(channel_mask).to(device)
-        out = self(torch.from_numpy(x).to(device), sample_rate, mask, modality, task)
+        quiet = None if background is None else torch.from_numpy(background).to(device)
+        out = self(torch.from_numpy(x).to(device), sample_rate, mask, modality, task, quiet)
         values: dict[str, Any] = {f.name: getattr(out, f.name) for f in fields(out)}
         return replace(out, **{name: v.cpu() for name, v in values.items() if isinstance(v, Tensor)})
 

@@ -18,6 +18,7 @@ NAMES = {
     "cldtrans": "CLD-Trans",
     "feature_linear": "Features + linear",
     "inception_time": "InceptionTime",
+    "single_source": "Single source",
     "gcc_phat": "GCC-PHAT",
     "line_length": "First rise of line length",
     "ldsem": "LD-SEM fit",

@@ -24,6 +24,7 @@ STARTS, TRIED, REFINED = 5, 3, 4  # channels that may start it; rounds with each
 FIRST = 1  # of the misfits: the one that chooses the start
 LOUDEST = 50.0  # bins of a channel count at most so much in the choice of starts
 SMOOTH_HZ = 0.5  # of the power P
+LEAST = 1e-12  # of P, where that of the background is one
 
 
 @dataclass
@@ -126,11 +127,11 @@ class _Inference:
         grids, mean = self.grids, state.mean
         pressed, spread, known, heard = self._moments(state)
         if state.power is None:
-            p = self._smooth(power(heard) / known.clamp_min(1e-12).square())
+            p = self._smooth(power(heard) / known.clamp_min(1e-12).square()).clamp_min(LEAST)
         else:
             p = state.power
         inverse = 1 / p + known
-        p = self._smooth(power(heard) / inverse.square() + 1 / inverse)
+        p = self._smooth(power(heard) / inverse.square() + 1 / inverse).clamp_min(LEAST)
         inverse = 1 / p + known
 
         # What all the others say of the waveform.

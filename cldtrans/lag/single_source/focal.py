@@ -19,6 +19,7 @@ from cldtrans.lag.single_source.noise import whitened
 if TYPE_CHECKING:
     import pandas as pd
 
+TAU_MAX_S = 0.75
 NONE_OF_THESE = 0.04  # probability that no model of the noise fits: then any channel may be the first
 
 
@@ -109,6 +110,19 @@ def log_mixture(reading: Reading, log_share: Float[Tensor, "B M"]) -> Float[Tens
     return mixed.masked_fill(~reading.valid, -torch.inf)
 
 
+def log_lead(
+    x: Float[Tensor, "B N C T"],
+    sample_rate: float,
+    background: Float[Tensor, "B K C U"] | None,
+    mask: Bool[Tensor, "B C"],
+    tau_max: float = TAU_MAX_S,
+) -> Float[Tensor, "B C"]:
+    """Return the log posterior of the first channel, all noises alike; arguments as of `read`."""
+    reading = read(x, sample_rate, background, mask, tau_max)
+    count = reading.evidence.shape[1]
+    return log_mixture(reading, torch.full_like(reading.evidence, -math.log(count)))
+
+
 @dataclass(frozen=True)
 class FocalLead:
     """Who leads one discharge, by the single-source model: not "the probability of the focus".
@@ -166,7 +180,7 @@ class FocalLead:
         return table.sort_values("p_first", ascending=False, ignore_index=True, kind="stable")
 
 
-def focal_lead(x: Any, sample_rate: float, background: Any = None, tau_max: float = 0.75) -> FocalLead:
+def focal_lead(x: Any, sample_rate: float, background: Any = None, tau_max: float = TAU_MAX_S) -> FocalLead:
     """Find the channel that leads a discharge which reaches the others with delays.
 
     Parameters
@@ -189,7 +203,7 @@ def focal_lead(x: Any, sample_rate: float, background: Any = None, tau_max: floa
     Raises
     ------
     ValueError
-        For another shape, fewer than two channels, values that are not finite, a window too short.
+        For another shape, fewer than two channels that vary, values that are not finite, a window too short.
 
     Notes
     -----
@@ -211,6 +225,8 @@ def focal_lead(x: Any, sample_rate: float, background: Any = None, tau_max: floa
         n_noises = reading.evidence.shape[1]
         share = torch.full_like(reading.evidence, -math.log(n_noises))
         posterior = log_mixture(reading, share)[0]
+    if int(reading.valid.sum()) < 2:
+        raise ValueError("fewer than two channels vary in the background; nobody leads anybody there")
     lead = int(posterior.argmax())
     evidence = float(reading.evidence[0].mean())
     exists = 1 / (1 + math.exp(-max(min(evidence, 500.0), -500.0)))

@@ -1,0 +1,233 @@
+"""Discharges and what readouts say of them: recorded seizures, and discharges planted in interictal windows.
+
+Readouts that read the background get windows of the same recording without a seizure, and nothing of another
+patient's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from cldtrans.baselines.line_length import LineLength
+from cldtrans.config import Config
+from cldtrans.data.shards import ShardSet
+from cldtrans.errors import DataError
+from cldtrans.evaluation import planted
+from cldtrans.methods.factories import READOUTS, build, spec_of
+from cldtrans.scoring.leads import aggregate
+
+BACKGROUNDS = 12  # windows of the recording, at most, evenly over its length
+RANK = 1e-3  # as the single-source model has it
+_BATCH = 64
+
+
+@dataclass
+class Case:
+    """One seizure or one planted discharge."""
+
+    subject: str
+    recording: str
+    number: int  # of the seizure within the recording, from 1; of the trial
+    scores: dict[str, np.ndarray]  # by readout, [C]
+    snr_db: float | None = None
+    truth: list[set[int]] | None = None  # channels, by rater
+    lobe: str = ""
+    side: str = ""
+
+
+class Readouts:
+    """The readouts of one method; "" is the main one.
+
+    Parameters
+    ----------
+    readout : callable
+        `(x [n, C, T], mask [n, C], sample_rate)` -> scores [n, C], or several by name. With the attribute
+        `reads_background` also `background`, n arrays [K, C, T]; with `reads_seizures` it takes x
+        [n, N, C, T], all windows of a seizure.
+    """
+
+    def __init__(self, readout: Any) -> None:
+        self.readout = readout
+        self._reads_background = getattr(readout, "reads_background", False)
+        self._reads_seizures = getattr(readout, "reads_seizures", False)
+
+    def of_windows(
+        self, x: np.ndarray, mask: np.ndarray, sample_rate: float, background: Sequence[np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Score the channels of windows [n, C, T], each by itself: [n, C] by readout."""
+        known = {"background": background} if self._reads_background else {}
+        found = self.readout(x, mask, sample_rate, **known)
+        return found if isinstance(found, dict) else {"": found}
+
+    def of_seizure(
+        self, x: np.ndarray, mask: np.ndarray, sample_rate: float, background: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Score the channels of one seizure by its windows [N, C, T]: [C] by readout."""
+        if self._reads_seizures:
+            found = self.of_windows(x[None], np.all(mask, axis=0, keepdims=True), sample_rate, [background])
+            return {name: values[0] for name, values in found.items()}
+        found = self.of_windows(x, mask, sample_rate, [background] * len(x))
+        return {name: aggregate(values, mask) for name, values in found.items()}
+
+
+def make_readouts(
+    config: Config, method: str, modality: str, checkpoint: Path | None, threads: int
+) -> Readouts:
+    """Make a baseline's readout, or those of a variant of our model."""
+    spec = spec_of(config, method, "readout")
+    if spec == READOUTS:
+        if checkpoint is None:
+            raise DataError(f"focal leads by {method} need its stage-1 checkpoint (--checkpoint)")
+        return Readouts(build(spec, checkpoint, modality, threads))
+    return Readouts(build(spec, **config.methods[method].settings))
+
+
+def seizure_cases(windows: ShardSet, readouts: Readouts) -> list[Case]:
+    """Score every recorded seizure by its onset windows; line length beside them."""
+    index = windows.index
+    rows = np.flatnonzero(
+        (index["kind"] == "onset").to_numpy() & windows.mask(np.arange(len(index))).any(axis=1)
+    )
+    quiet = _quiet_rows(windows)
+    line_length, cases = LineLength(), []
+    groups = index.iloc[rows].assign(position=rows).groupby(["recording", "event"], sort=True)
+    for (recording, event), group in tqdm(groups, desc="seizures", disable=None):
+        position = group["position"].to_numpy()
+        x, mask = windows.windows(position), windows.mask(position)
+        background = windows.windows(_spread(quiet.get(str(recording), position[:0])))
+        scores = readouts.of_seizure(x, mask, windows.rate_hz, background)
+        scores["line_length"] = aggregate(line_length(x, mask, windows.rate_hz), mask)
+        first = group.iloc[0]
+        cases.append(
+            Case(
+                subject=str(first["subject"]),
+                recording=str(recording),
+                number=int(event) + 1,
+                scores=scores,
+                lobe=str(first.get("lobe", "")),
+                side=str(first.get("side", "")),
+            )
+        )
+    return cases
+
+
+def planted_cases(
+    windows: ShardSet, readouts: Readouts, snr_db: list[float], trials: int, seed: int
+) -> list[Case]:
+    """Plant discharges in interictal windows, the subjects taking turns.
+
+    Each is planted at every signal-to-noise ratio.
+    """
+    index, quiet = windows.index, _quiet_rows(windows)
+    subject_of = dict(zip(index["recording"].astype(str), index["subject"], strict=True))
+    rng = np.random.default_rng([seed, 1])
+    rows_of: dict[str, list[np.ndarray]] = {}
+    for recording, rows in quiet.items():
+        rows_of.setdefault(subject_of[recording], []).append(rows)
+    by_subject = {name: rng.permutation(np.sort(np.concatenate(rows_of[name]))) for name in sorted(rows_of)}
+    subjects, cases = list(by_subject), []
+    adjacent: np.ndarray | None = None
+    for first in tqdm(range(0, trials if subjects else 0, _BATCH), desc="discharges", disable=None):
+        numbers = np.arange(first, min(first + _BATCH, trials))
+        names = [subjects[k % len(subjects)] for k in numbers]
+        rows = np.array(
+            [
+                by_subject[n][(k // len(subjects)) % len(by_subject[n])]
+                for k, n in zip(numbers, names, strict=True)
+            ]
+        )
+        x, mask, channels = planted.to_double_banana(
+            windows.windows(rows), windows.mask(rows), windows.channels
+        )
+        adjacent = planted.neighbours(channels) if adjacent is None else adjacent
+        recordings = index["recording"].astype(str).to_numpy()[rows]
+        others = [
+            _spread(quiet[name][quiet[name] != row]) for name, row in zip(recordings, rows, strict=True)
+        ]
+        background = [
+            planted.to_double_banana(windows.windows(some), windows.mask(some), windows.channels)[0]
+            for some in others
+        ]
+        plans, waves = [], []
+        for valid, window, around in zip(mask, x, background, strict=True):
+            plan = planted.draw_plan(adjacent, valid, rng)
+            wave = planted.discharge(plan.delay_s, x.shape[-1], windows.rate_hz, rng)
+            plans.append(plan)
+            signal = window.std(axis=1, keepdims=True) * plan.gain[:, None] * wave
+            waves.append(_obeying(np.concatenate([window[None], around]), valid) @ signal)
+        for level in snr_db:
+            mixed = x + 10 ** (level / 20) * np.stack(waves)
+            mixed -= mixed.mean(axis=-1, keepdims=True)
+            deviation = mixed.std(axis=-1, keepdims=True)
+            deviation[deviation == 0] = 1
+            found = readouts.of_windows(
+                (mixed / deviation).astype(np.float32),
+                mask,
+                windows.rate_hz,
+                [(one / by).astype(np.float32) for one, by in zip(background, deviation, strict=True)],
+            )
+            for k, number in enumerate(numbers):
+                cases.append(
+                    Case(
+                        subject=names[k],
+                        recording=recordings[k],
+                        number=int(number) + 1,
+                        scores={
+                            name: np.where(mask[k], values[k], -np.inf) for name, values in found.items()
+                        },
+                        snr_db=float(level),
+                        truth=[{plans[k].lead}],
+                    )
+                )
+    return cases
+
+
+def _quiet_rows(windows: ShardSet) -> dict[str, np.ndarray]:
+    """Find the whole windows of each recording that no seizure touches."""
+    index = windows.index
+    usable = (
+        (index["kind"] == "grid").to_numpy()
+        & (index["flat"] == 0).to_numpy()
+        & (index["nan"] == 0).to_numpy()
+    )
+    start, recording = index["start_s"].to_numpy(), index["recording"].astype(str).to_numpy()
+    seizure = (index["kind"] == "onset").to_numpy()
+    if windows.task is not None and "label" in index:
+        seizure = seizure | (index["label"] > 0).to_numpy()
+    length = windows.meta["window_s"]
+    quiet = {}
+    for name, rows in pd.Series(np.flatnonzero(usable)).groupby(recording[usable]):
+        during = start[seizure & (recording == name)]
+        apart = np.abs(start[rows.to_numpy()][:, None] - during)
+        rows = rows.to_numpy()[(apart >= length).all(axis=1)]
+        if len(rows):
+            quiet[str(name)] = rows
+    return quiet
+
+
+def _spread(rows: np.ndarray) -> np.ndarray:
+    """Choose at most `BACKGROUNDS` rows, evenly."""
+    if len(rows) <= BACKGROUNDS:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, BACKGROUNDS).round().astype(int)]
+
+
+def _obeying(x: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Find the projector [C, C] onto the sums that the channels of a recording obey.
+
+    The chains of a double banana close, and potentials at electrodes cannot make a discharge that opens them.
+    """
+    y = np.where(valid[:, None], x - x.mean(axis=-1, keepdims=True), 0.0)
+    deviation = np.sqrt((y**2).mean(axis=(0, 2)))
+    safe = np.where(deviation > 0, deviation, 1.0)
+    y = (y / safe[:, None]).astype(np.float64)
+    value, vector = np.linalg.eigh(np.einsum("kct,kdt->cd", y, y))
+    empty = vector[:, value <= RANK * value[-1]] / safe[:, None]  # in the windows' unit
+    return np.eye(len(safe)) - empty @ np.linalg.pinv(empty)
