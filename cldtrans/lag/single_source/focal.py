@@ -77,12 +77,12 @@ def read(
     tau_max : float
         Largest delay, seconds.
     """
-    x = torch.where(mask[:, None, :, None], x, 0.0)
+    x = _centred(x, mask)
     # One scale for all: the values are squared, and single precision has its limits.
     unit = x.detach().square().mean((1, 2, 3), keepdim=True).clamp_min(1e-30).rsqrt()
     x = x * unit
     if background is not None:
-        background = torch.where(mask[:, None, :, None], background, 0.0) * unit
+        background = _centred(background, mask) * unit
     grids = Grids(x.shape[-1], sample_rate, tau_max, x)
     noise = whitened(x, background, mask, grids)
     found = find(noise.spectrum, noise.precision, noise.valid, grids)
@@ -100,6 +100,12 @@ def read(
         content=grids.kappa * x.shape[1] * len(grids.bins) * noise.rank,
         valid=noise.valid,
     )
+
+
+def _centred(x: Tensor, mask: Tensor) -> Tensor:
+    """Take the mean of every channel out, and what is in the others."""
+    x = torch.where(mask[:, None, :, None], x, 0.0)
+    return x - x.mean(-1, keepdim=True)
 
 
 def log_mixture(reading: Reading, log_share: Float[Tensor, "B M"]) -> Float[Tensor, "B C"]:

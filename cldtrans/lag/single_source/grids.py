@@ -55,7 +55,7 @@ class Grids:
             raise ValueError(
                 f"{n_samples} samples at {sample_rate:g} Hz hold {max(0, high - low + 1)} bins between "
                 f"{BAND_HZ[0]:g} and {BAND_HZ[1]:g} Hz; expected at least {2 * self.per_stripe}: "
-                "take a longer window"
+                "take a longer window, or a higher rate"
             )
         self.bins = torch.arange(low, low + self.stripes * self.per_stripe, device=like.device)
         self.kappa = n_samples / self.size  # bins that tell something new, of each bin

@@ -52,7 +52,7 @@ class Whitened:
 
 
 def background_covariance(
-    background: Float[Tensor, "B K C U"], grids: Grids, edge: float = EDGE
+    background: Float[Tensor, "B K C U"], mask: Bool[Tensor, "B C"], grids: Grids, edge: float = EDGE
 ) -> tuple[Float[Tensor, "B S C C"], Float[Tensor, "B C C"]]:
     """Estimate the covariance of channels in stripes of frequency, from windows without a discharge.
 
@@ -60,6 +60,8 @@ def background_covariance(
     ----------
     background : tensor [B, K, C, U]
         Windows of any length; longer ones are cut into overlapping pieces as long as the window.
+    mask : tensor [B, C] of bool
+        Valid channels; the others are 0.
     grids : Grids
         Of the window with the discharge, on whose scale the covariance is.
     edge : float
@@ -79,7 +81,7 @@ def background_covariance(
     window = taper(length, edge, background)
     scale = math.sqrt(float(grids.taper.square().sum() / window.square().sum()))
     spectrum = (scale * grids.spectrum(background, window)).permute(0, 3, 2, 1)  # [B, F, C, K]
-    n_pieces, n_channels = spectrum.shape[-1], spectrum.shape[-2]
+    n_pieces, n_channels = spectrum.shape[-1], mask.sum(-1).to(background)[:, None, None, None]
     measured = (spectrum @ spectrum.mH).real / n_pieces
     measured = smooth(measured.permute(0, 2, 3, 1), grids.bins_in(SMOOTH_HZ))  # [B, C, C, F]
     measured = grids.stripe(measured).mean(-1).permute(0, 3, 1, 2)
@@ -115,9 +117,9 @@ def whitened(
     """
     if background is None:
         start = x[..., : min(x.shape[-1], round(OWN_S * grids.sample_rate))]
-        covariance, raw = background_covariance(start, grids, OWN_EDGE)
+        covariance, raw = background_covariance(start, mask, grids, OWN_EDGE)
     else:
-        covariance, raw = background_covariance(background, grids)
+        covariance, raw = background_covariance(background, mask, grids)
     variance = raw.diagonal(dim1=-2, dim2=-1)
     valid = mask & (variance > 1e-12 * variance.amax(-1, keepdim=True))
     scale = torch.where(valid, variance, 1.0).rsqrt() * valid
@@ -130,7 +132,8 @@ def whitened(
     more = (loud - quiet) * valid[:, None, None]  # [B, N, S, C]
     pooled = (more.sum(-1, keepdim=True) / valid.sum(-1).clamp_min(1)[:, None, None, None]).clamp_min(0)
     quiet_mean = quiet.sum(-1, keepdim=True) / valid.sum(-1).clamp_min(1)[:, None, None, None]
-    pooled = pooled * pooled / (pooled + quiet_mean)
+    # What a weak discharge leaves unexplained drowns in the noise.
+    pooled = pooled.square() / (pooled + quiet_mean).clamp_min(1e-30)
     excess = torch.stack([m.pooled * pooled + m.excess * more.clamp_min(0) for m in MISFITS], 1)
     noise = (1 - DIAGONAL) * covariance[:, None, None] + torch.diag_embed(
         DIAGONAL * quiet[:, None] + excess
@@ -171,7 +174,10 @@ def _directions(
     value, vector = torch.linalg.eigh(raw.double() * (scale64[:, :, None] * scale64[:, None, :]))
     kept = (value > RANK * value.amax(-1, keepdim=True)).double()
     empty = scale64[:, :, None] * vector * (1 - kept)[:, None]  # in the input's units
-    empty = empty / empty.square().sum((1, 2), keepdim=True).clamp_min(1e-300).sqrt()
+    length = empty.square().sum(1, keepdim=True).sqrt()
+    # The axis of an invalid channel is empty, too, and leaves rounding in the others.
+    whole = length > 1e-6 * scale64.amax(-1)[:, None, None]
+    empty = torch.where(whole, empty / length.clamp_min(1e-300), 0.0)
     onto = torch.eye(size, dtype=torch.float64, device=raw.device) - empty @ torch.linalg.pinv(
         empty, rtol=1e-6
     )

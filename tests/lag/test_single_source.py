@@ -1,0 +1,248 @@
+"""The single-source model against brute force, algebra, and discharges whose lead is known."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from toys.discharges import CHANNELS, N_SAMPLES, RATE_HZ, background
+
+from cldtrans.data.montages.electrodes import closing_a_loop
+from cldtrans.evaluation import planted
+from cldtrans.lag import focal_lead
+from cldtrans.lag.single_source.focal import log_lead, read
+from cldtrans.lag.single_source.grids import STEP_S, Grids
+from cldtrans.lag.single_source.leading import LATER_S, TAKES_PART, likeliest, log_first
+from cldtrans.lag.single_source.noise import MISFITS, background_covariance, whitened
+
+DELAYS_S = np.array([0.0, 0.03, 0.06, 0.09, 0.12, 0.15])
+
+
+def spikes(snr_db, seed=0, gains=(1.0, 0.8, -0.7, 0.6, 0.9, 0.5), delays_s=DELAYS_S):
+    """A train of spikes in pink noise of six channels, channel 0 first; and noise without it."""
+    noise = background(9, seed, len(delays_s)).astype(float)
+    wave = planted.discharge(delays_s, N_SAMPLES, RATE_HZ, np.random.default_rng(seed))
+    return noise[0] + 10 ** (snr_db / 20) * np.array(gains)[:, None] * wave, noise[1:]
+
+
+def test_lead_delays_and_participation_of_a_known_discharge():
+    x, quiet = spikes(10)
+    found = focal_lead(x, RATE_HZ, quiet)
+    assert found.log_posterior.argmax() == 0 and np.exp(found.log_posterior[0]) > 0.9
+    assert np.exp(found.log_posterior).sum() == pytest.approx(1)
+    assert found.delay[0] == 0 and found.delay_stderr[0] == 0
+    assert (np.abs(found.delay - DELAYS_S) <= 3 * found.delay_stderr).all()
+    assert (found.delay_stderr[1:] < 0.002).all()
+    assert (found.participation > 0.99).all() and found.evidence > 100 and found.found
+    table = found.summary(list("abcdef"))
+    assert list(table["channel"][:1]) == ["a"] and len(table) == 6
+    with pytest.raises(ValueError, match="2 channel names for 6"):
+        found.summary(["a", "b"])
+
+
+def test_standard_errors_are_those_of_repeated_draws():
+    errors = []
+    for seed in range(24):
+        x, quiet = spikes(5, seed, gains=(1.0, 0.8, 0.7, 0.6, 0.9, 0.8))
+        one = focal_lead(x, RATE_HZ, quiet)
+        if one.log_posterior.argmax() == 0:
+            errors.append((one.delay - DELAYS_S)[1:] / one.delay_stderr[1:])
+    z = np.concatenate(errors)
+    assert len(errors) >= 22
+    assert 0.5 < np.sqrt(np.mean(z[np.abs(z) < 5] ** 2)) < 2.0
+    assert np.mean(np.abs(z) < 2) > 0.85
+
+
+def test_a_channel_without_the_discharge_does_not_take_part():
+    x, quiet = spikes(10, gains=(1.0, 0.8, 0.0, 0.6, 0.9, 0.0))
+    found = focal_lead(x, RATE_HZ, quiet)
+    assert (found.participation[[2, 5]] < 0.5).all() and np.isnan(found.delay[[2, 5]]).all()
+    assert (found.participation[[0, 1, 3, 4]] > 0.9).all()
+
+
+def test_noise_alone_has_no_lead():
+    evidence = np.array(
+        [focal_lead(x[0], RATE_HZ, x[1:]).evidence for x in (background(9, k) for k in range(20))]
+    )
+    assert (evidence < 0).all()
+    found = focal_lead(background(9, 99)[0], RATE_HZ, background(9, 99)[1:])
+    assert not found.found and np.isnan(found.delay).all() and (found.participation < 0.01).all()
+
+
+def planted_windows(n, snr_db, seed=0, closed=True):
+    """Discharges on the double banana, whose loops close in background and discharge."""
+    incidence = np.array(
+        [
+            [(e == a) - float(e == b) for e in sorted({e for c in CHANNELS for e in c.split("-")})]
+            for a, b in (c.split("-") for c in CHANNELS)
+        ]
+    )
+    close = incidence @ np.linalg.pinv(incidence) if closed else np.eye(18)
+    rng = np.random.default_rng(seed)
+    adjacent, mask = planted.neighbours(CHANNELS), np.ones(18, dtype=bool)
+    x, quiet, leads = [], [], []
+    for k in range(n):
+        potentials = background(7, seed * 1000 + k, incidence.shape[1])
+        noise = incidence @ potentials
+        plan = planted.draw_plan(adjacent, mask, rng)
+        wave = planted.discharge(plan.delay_s, N_SAMPLES, RATE_HZ, rng)
+        signal = noise[0].std(axis=1, keepdims=True) * plan.gain[:, None] * wave
+        x.append(noise[0] + 10 ** (snr_db / 20) * close @ signal)
+        quiet.append(noise[1:])
+        leads.append(plan.lead)
+    return np.stack(x).astype(np.float32), np.stack(quiet).astype(np.float32), np.array(leads)
+
+
+def test_planted_leads_with_and_without_background():
+    x, quiet, leads = planted_windows(40, 5)
+    mask = torch.ones(x.shape[:2], dtype=torch.bool)
+    known = log_lead(torch.from_numpy(x)[:, None], RATE_HZ, torch.from_numpy(quiet), mask)
+    alone = log_lead(torch.from_numpy(x)[:, None], RATE_HZ, None, mask)
+    assert np.mean(known.argmax(1).numpy() == leads) >= 0.9
+    assert np.mean(alone.argmax(1).numpy() == leads) >= 0.75
+    assert torch.allclose(known.exp().sum(1), torch.ones(len(x)), atol=1e-4)
+
+
+def test_what_a_montage_cannot_hold_is_not_looked_for():
+    """Outside the loops' sums there is no noise, so whatever a discharge has there must not count."""
+    x, quiet, _ = planted_windows(3, 5)
+    loop = np.zeros(18)
+    for sign, chain in ((1, "FP1-F7 F7-T7 T7-P7 P7-O1"), (-1, "FP1-F3 F3-C3 C3-P3 P3-O1")):
+        loop[[CHANNELS.index(name) for name in chain.split()]] = sign
+    grids = Grids(N_SAMPLES, RATE_HZ, 0.75, torch.zeros(()))
+    mask = torch.ones(3, 18, dtype=torch.bool)
+    noise = whitened(torch.from_numpy(x)[:, None], torch.from_numpy(quiet), mask, grids)
+    assert noise.rank.tolist() == [16, 16, 16]
+    assert len(closing_a_loop(CHANNELS)) == 2
+    scale = noise.spectrum.abs().amax((1, 3)) / grids.spectrum(torch.from_numpy(x), grids.taper).abs().amax(
+        -1
+    )
+    empty = torch.from_numpy(loop).float() * scale
+    pressed = noise.precision @ empty[:, None, None, None, :, None]
+    assert pressed.abs().max() < 1e-3 * noise.precision.abs().max()
+
+
+def test_precision_is_the_inverse_of_the_noise_it_is_made_of():
+    x, quiet = (torch.from_numpy(part)[None] for part in spikes(0))
+    x = x[None]
+    grids = Grids(N_SAMPLES, RATE_HZ, 0.75, x)
+    noise = whitened(x, quiet, torch.ones(1, 6, dtype=torch.bool), grids)
+    covariance, raw = background_covariance(quiet, torch.ones(1, 6, dtype=torch.bool), grids)
+    scale = raw.diagonal(dim1=1, dim2=2).rsqrt()
+    scaled = (covariance * scale[:, None, :, None] * scale[:, None, None])[0]
+    # Without misfit in noise alone: what is added is a diagonal that is not negative.
+    added = torch.linalg.inv(noise.precision[0, 0, 0]) - 0.9 * scaled
+    off = added - torch.diag_embed(added.diagonal(dim1=1, dim2=2))
+    assert off.abs().max() < 1e-8
+    assert (added.diagonal(dim1=1, dim2=2) >= 0.1 * scaled.diagonal(dim1=1, dim2=2) - 1e-9).all()
+    assert noise.precision.shape[1] == len(MISFITS)
+
+
+def test_the_first_channel_by_brute_force():
+    rng = np.random.default_rng(0)
+    log_bayes = 3 * rng.standard_normal((4, 15))
+    later = np.exp(-STEP_S / LATER_S * np.arange(15))
+    later /= later.sum()
+    expected = np.zeros(4)
+    for c in range(4):
+        total = 0.0
+        for d in range(15):
+            term = np.exp(log_bayes[c, d])
+            for j in range(4):
+                if j != c:
+                    after = sum(later[s] * np.exp(log_bayes[j, d + s]) for s in range(15 - d))
+                    term *= 1 - TAKES_PART + TAKES_PART * after
+            total += term
+        expected[c] = np.log(total)
+    valid = torch.ones(4, dtype=torch.bool)
+    np.testing.assert_allclose(log_first(torch.from_numpy(log_bayes), valid), expected, rtol=1e-6)
+    masked = log_first(torch.from_numpy(log_bayes), torch.tensor([True, True, False, True]))
+    assert torch.isneginf(masked[2]) and masked[[0, 1, 3]].isfinite().all()
+
+
+def test_the_likeliest_delay_of_a_narrow_and_of_a_wide_posterior():
+    delays = torch.linspace(-0.5, 0.5, 161).double()
+    for deviation in (0.001, 0.02):
+        log_bayes = torch.from_numpy(stats.norm.logpdf(delays, 0.1234, deviation))[None]
+        delay, spread = likeliest(log_bayes, delays)
+        assert delay.item() == pytest.approx(0.1234, abs=1e-6)
+        assert spread.item() == pytest.approx(deviation, rel=0.1)
+
+
+def test_order_unit_kind_and_layout_change_nothing():
+    x, quiet = spikes(0)
+    order = np.random.default_rng(1).permutation(6)
+    base = focal_lead(x, RATE_HZ, quiet)
+    for other in (
+        focal_lead(x[None], RATE_HZ, quiet),
+        focal_lead(torch.from_numpy(x), RATE_HZ, torch.from_numpy(quiet)),
+        focal_lead(1e-6 * x, RATE_HZ, 1e-6 * quiet),
+        focal_lead(1e4 * x.astype(np.float32), RATE_HZ, 1e4 * quiet.astype(np.float32)),
+    ):
+        np.testing.assert_allclose(other.log_posterior, base.log_posterior, atol=2e-2)
+        np.testing.assert_allclose(other.delay, base.delay, atol=1e-4)
+    moved = focal_lead(x[order], RATE_HZ, quiet[:, order])
+    np.testing.assert_allclose(moved.log_posterior, base.log_posterior[order], atol=1e-5)
+
+
+def test_masked_channels_and_other_windows_of_a_batch_change_nothing():
+    parts = [spikes(0, seed) for seed in range(3)]
+    x, quiet = (torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True))
+    x = x[:, None]
+    mask = torch.ones(3, 6, dtype=torch.bool)
+    mask[:, 4] = False
+    whole = log_lead(x, RATE_HZ, quiet, mask)
+    x[:, :, 4], quiet[:, :, 4] = torch.nan, 1e9
+    kept = [0, 1, 2, 3, 5]
+    torch.testing.assert_close(log_lead(x, RATE_HZ, quiet, mask), whole)
+    assert torch.isneginf(whole[:, 4]).all()
+    fewer = log_lead(x[:, :, kept], RATE_HZ, quiet[:, :, kept], mask[:, kept])
+    torch.testing.assert_close(fewer, whole[:, kept], atol=1e-4, rtol=1e-4)
+    alone = log_lead(x[1:2], RATE_HZ, quiet[1:2], mask[1:2])
+    torch.testing.assert_close(alone[0], whole[1], atol=1e-6, rtol=1e-6)
+
+
+def test_several_windows_of_a_discharge_tell_more():
+    one = [spikes(-5, seed) for seed in range(4)]
+    quiet = one[0][1]
+    together = focal_lead(np.stack([x for x, _ in one]), RATE_HZ, quiet)
+    apart = [focal_lead(x, RATE_HZ, quiet).log_posterior[0] for x, _ in one]
+    assert together.log_posterior.argmax() == 0
+    assert together.log_posterior[0] > np.mean(apart)
+
+
+def test_gradients_are_those_of_finite_differences():
+    x, quiet = spikes(10, gains=(1.0, 0.8, 0.7, 0.9, 0.9, 0.8))
+    x, quiet = torch.from_numpy(x[:3, :480])[None, None], torch.from_numpy(quiet[None, :, :3])
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    x.requires_grad_()
+    direction = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).double()
+    value = read(x, RATE_HZ, quiet, mask, 0.3).log_first[0, 0, 0]
+    (gradient,) = torch.autograd.grad(value, x)
+    h = 1e-5
+    with torch.no_grad():
+        ahead, behind = (
+            read(x + s * h * direction, RATE_HZ, quiet, mask, 0.3).log_first[0, 0, 0] for s in (1, -1)
+        )
+    assert (gradient * direction).sum().item() == pytest.approx(((ahead - behind) / (2 * h)).item(), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("x", "quiet", "message"),
+    [
+        (np.zeros(100), None, r"expected \[C, T\] or \[N, C, T\]"),
+        (np.zeros((1, 1600)), None, "has 1 channel; expected at least 2"),
+        (np.full((2, 1600), np.nan), None, "no finite numbers"),
+        (np.zeros((2, 1600)), np.zeros((3, 1600)), r"expected \[M, C, T\]"),
+        (np.zeros((2, 1600)), np.zeros((4, 3, 1600)), "background has 3 channels and x has 2"),
+        (np.ones((2, 1600)), None, "fewer than two channels vary"),
+        (np.ones((2, 80)), None, "tau_max is 0.75 s"),
+    ],
+)
+def test_what_cannot_be_read_is_said(x, quiet, message):
+    with pytest.raises(ValueError, match=message):
+        focal_lead(x, RATE_HZ, quiet)
+
+
+def test_a_rate_too_low_for_the_band_is_said():
+    with pytest.raises(ValueError, match="take a longer window, or a higher rate"):
+        focal_lead(np.random.default_rng(0).standard_normal((2, 100)), 2.0)
