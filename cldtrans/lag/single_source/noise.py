@@ -23,6 +23,7 @@ from cldtrans.lag.single_source.grids import BAND_HZ, EDGE, Grids, power, smooth
 OWN_S = 2.0  # start of a window that stands for its background where none is given
 OWN_EDGE = 0.25
 SMOOTH_HZ = 1.0
+NEIGHBOURS = 3  # stripes that share a covariance
 SHARED = 3.0  # weight of the correlations common to all frequencies: so many windows a channel
 UNCORRELATED = 0.3  # likewise of no correlation, in the common ones
 DIAGONAL = 0.1
@@ -80,11 +81,13 @@ def background_covariance(
         background = pieces.transpose(2, 3).flatten(1, 2)
     window = taper(length, edge, background)
     scale = math.sqrt(float(grids.taper.square().sum() / window.square().sum()))
-    spectrum = (scale * grids.spectrum(background, window)).permute(0, 3, 2, 1)  # [B, F, C, K]
-    n_pieces, n_channels = spectrum.shape[-1], mask.sum(-1).to(background)[:, None, None, None]
-    measured = (spectrum @ spectrum.mH).real / n_pieces
-    measured = smooth(measured.permute(0, 2, 3, 1), grids.bins_in(SMOOTH_HZ))  # [B, C, C, F]
-    measured = grids.stripe(measured).mean(-1).permute(0, 3, 1, 2)
+    spectrum = grids.stripe(scale * grids.spectrum(background, window))  # [B, K, C, S, m]
+    n_pieces, n_channels = spectrum.shape[1], mask.sum(-1).to(background)[:, None, None, None]
+    parts = (
+        torch.cat([spectrum.real, spectrum.imag], -1).permute(0, 3, 2, 1, 4).flatten(-2)
+    )  # [B, S, C, 2 m K]
+    measured = parts @ parts.mT / (n_pieces * grids.per_stripe)
+    measured = smooth(measured.permute(0, 2, 3, 1), NEIGHBOURS).permute(0, 3, 1, 2)
     seconds = n_pieces * length / grids.sample_rate
     deviation = measured.diagonal(dim1=-2, dim2=-1).clamp_min(1e-30).sqrt()
     across = deviation[..., :, None] * deviation[..., None, :]
