@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import signal
+from toys.discharges import background
 from toys.paths import MIRROR
 
 from cldtrans.cli import main
@@ -17,10 +18,11 @@ from cldtrans.data.montages.electrodes import closing_a_loop
 from cldtrans.data.montages.montage import DOUBLE_BANANA
 from cldtrans.data.recording import from_array, from_raw, open_recording
 from cldtrans.errors import DataError
+from cldtrans.evaluation import planted
 from cldtrans.lag import fit_ldsem, simulate_ldsem
 from cldtrans.lag.recording import cut_window, fit_window, lags_of_recording
 from cldtrans.lag.recording.lags import SYSTEMATIC
-from cldtrans.lag.recording.report import heading
+from cldtrans.lag.recording.report import heading, render
 
 RATE = 180
 CHAINS = ["FP1-F7", "F7-T7", "FP2-F8", "F8-T8"]  # no loop
@@ -264,3 +266,16 @@ def test_real_recording_delayed_against_itself(file, channels, lag):
     fit = fit_window(both, 12 / window.rate_hz).fit
     assert fit.support[1, 0]
     assert fit.tau[1, 0] * window.rate_hz == pytest.approx(lag, abs=0.02)
+
+
+def test_a_single_source_is_named_where_there_is_one():
+    names = ["C3-P3", "F7-T7", "F8-T8", "C4-P4"]
+    delay_s = np.array([0.1, 0.0, 0.05, 0.15])
+    quiet = background(2, 3, 4).astype(float)
+    wave = planted.discharge(delay_s, 1600, 160.0, np.random.default_rng(3))
+    with_it = lags_of_recording(from_array(quiet[0] + 3 * wave, 160.0, names))
+    assert "it is first in F7-T7 (0." in render(with_it)
+    without = lags_of_recording(from_array(quiet[1], 160.0, names))
+    assert "No single leading channel" in render(without)
+    unknown = lags_of_recording(from_array(quiet[1], 160.0, ["a", "b", "c", "d"]))
+    assert unknown.lead is None and "leading" not in render(unknown)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cldtrans.data.montages.electrodes import is_scalp
 from cldtrans.data.montages.reference import Reference
 from cldtrans.data.recording import Recording
 from cldtrans.errors import DataError
@@ -16,12 +17,15 @@ from cldtrans.lag.fit.ldsem import fit_ldsem
 from cldtrans.lag.fit.likelihood import Innovation
 from cldtrans.lag.fit.result import LagFit
 from cldtrans.lag.recording.window import BAND_HZ, LEAST_FILLED, Window, begin_with, cut_window
+from cldtrans.lag.single_source.focal import FocalLead, focal_lead
 
 if TYPE_CHECKING:
     import mne
     import pandas as pd
 
 TAU_MAX_S = 0.1
+LEAST_LEAD_S = 6.0
+"""A shorter stretch has no start to spare as its own background."""
 SYSTEMATIC = 0.25
 """Samples by which filter and new rate shift the lags of simulated recordings, beside the standard error."""
 READINGS = ("lag", "zero lag", "undetermined", "implausible")
@@ -39,10 +43,13 @@ class RecordingLags:
         Rows are targets, columns sources.
     window : Window
         The stretch.
+    lead : FocalLead or None
+        Who leads, if one source drives scalp channels; None for other channels and for short stretches.
     """
 
     fit: LagFit
     window: Window
+    lead: FocalLead | None = None
 
     @property
     def channels(self) -> list[str]:
@@ -165,4 +172,12 @@ def fit_window(window: Window, tau_max_s: float = TAU_MAX_S, alpha: float = 0.01
         raise DataError(begin_with(window.origin, error)) from error
     if len(window.channels) - len(fit.left_out) < 2:
         raise DataError(f"{window.origin}: no two independent channels: {'; '.join(fit.warnings)}")
-    return RecordingLags(fit, window)
+    return RecordingLags(fit, window, _lead(window))
+
+
+def _lead(window: Window) -> FocalLead | None:
+    """Look for one source that drives all scalp channels; the stretch's own start stands for quiet."""
+    long_enough = window.x.shape[1] >= LEAST_LEAD_S * window.rate_hz
+    if not long_enough or not all(is_scalp(name) for name in window.channels):
+        return None
+    return focal_lead(window.x, window.rate_hz)
