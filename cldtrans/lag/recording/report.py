@@ -77,17 +77,17 @@ def leading(lead: FocalLead, channels: list[str]) -> str:
     """Say which channel leads, if one source drives them, or that none does."""
     if not lead.found:
         return (
-            "No single leading channel: one source that reaches the channels with delays explains this stretch "
-            "no better than noise like that of its first seconds."
+            "No single leading channel: one source that reaches the channels with delays explains this "
+            "stretch no better than noise like that of its first seconds."
         )
     table = lead.summary(channels)
     likely = table[table["p_first"] >= LIKELY]
     names = ", ".join(f"{row.channel} ({row.p_first:.2f})" for row in likely.itertuples()) or "none likely"
     count = int((table["participation"] >= 0.5).sum())
     return (
-        f"One source, with delays, in {count} of {len(table)} channels: it is first in {names}, by this model "
-        f"(evidence {lead.evidence:.0f} nats against noise like that of the first seconds). The probability "
-        "is the model's, not that of a focus."
+        f"One source, with delays, in {count} of {len(table)} channels: it is first in {names}, by this "
+        f"model (evidence {lead.evidence:.0f} nats against noise like that of the first seconds). "
+        "The probability is the model's, not that of a focus."
     )
 
 
