@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
 
     from cldtrans.errors import DataError
     from cldtrans.files import atomic_path
-    from cldtrans.lag.recording import cut_window, fit_window
+    from cldtrans.lag.recording import cut_background, cut_window, fit_window
     from cldtrans.lag.recording.figures import draw
     from cldtrans.lag.recording.report import heading, render
 
@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> None:
         raise DataError(f"{output}: cannot be made ({error.strerror})") from error
     print(heading(window, args.tau_max / 1e3), flush=True)
     began = time.monotonic()
-    lags = fit_window(window, args.tau_max / 1e3, args.alpha)
+    background = cut_background(args.recording, window)
+    lags = fit_window(window, args.tau_max / 1e3, args.alpha, background)
     print(f"Fitted in {time.monotonic() - began:.0f} s.\n")
     print(render(lags), end="")
     with atomic_path(output / "lags.csv") as temporary:

@@ -19,10 +19,10 @@ from cldtrans.data.montages.montage import DOUBLE_BANANA
 from cldtrans.data.recording import from_array, from_raw, open_recording
 from cldtrans.errors import DataError
 from cldtrans.evaluation import planted
-from cldtrans.lag import fit_ldsem, simulate_ldsem
-from cldtrans.lag.recording import cut_window, fit_window, lags_of_recording
+from cldtrans.lag import fit_ldsem, focal_lead, simulate_ldsem
+from cldtrans.lag.recording import cut_background, cut_window, fit_window, lags_of_recording
 from cldtrans.lag.recording.lags import SYSTEMATIC
-from cldtrans.lag.recording.report import heading, render
+from cldtrans.lag.recording.report import heading, leading, render
 
 RATE = 180
 CHAINS = ["FP1-F7", "F7-T7", "FP2-F8", "F8-T8"]  # no loop
@@ -271,11 +271,13 @@ def test_real_recording_delayed_against_itself(file, channels, lag):
 def test_a_single_source_is_named_where_there_is_one():
     names = ["C3-P3", "F7-T7", "F8-T8", "C4-P4"]
     delay_s = np.array([0.1, 0.0, 0.05, 0.15])
-    quiet = background(2, 3, 4).astype(float)
-    wave = planted.discharge(delay_s, 1600, 160.0, np.random.default_rng(3))
-    with_it = lags_of_recording(from_array(quiet[0] + 3 * wave, 160.0, names))
-    assert "it is first in F7-T7 (0." in render(with_it)
-    without = lags_of_recording(from_array(quiet[1], 160.0, names))
-    assert "No single leading channel" in render(without)
-    unknown = lags_of_recording(from_array(quiet[1], 160.0, ["a", "b", "c", "d"]))
-    assert unknown.lead is None and "leading" not in render(unknown)
+    quiet = np.concatenate(list(background(4, 3, 4).astype(float)), axis=-1)
+    discharge = np.zeros_like(quiet)
+    discharge[:, 4800:] = planted.discharge(delay_s, 1600, 160.0, np.random.default_rng(3))
+    recording = from_array(quiet + 3 * discharge, 160.0, names)
+    assert "it is first in F7-T7 (" in render(lags_of_recording(recording, start_s=32, band_hz=(1, 20)))
+    window = cut_window(recording, 20, 30)
+    beside = cut_background(recording, window)
+    assert beside.shape[:2] == (2, 4)  # those before it
+    assert "No single leading channel" in leading(focal_lead(window.x, window.rate_hz, beside), names)
+    assert cut_background(recording, cut_window(recording, 5, 35)) is None

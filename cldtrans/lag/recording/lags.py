@@ -16,6 +16,7 @@ from cldtrans.errors import DataError
 from cldtrans.lag.fit.ldsem import fit_ldsem
 from cldtrans.lag.fit.likelihood import Innovation
 from cldtrans.lag.fit.result import LagFit
+from cldtrans.lag.recording.background import cut_background
 from cldtrans.lag.recording.window import BAND_HZ, LEAST_FILLED, Window, begin_with, cut_window
 from cldtrans.lag.single_source.focal import FocalLead, focal_lead
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TAU_MAX_S = 0.1
-LEAST_LEAD_S = 6.0
-"""A shorter stretch has no start to spare as its own background."""
+LEAST_LEAD_S = 2.0
+"""Stretches in which a leading channel is looked for are at least so long, seconds."""
 SYSTEMATIC = 0.25
 """Samples by which filter and new rate shift the lags of simulated recordings, beside the standard error."""
 READINGS = ("lag", "zero lag", "undetermined", "implausible")
@@ -44,7 +45,7 @@ class RecordingLags:
     window : Window
         The stretch.
     lead : FocalLead or None
-        Who leads, if one source drives scalp channels; None for other channels and for short stretches.
+        Who leads, if one source drives scalp channels; None for other channels, and without background.
     """
 
     fit: LagFit
@@ -133,10 +134,15 @@ def lags_of_recording(
         One line that begins with the file.
     """
     window = cut_window(source, start_s, stop_s, channels, reference, band_hz, innovation)
-    return fit_window(window, tau_max_s, alpha)
+    return fit_window(window, tau_max_s, alpha, cut_background(source, window))
 
 
-def fit_window(window: Window, tau_max_s: float = TAU_MAX_S, alpha: float = 0.01) -> RecordingLags:
+def fit_window(
+    window: Window,
+    tau_max_s: float = TAU_MAX_S,
+    alpha: float = 0.01,
+    background: np.ndarray | None = None,
+) -> RecordingLags:
     """Fit a window; of a band that does not fill the spectrum its frequencies only (Whittle's likelihood).
 
     Where it does, all frequencies are used: without the few at the edge the search was misled by five of
@@ -150,6 +156,8 @@ def fit_window(window: Window, tau_max_s: float = TAU_MAX_S, alpha: float = 0.01
         Largest lag searched, seconds.
     alpha : float
         Level of the support, as in `fit_ldsem`.
+    background : array [K, C, T'], optional
+        From `cut_background`: without it, no leading channel is looked for.
 
     Raises
     ------
@@ -172,12 +180,12 @@ def fit_window(window: Window, tau_max_s: float = TAU_MAX_S, alpha: float = 0.01
         raise DataError(begin_with(window.origin, error)) from error
     if len(window.channels) - len(fit.left_out) < 2:
         raise DataError(f"{window.origin}: no two independent channels: {'; '.join(fit.warnings)}")
-    return RecordingLags(fit, window, _lead(window))
+    return RecordingLags(fit, window, _lead(window, background))
 
 
-def _lead(window: Window) -> FocalLead | None:
-    """Look for one source that drives all scalp channels; the stretch's own start stands for quiet."""
+def _lead(window: Window, background: np.ndarray | None) -> FocalLead | None:
+    """Look for one source that drives all scalp channels."""
     long_enough = window.x.shape[1] >= LEAST_LEAD_S * window.rate_hz
-    if not long_enough or not all(is_scalp(name) for name in window.channels):
+    if background is None or not long_enough or not all(is_scalp(name) for name in window.channels):
         return None
-    return focal_lead(window.x, window.rate_hz)
+    return focal_lead(window.x, window.rate_hz, background)

@@ -78,7 +78,7 @@ def leading(lead: FocalLead, channels: list[str]) -> str:
     if not lead.found:
         return (
             "No single leading channel: one source that reaches the channels with delays explains this "
-            "stretch no better than noise like that of its first seconds."
+            "stretch no better than noise like that of the stretches beside it."
         )
     table = lead.summary(channels)
     likely = table[table["p_first"] >= LIKELY]
@@ -86,7 +86,7 @@ def leading(lead: FocalLead, channels: list[str]) -> str:
     count = int((table["participation"] >= 0.5).sum())
     return (
         f"One source, with delays, in {count} of {len(table)} channels: it is first in {names}, by this "
-        f"model (evidence {lead.evidence:.0f} nats against noise like that of the first seconds). "
+        f"model (evidence {lead.evidence:.0f} nats against noise like that beside the stretch). "
         "The probability is the model's, not that of a focus."
     )
 

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TAU_MAX_S = 0.75
-NONE_OF_THESE = 0.04  # probability that no model of the noise fits: then any channel may be the first
+UNKNOWN_NOISE = (
+    350.0  # nats that a window's own start explains better than the rest of it, one time in twenty
+)
+NONE_OF_THESE = 0.01  # probability that no model of the noise fits: then any channel may be the first
 
 
 @dataclass
@@ -143,7 +146,7 @@ class FocalLead:
     participation : array [C]
         Probability that a channel carries the discharge.
     evidence : float
-        Nats, against "no single source".
+        Nats, against "no single source"; without a background less `UNKNOWN_NOISE`.
     sample_rate : float
         Hertz.
     """
@@ -234,7 +237,7 @@ def focal_lead(x: Any, sample_rate: float, background: Any = None, tau_max: floa
     if int(reading.valid.sum()) < 2:
         raise ValueError("fewer than two channels vary in the background; nobody leads anybody there")
     lead = int(posterior.argmax())
-    evidence = float(reading.evidence[0].mean())
+    evidence = float(reading.evidence[0].mean()) - (UNKNOWN_NOISE if quiet is None else 0.0)
     exists = 1 / (1 + math.exp(-max(min(evidence, 500.0), -500.0)))
     takes_part = reading.takes_part[0].mean(0)
     delay, stderr = _after(reading, lead)
