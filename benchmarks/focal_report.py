@@ -89,21 +89,17 @@ def detection(planted: pd.DataFrame, none: pd.DataFrame) -> tuple[pd.DataFrame, 
         def detected(cells: pd.DataFrame, threshold: dict[int, float] = threshold) -> pd.Series:
             return cells["evidence"] > (cells["recording"] % 2).map(threshold)
 
-        row = {"method": name, "kind": "none", "0 dB": share(detected(quiet))}
-        rows.append(row | {"5 dB": "", "-5 dB": ""})
         spread = quiet["evidence"].quantile([0.05, 0.5, 0.95]).to_numpy()
         remarks.append(
-            f"{name}: evidence of these windows {spread[0]:.0f}/{spread[1]:.0f}/{spread[2]:.0f} nats "
-            f"(5/50/95 %), above 0 in {(quiet['evidence'] > 0).mean():.3f} of them; largest posterior "
-            f"{quiet['p'].median():.2f} (median)."
+            f"{name}: false alarms {share(detected(quiet))}; evidence of these windows "
+            f"{spread[0]:.0f}/{spread[1]:.0f}/{spread[2]:.0f} nats (5/50/95 %), above 0 in "
+            f"{(quiet['evidence'] > 0).mean():.3f} of them; largest posterior {quiet['p'].median():.2f} (median)."
         )
         for kind, cells in planted[planted["method"] == name].groupby("kind", sort=False):
             columns = {f"{k} dB": share(detected(cells[cells["snr_db"] == k])) for k in (5, 0, -5)}
             rows.append({"method": name, "kind": kind} | columns)
-    table = pd.DataFrame(rows)[["method", "kind", "5 dB", "0 dB", "-5 dB"]]
-    return table, f"n = {len(none) // none['method'].nunique()} windows without a discharge. " + " ".join(
-        remarks
-    )
+    count = none.groupby("method").size().iloc[0]
+    return pd.DataFrame(rows), " ".join([f"n = {count} windows without a discharge.", *remarks])
 
 
 def calibration(planted: pd.DataFrame) -> tuple[pd.DataFrame, str]:
