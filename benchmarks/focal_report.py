@@ -93,7 +93,8 @@ def detection(planted: pd.DataFrame, none: pd.DataFrame) -> tuple[pd.DataFrame, 
         remarks.append(
             f"{name}: false alarms {share(detected(quiet))}; evidence of these windows "
             f"{spread[0]:.0f}/{spread[1]:.0f}/{spread[2]:.0f} nats (5/50/95 %), above 0 in "
-            f"{(quiet['evidence'] > 0).mean():.3f} of them; largest posterior {quiet['p'].median():.2f} (median)."
+            f"{(quiet['evidence'] > 0).mean():.3f} of them; largest posterior "
+            f"{quiet['p'].median():.2f} (median)."
         )
         for kind, cells in planted[planted["method"] == name].groupby("kind", sort=False):
             columns = {f"{k} dB": share(detected(cells[cells["snr_db"] == k])) for k in (5, 0, -5)}
