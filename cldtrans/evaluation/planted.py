@@ -117,7 +117,9 @@ def neighbours(channels: tuple[str, ...]) -> np.ndarray:
     return (near | shared) & ~np.eye(len(channels), dtype=bool)
 
 
-def draw_plan(adjacent: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Plan:
+def draw_plan(
+    adjacent: np.ndarray, mask: np.ndarray, rng: np.random.Generator, lead: int | None = None
+) -> Plan:
     """Draw a random lead among the valid channels, and its spread along shortest paths.
 
     Parameters
@@ -128,9 +130,11 @@ def draw_plan(adjacent: np.ndarray, mask: np.ndarray, rng: np.random.Generator) 
         Valid channels.
     rng : Generator
         Draws everything.
+    lead : int, optional
+        Where it is given, it is not drawn.
     """
     n_channels = len(mask)
-    lead = int(rng.choice(np.flatnonzero(mask)))
+    lead = int(rng.choice(np.flatnonzero(mask))) if lead is None else lead
     delay, hops = np.zeros(n_channels), np.full(n_channels, -1)
     hops[lead] = 0
     queue = deque([lead])
