@@ -67,7 +67,8 @@ def scores(quiet: np.ndarray, discharge: Discharge, snr_db: tuple[float, ...]) -
 
 def _precision(quiet: np.ndarray, grids: Grids) -> np.ndarray:
     """Invert the background's covariance within what electrodes can produce, [F, C, C]."""
-    covariance, _ = background_covariance(torch.from_numpy(quiet)[None, None], grids)
+    every = torch.ones(1, len(CHANNELS), dtype=torch.bool)
+    covariance, _ = background_covariance(torch.from_numpy(quiet)[None, None], every, grids)
     value, vector = np.linalg.eigh(PROJECTOR)
     basis = vector[:, value > 0.5]
     inner = basis.T @ covariance[0].numpy() @ basis

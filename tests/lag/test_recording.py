@@ -278,6 +278,6 @@ def test_a_single_source_is_named_where_there_is_one():
     assert "it is first in F7-T7 (" in render(lags_of_recording(recording, start_s=32, band_hz=(1, 20)))
     window = cut_window(recording, 20, 30)
     beside = cut_background(recording, window)
-    assert beside.shape[:2] == (2, 4)  # those before it
+    assert beside is not None and beside.shape[:2] == (2, 4)  # those before it
     assert "No single leading channel" in leading(focal_lead(window.x, window.rate_hz, beside), names)
     assert cut_background(recording, cut_window(recording, 5, 35)) is None
