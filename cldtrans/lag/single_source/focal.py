@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cldtrans.lag.single_source.discharge import find
+from cldtrans.lag.single_source.discharge import FIRST, find
 from cldtrans.lag.single_source.grids import Grids
 from cldtrans.lag.single_source.leading import TAKES_PART, likeliest, log_first
 from cldtrans.lag.single_source.noise import whitened
@@ -40,10 +40,6 @@ class Reading:
         Likeliest delay of a channel, seconds, from an origin that channels share, and its standard error.
     evidence : tensor [B, M]
         Nats, against noise alone.
-    null : tensor [B, M]
-        Log likelihood of noise alone, up to what all M share.
-    content : tensor [B]
-        Bins times directions that tell something new: the size of the data.
     valid : tensor [B, C] of bool
         Channels that hold anything.
     """
@@ -53,8 +49,6 @@ class Reading:
     delay: Float[Tensor, "B M C"]
     spread: Float[Tensor, "B M C"]
     evidence: Float[Tensor, "B M"]
-    null: Float[Tensor, "B M"]
-    content: Float[Tensor, " B"]
     valid: Bool[Tensor, "B C"]
 
 
@@ -99,8 +93,6 @@ def read(
         delay=delay,
         spread=spread,
         evidence=found.evidence,
-        null=noise.null,
-        content=grids.kappa * x.shape[1] * len(grids.bins) * noise.rank,
         valid=noise.valid,
     )
 
@@ -255,9 +247,8 @@ def focal_lead(x: Any, sample_rate: float, background: Any = None, tau_max: floa
 
 
 def _after(reading: Reading, lead: int) -> tuple[Tensor, Tensor]:
-    """Return delays of the first window after its lead, and standard errors, under the likeliest noise."""
-    noise = int((reading.evidence + reading.null)[0].argmax())
-    delay, spread = reading.delay[0, noise], reading.spread[0, noise]
+    """Return delays of the first window after its lead, and standard errors, under the noise of the start."""
+    delay, spread = reading.delay[0, FIRST], reading.spread[0, FIRST]
     stderr = (spread.square() + spread[lead].square()).sqrt()
     stderr[lead] = 0.0
     return delay - delay[lead], stderr

@@ -47,7 +47,6 @@ class Whitened:
 
     spectrum: Complex[Tensor, "B N C F"]
     precision: Float[Tensor, "B M N S C C"]
-    null: Float[Tensor, "B M"]  # log likelihood of noise alone, up to what is common to all misfits
     valid: Bool[Tensor, "B C"]
     rank: Float[Tensor, " B"]  # directions that hold anything
 
@@ -138,21 +137,20 @@ def whitened(
     # What a weak discharge leaves unexplained drowns in the noise.
     pooled = pooled.square() / (pooled + quiet_mean).clamp_min(1e-30)
     excess = torch.stack([m.pooled * pooled + m.excess * more.clamp_min(0) for m in MISFITS], 1)
-    noise = (1 - DIAGONAL) * covariance[:, None, None] + torch.diag_embed(
-        DIAGONAL * quiet[:, None] + excess
-    )  # [B, M, N, S, C, C]
+    own = DIAGONAL * quiet[:, None] + excess  # [B, M, N, S, C]
 
     # Within the directions that hold anything; the others get an arbitrary variance, and are dropped.
-    inner = basis.mT[:, None, None, None] @ noise @ basis[:, None, None, None]
-    inner = inner + torch.diag_embed(1 - kept)[:, None, None, None]
+    common = (1 - DIAGONAL) * basis.mT[:, None] @ covariance @ basis[:, None] + torch.diag_embed(1 - kept)[
+        :, None
+    ]
+    inner = (
+        common[:, None, None]
+        + (basis.mT[:, None, None, None] * own[..., None, :]) @ basis[:, None, None, None]
+    )
     root = torch.linalg.cholesky(inner)
     white = torch.linalg.solve_triangular(root, (basis.mT @ projector)[:, None, None, None], upper=False)
     precision = white.mT @ white
-    striped = grids.stripe(spectrum).transpose(2, 3)[:, None]  # [B, 1, N, S, C, m]
-    pressed = torch.complex(white @ striped.real, white @ striped.imag)
-    logdet = 2 * root.diagonal(dim1=-2, dim2=-1).log().sum(-1) * grids.per_stripe
-    null = -grids.kappa * (logdet.sum((2, 3)) + power(pressed).sum((2, 3, 4, 5)))
-    return Whitened(spectrum, precision, null, valid, kept.sum(-1))
+    return Whitened(spectrum, precision, valid, kept.sum(-1))
 
 
 @torch.no_grad()
