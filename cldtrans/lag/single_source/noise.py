@@ -38,7 +38,7 @@ class Misfit:
     excess: float  # of the channel's own
 
 
-MISFITS = (Misfit(0.0, 0.1), Misfit(0.1, 0.3), Misfit(0.3, 0.3), Misfit(1.0, 0.3), Misfit(4.0, 0.1))
+MISFITS = (Misfit(0.0, 0.1), Misfit(0.1, 0.3), Misfit(0.6, 0.3), Misfit(4.0, 0.1))
 
 
 @dataclass
