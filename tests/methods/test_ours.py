@@ -11,6 +11,7 @@ from cldtrans.methods.features import features_of
 from cldtrans.methods.linear_probe import LinearProbe
 from cldtrans.methods.model_readouts import ModelReadouts, PooledFeatures
 from cldtrans.methods.ours import ProbedFeatures
+from cldtrans.methods.single_source import SingleSource
 from cldtrans.models.readouts import READOUT, READOUTS, focal_scores
 
 
@@ -37,14 +38,33 @@ def test_readouts_and_features_are_the_models(checkpoint, windows, monkeypatch):
     out = model.read(x, 160.0, mask, "eeg")
     readouts = ModelReadouts(folder, "eeg", threads=1)
     scores = readouts(x, mask, 160.0)
-    assert set(scores) == {"", *READOUTS} - {READOUT} and readouts.nfe == out.nfe
+    assert set(scores) == {"", "lead", *READOUTS} - {READOUT} and readouts.nfe == out.nfe
     assert readouts.parameters == sum(p.numel() for p in model.parameters())
+    np.testing.assert_allclose(scores.pop("lead"), out.lead, rtol=1e-3, atol=1e-3)
     for name, found in scores.items():
         expected = focal_scores(out.tau, out.edge_probability, torch.from_numpy(mask), name or READOUT)
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
         assert found[3, 2] == -np.inf
     features = PooledFeatures(folder, "eeg", threads=1)(x, mask, 160.0)
     np.testing.assert_allclose(features, features_of(out, torch.from_numpy(mask)), rtol=1e-3, atol=1e-4)
+
+
+def test_every_window_is_read_with_its_own_background(checkpoint, windows, monkeypatch):
+    """As many windows of it as there are: in batches of equal numbers, and back in order."""
+    monkeypatch.setattr(model_readouts, "_BATCH", 2)
+    (folder, model), (x, mask) = checkpoint, windows
+    rng = np.random.default_rng(1)
+    quiet = [rng.standard_normal((k, 4, 800)).cumsum(-1).astype(np.float32) for k in (3, 0, 2, 3, 2)]
+    expected = []
+    for k, one in enumerate(quiet):
+        out = model.read(x[k : k + 1], 160.0, mask[k : k + 1], "eeg", background=one if len(one) else None)
+        expected.append(out.lead[0].numpy())
+    found = ModelReadouts(folder, "eeg", threads=1)(x, mask, 160.0, quiet)["lead"]
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    alone = SingleSource()(x, mask, 160.0, quiet)
+    np.testing.assert_allclose(alone, found, atol=1e-3)
+    together = SingleSource()(np.stack([x[:2], x[2:4]]), mask[:2], 160.0)
+    assert together.shape == (2, 4)
 
 
 def test_channels_that_are_not_there_have_no_features(checkpoint, windows):
