@@ -8,8 +8,10 @@ from toys.shards import paper_config, write_shards
 
 from cldtrans.baselines.gcc_phat import GccPhat
 from cldtrans.baselines.ldsem_readout import net_lead
+from cldtrans.data.shards import ShardSet
 from cldtrans.errors import ConfigError
 from cldtrans.evaluation import planted
+from cldtrans.evaluation.cases import Readouts, planted_cases, seizure_cases
 from cldtrans.evaluation.focal_lead import Case, grade_planted, grade_seizures, run_focal_lead
 from cldtrans.provenance import read_result
 
@@ -142,6 +144,66 @@ def test_cells_from_shards_to_result_files(tmp_path):
         run_focal_lead(
             config, experiment="planted", output=tmp_path / "q.json", **{**common, "method": "feature_linear"}
         )
+
+
+class Spy:
+    """A readout that keeps what it was given."""
+
+    reads_background = True
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, x, mask, sample_rate, background):
+        self.calls.append((x, background))
+        return np.zeros(mask.shape)
+
+
+def test_background_is_of_the_same_recording_and_touches_no_seizure(tmp_path):
+    """Grid windows start every 10 s, seizures at 30 and 31 s: those at 30 and 40 s hold a part of them."""
+    windows, spy = ShardSet(seizure_shards(tmp_path / "chbmit", 3)), Spy()
+    assert len(seizure_cases(windows, Readouts(spy))) == 6
+    index = windows.index
+    for k, (_, given) in enumerate(spy.calls):
+        rows = np.flatnonzero((index["subject"] == f"chb{k // 2:02d}") & (index["kind"] == "grid"))
+        assert len(given) == 2  # as many as the seizure has windows: each is judged by itself
+        for one in given:
+            np.testing.assert_array_equal(one, windows.windows(rows[[0, 1, 2, 5]]))
+    cases = planted_cases(windows, Readouts(spy := Spy()), [5.0], 12, seed=0)
+    (x, given), starts = spy.calls[0], index["start_s"].to_numpy()
+    assert len(cases) == len(x) == 12
+    for case, window, quiet in zip(cases, x, given, strict=True):
+        assert quiet.shape == (3, 18, N_SAMPLES)  # not the window that the discharge was planted in
+        rows = np.flatnonzero((index["recording"] == case.recording) & (index["kind"] == "grid"))
+        own = windows.windows(rows[~np.isin(starts[rows], (30, 40))])
+        assert window.std(axis=1) == pytest.approx(1, abs=1e-3)
+        likeness = [[np.corrcoef(a[0], b[0])[0, 1] for b in own] for a in quiet]
+        assert np.sort(np.max(likeness, axis=1)) == pytest.approx(1, abs=1e-5)
+
+
+def test_planted_discharges_obey_the_sums_of_the_channels(tmp_path):
+    """Where a channel is the sum of two others in the recording, it is in the discharge."""
+    x = np.stack([background(1, seed=k)[0] for k in range(8)])
+    x[:, 2] = x[:, 0] + x[:, 1]
+    index = pd.DataFrame({"subject": "a", "recording": "r", "start_s": 10.0 * np.arange(8)})
+    folder = write_shards(tmp_path / "s", x, index, channels=CHANNELS, sample_rate=RATE_HZ, task=None)
+    spy = Spy()
+    planted_cases(ShardSet(folder), Readouts(spy), [10.0], 4, seed=0)
+    (mixed, quiet) = spy.calls[0]
+    for window, around in zip(mixed, quiet, strict=True):
+        parts = around.transpose(0, 2, 1).reshape(-1, 18)
+        weights = np.linalg.lstsq(parts[:, :2], parts[:, 2], rcond=None)[0]  # as channels are scaled there
+        assert np.abs(weights @ window[:2] - window[2]).max() < 1e-3
+
+
+def test_single_source_in_whole_cells(tmp_path):
+    shards = seizure_shards(tmp_path / "chbmit")
+    config = paper_config(planted={"snr_db": [5.0], "trials": 24})
+    common = {"dataset": "chbmit", "method": "single_source", "seed": 3, "shards": shards}
+    found = run_focal_lead(config, experiment="planted", output=tmp_path / "p.json", **common)
+    assert found["metrics"]["top1"] >= 0.8
+    found = run_focal_lead(config, experiment="zeroshot", output=tmp_path / "z.json", **common)
+    assert found["metrics"]["consistency_top1"] == 1.0
 
 
 def test_absent_dataset_is_a_reason(tmp_path):
