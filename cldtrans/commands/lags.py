@@ -44,11 +44,12 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fit the stretch, print the lags, and write a table and two figures."""
+    import dataclasses
     import time
 
     from cldtrans.errors import DataError
     from cldtrans.files import atomic_path
-    from cldtrans.lag.recording import cut_background, cut_window, fit_window
+    from cldtrans.lag.recording import cut_window, fit_window, lead_of
     from cldtrans.lag.recording.figures import draw
     from cldtrans.lag.recording.report import heading, render
 
@@ -68,8 +69,8 @@ def run(args: argparse.Namespace) -> None:
         raise DataError(f"{output}: cannot be made ({error.strerror})") from error
     print(heading(window, args.tau_max / 1e3), flush=True)
     began = time.monotonic()
-    background = cut_background(args.recording, window)
-    lags = fit_window(window, args.tau_max / 1e3, args.alpha, background)
+    lags = fit_window(window, args.tau_max / 1e3, args.alpha)
+    lags = dataclasses.replace(lags, lead=lead_of(args.recording, window))
     print(f"Fitted in {time.monotonic() - began:.0f} s.\n")
     print(render(lags), end="")
     with atomic_path(output / "lags.csv") as temporary:

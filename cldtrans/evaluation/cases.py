@@ -155,24 +155,17 @@ def planted_cases(
             planted.to_double_banana(windows.windows(some), windows.mask(some), windows.channels)[0]
             for some in others
         ]
-        plans, waves = [], []
+        plans, signals = [], []
         for valid, window, around in zip(mask, x, background, strict=True):
             plan = planted.draw_plan(adjacent, valid, rng)
             wave = planted.discharge(plan.delay_s, x.shape[-1], windows.rate_hz, rng)
             plans.append(plan)
-            signal = window.std(axis=1, keepdims=True) * plan.gain[:, None] * wave
-            waves.append(_obeying(np.concatenate([window[None], around]), valid) @ signal)
+            signal = planted.at_zero_db(window, wave, plan.gain)
+            signals.append(_obeying(np.concatenate([window[None], around]), valid) @ signal)
         for level in snr_db:
-            mixed = x + 10 ** (level / 20) * np.stack(waves)
-            mixed -= mixed.mean(axis=-1, keepdims=True)
-            deviation = mixed.std(axis=-1, keepdims=True)
-            deviation[deviation == 0] = 1
-            found = readouts.of_windows(
-                (mixed / deviation).astype(np.float32),
-                mask,
-                windows.rate_hz,
-                [(one / by).astype(np.float32) for one, by in zip(background, deviation, strict=True)],
-            )
+            mixed, deviation = planted.standardised(x + 10 ** (level / 20) * np.stack(signals))
+            quiet_too = [(one / by).astype(np.float32) for one, by in zip(background, deviation, strict=True)]
+            found = readouts.of_windows(mixed, mask, windows.rate_hz, quiet_too)
             for k, number in enumerate(numbers):
                 cases.append(
                     Case(

@@ -212,8 +212,30 @@ def add(x: np.ndarray, wave: np.ndarray, gain: np.ndarray, snr_db: float) -> np.
     array [C, T] of float32
         The sum.
     """
-    spread = x.std(axis=1, keepdims=True)
-    mixed = x + 10 ** (snr_db / 20) * spread * gain[:, None] * wave
-    mixed = mixed - mixed.mean(axis=1, keepdims=True)
-    deviation = mixed.std(axis=1, keepdims=True)
-    return (mixed / np.where(deviation > 0, deviation, 1)).astype(np.float32)
+    return standardised(x + 10 ** (snr_db / 20) * at_zero_db(x, wave, gain))[0]
+
+
+def at_zero_db(x: np.ndarray, wave: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """Scale a discharge [C, T] so that gain 1 is as large as the background in each channel."""
+    return x.std(axis=-1, keepdims=True) * gain[:, None] * wave
+
+
+def standardised(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scale channels to mean 0 and unit variance.
+
+    Parameters
+    ----------
+    x : array [..., T]
+        In any unit.
+
+    Returns
+    -------
+    x : array [..., T] of float32
+        Scaled.
+    deviation : array [..., 1]
+        What it was divided by; 1 where nothing varies.
+    """
+    x = x - x.mean(axis=-1, keepdims=True)
+    deviation = x.std(axis=-1, keepdims=True)
+    deviation = np.where(deviation > 0, deviation, 1)
+    return (x / deviation).astype(np.float32), deviation

@@ -19,9 +19,10 @@ from cldtrans.data.montages.montage import DOUBLE_BANANA
 from cldtrans.data.recording import from_array, from_raw, open_recording
 from cldtrans.errors import DataError
 from cldtrans.evaluation import planted
-from cldtrans.lag import fit_ldsem, focal_lead, simulate_ldsem
-from cldtrans.lag.recording import cut_background, cut_window, fit_window, lags_of_recording
+from cldtrans.lag import fit_ldsem, simulate_ldsem
+from cldtrans.lag.recording import cut_window, fit_window, lags_of_recording, lead_of
 from cldtrans.lag.recording.lags import SYSTEMATIC
+from cldtrans.lag.recording.lead import cut_background
 from cldtrans.lag.recording.report import heading, leading, render
 
 RATE = 180
@@ -279,5 +280,9 @@ def test_a_single_source_is_named_where_there_is_one():
     window = cut_window(recording, 20, 30)
     beside = cut_background(recording, window)
     assert beside is not None and beside.shape[:2] == (2, 4)  # those before it
-    assert "No single leading channel" in leading(focal_lead(window.x, window.rate_hz, beside), names)
-    assert cut_background(recording, cut_window(recording, 5, 35)) is None
+    found = lead_of(recording, window)
+    assert found is not None and "No single leading channel" in leading(found, names)
+    assert lead_of(recording, cut_window(recording, 5, 35)) is None  # nothing beside it
+    assert lead_of(recording, cut_window(recording, 20, 21.9)) is None
+    unknown = from_array(quiet + 3 * discharge, 160.0, ["a", "b", "c", "d"])
+    assert lead_of(unknown, cut_window(unknown, 32, 40)) is None  # of the scalp alone

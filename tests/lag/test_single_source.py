@@ -120,7 +120,7 @@ def test_what_a_montage_cannot_hold_is_not_looked_for():
     grids = Grids(N_SAMPLES, RATE_HZ, 0.75, torch.zeros(()))
     mask = torch.ones(3, 18, dtype=torch.bool)
     noise = whitened(torch.from_numpy(x)[:, None], torch.from_numpy(quiet), mask, grids)
-    assert noise.rank.tolist() == [16, 16, 16]
+    assert (torch.linalg.matrix_rank(noise.precision, rtol=1e-4) == 16).all()
     assert len(closing_a_loop(CHANNELS)) == 2
     scale = noise.spectrum.abs().amax((1, 3)) / grids.spectrum(torch.from_numpy(x), grids.taper).abs().amax(
         -1

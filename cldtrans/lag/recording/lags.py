@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cldtrans.data.montages.electrodes import is_scalp
 from cldtrans.data.montages.reference import Reference
 from cldtrans.data.recording import Recording
 from cldtrans.errors import DataError
 from cldtrans.lag.fit.ldsem import fit_ldsem
 from cldtrans.lag.fit.likelihood import Innovation
 from cldtrans.lag.fit.result import LagFit
-from cldtrans.lag.recording.background import cut_background
+from cldtrans.lag.recording.lead import lead_of
 from cldtrans.lag.recording.window import BAND_HZ, LEAST_FILLED, Window, begin_with, cut_window
-from cldtrans.lag.single_source.focal import FocalLead, focal_lead
+from cldtrans.lag.single_source.focal import FocalLead
 
 if TYPE_CHECKING:
     import mne
     import pandas as pd
 
 TAU_MAX_S = 0.1
-LEAST_LEAD_S = 2.0
-"""Stretches in which a leading channel is looked for are at least so long, seconds."""
 SYSTEMATIC = 0.25
 """Samples by which filter and new rate shift the lags of simulated recordings, beside the standard error."""
 READINGS = ("lag", "zero lag", "undetermined", "implausible")
@@ -45,7 +42,7 @@ class RecordingLags:
     window : Window
         The stretch.
     lead : FocalLead or None
-        Who leads, if one source drives scalp channels; None for other channels, and without background.
+        From `lead_of`; None where it was not asked, or cannot tell.
     """
 
     fit: LagFit
@@ -134,15 +131,10 @@ def lags_of_recording(
         One line that begins with the file.
     """
     window = cut_window(source, start_s, stop_s, channels, reference, band_hz, innovation)
-    return fit_window(window, tau_max_s, alpha, cut_background(source, window))
+    return replace(fit_window(window, tau_max_s, alpha), lead=lead_of(source, window))
 
 
-def fit_window(
-    window: Window,
-    tau_max_s: float = TAU_MAX_S,
-    alpha: float = 0.01,
-    background: np.ndarray | None = None,
-) -> RecordingLags:
+def fit_window(window: Window, tau_max_s: float = TAU_MAX_S, alpha: float = 0.01) -> RecordingLags:
     """Fit a window; of a band that does not fill the spectrum its frequencies only (Whittle's likelihood).
 
     Where it does, all frequencies are used: without the few at the edge the search was misled by five of
@@ -156,8 +148,6 @@ def fit_window(
         Largest lag searched, seconds.
     alpha : float
         Level of the support, as in `fit_ldsem`.
-    background : array [K, C, T'], optional
-        From `cut_background`: without it, no leading channel is looked for.
 
     Raises
     ------
@@ -180,12 +170,4 @@ def fit_window(
         raise DataError(begin_with(window.origin, error)) from error
     if len(window.channels) - len(fit.left_out) < 2:
         raise DataError(f"{window.origin}: no two independent channels: {'; '.join(fit.warnings)}")
-    return RecordingLags(fit, window, _lead(window, background))
-
-
-def _lead(window: Window, background: np.ndarray | None) -> FocalLead | None:
-    """Look for one source that drives all scalp channels."""
-    long_enough = window.x.shape[1] >= LEAST_LEAD_S * window.rate_hz
-    if background is None or not long_enough or not all(is_scalp(name) for name in window.channels):
-        return None
-    return focal_lead(window.x, window.rate_hz, background)
+    return RecordingLags(fit, window)

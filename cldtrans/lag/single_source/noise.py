@@ -48,7 +48,6 @@ class Whitened:
     spectrum: Complex[Tensor, "B N C F"]
     precision: Float[Tensor, "B M N S C C"]
     valid: Bool[Tensor, "B C"]
-    rank: Float[Tensor, " B"]  # directions that hold anything
 
 
 def background_covariance(
@@ -82,9 +81,8 @@ def background_covariance(
     scale = math.sqrt(float(grids.taper.square().sum() / window.square().sum()))
     spectrum = grids.stripe(scale * grids.spectrum(background, window))  # [B, K, C, S, m]
     n_pieces, n_channels = spectrum.shape[1], mask.sum(-1).to(background)[:, None, None, None]
-    parts = (
-        torch.cat([spectrum.real, spectrum.imag], -1).permute(0, 3, 2, 1, 4).flatten(-2)
-    )  # [B, S, C, 2 m K]
+    parts = torch.cat([spectrum.real, spectrum.imag], -1)
+    parts = parts.permute(0, 3, 2, 1, 4).flatten(-2)  # [B, S, C, 2 m K]
     measured = parts @ parts.mT / (n_pieces * grids.per_stripe)
     measured = smooth(measured.permute(0, 2, 3, 1), NEIGHBOURS).permute(0, 3, 1, 2)
     seconds = n_pieces * length / grids.sample_rate
@@ -140,17 +138,13 @@ def whitened(
     own = DIAGONAL * quiet[:, None] + excess  # [B, M, N, S, C]
 
     # Within the directions that hold anything; the others get an arbitrary variance, and are dropped.
-    common = (1 - DIAGONAL) * basis.mT[:, None] @ covariance @ basis[:, None] + torch.diag_embed(1 - kept)[
-        :, None
-    ]
-    inner = (
-        common[:, None, None]
-        + (basis.mT[:, None, None, None] * own[..., None, :]) @ basis[:, None, None, None]
-    )
-    root = torch.linalg.cholesky(inner)
+    common = (1 - DIAGONAL) * basis.mT[:, None] @ covariance @ basis[:, None]  # [B, S, C, C]
+    common = (common + torch.diag_embed(1 - kept)[:, None])[:, None, None]
+    wide = basis[:, None, None, None]
+    root = torch.linalg.cholesky(common + (wide.mT * own[..., None, :]) @ wide)
     white = torch.linalg.solve_triangular(root, (basis.mT @ projector)[:, None, None, None], upper=False)
     precision = white.mT @ white
-    return Whitened(spectrum, precision, valid, kept.sum(-1))
+    return Whitened(spectrum, precision, valid)
 
 
 @torch.no_grad()
@@ -179,9 +173,8 @@ def _directions(
     # The axis of an invalid channel is empty, too, and leaves rounding in the others.
     whole = length > 1e-6 * scale64.amax(-1)[:, None, None]
     empty = torch.where(whole, empty / length.clamp_min(1e-300), 0.0)
-    onto = torch.eye(size, dtype=torch.float64, device=raw.device) - empty @ torch.linalg.pinv(
-        empty, rtol=1e-6
-    )
+    every = torch.eye(size, dtype=torch.float64, device=raw.device)
+    onto = every - empty @ torch.linalg.pinv(empty, rtol=1e-6)
     safe = torch.where(valid, scale64, 1.0)
     projector = safe[:, :, None] * onto / safe[:, None, :] * valid[:, :, None] * valid[:, None, :]
     return (vector * kept[:, None]).to(raw), projector.to(raw), kept.to(raw)

@@ -1,4 +1,4 @@
-"""What a recording is like beside a window: the background that a discharge in it stands out of."""
+"""Who leads a window of a recording, where one source drives it more than stretches beside it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,39 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cldtrans.data.montages.electrodes import is_scalp
 from cldtrans.data.recording import Recording, from_raw, open_recording
 from cldtrans.errors import DataError
 from cldtrans.lag.recording.window import Window, cut_window
+from cldtrans.lag.single_source.focal import FocalLead, focal_lead
 
 if TYPE_CHECKING:
     import mne
 
+LEAST_S = 2.0  # of a window
 STRETCH_S = 10.0
 MOST, FEWEST = 10, 2  # stretches
+
+
+def lead_of(source: str | Path | Recording | mne.io.BaseRaw, window: Window) -> FocalLead | None:
+    """Find the scalp channel that a discharge in a window reaches first.
+
+    Parameters
+    ----------
+    source : str or Path or Recording or mne.io.BaseRaw
+        That of the window.
+    window : Window
+        From `cut_window`.
+
+    Returns
+    -------
+    FocalLead or None
+        None for other channels, for a window too short, and without `cut_background`.
+    """
+    if window.x.shape[1] < LEAST_S * window.rate_hz or not all(is_scalp(name) for name in window.channels):
+        return None
+    background = cut_background(source, window)
+    return None if background is None else focal_lead(window.x, window.rate_hz, background)
 
 
 def cut_background(source: str | Path | Recording | mne.io.BaseRaw, window: Window) -> np.ndarray | None:
