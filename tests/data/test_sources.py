@@ -57,19 +57,37 @@ def test_server_errors_and_dropped_connections_are_survived(
     assert continued and all(not byte_range.startswith("bytes=0-") for byte_range in continued)
 
 
-def test_a_server_that_ignores_ranges_is_asked_again_from_the_start(
-    bucket: Path, endpoint: str, tmp_path: Path
+@pytest.mark.parametrize("fault", ["whole", "416", "elsewhere", "untold"])
+def test_a_server_that_does_not_send_the_range_is_asked_again_from_the_start(
+    fault: str, bucket: Path, endpoint: str, tmp_path: Path
 ) -> None:
     content = (bucket / "toy-set" / "1.0.0" / BIG).read_bytes()
     part = tmp_path / "part"
     part.write_bytes(content[:30_000])
     came: list[int] = []
-    faults = Faults(lambda number, method, path: "whole")
+    faults = Faults(lambda number, method, path: fault)
     with flaky(endpoint, faults) as address:
         source = open_source("s3://physionet-open", address, Retry(attempts=2, first_s=0.01))
-        source.fetch(f"toy-set/1.0.0/{BIG}", len(content), part, tmp_path / "a.edf", came.append)
+        key = f"toy-set/1.0.0/{BIG}"
+        found = source.fetch(key, len(content), part, tmp_path / "a.edf", came.append)
+    assert found == hashlib.sha256(content).hexdigest()  # of all of it, not of what had come before, too
     assert part.read_bytes() == content and sum(came) == len(content) - 30_000
     assert [byte_range for _, _, byte_range in faults.requests] == ["bytes=30000-", None]
+
+
+def test_a_servers_error_costs_nothing_of_what_has_come(tmp_path: Path) -> None:
+    """Whatever the file is called: the address is a part of the message."""
+    folder = tmp_path / "bucket" / "a"
+    folder.mkdir(parents=True)
+    name = "non-partial content-range 416 requested.dat"
+    (folder / name).write_bytes(b"0" * 60_000)
+    part = tmp_path / "part"
+    part.write_bytes(b"0" * 30_000)
+    faults = Faults(lambda number, method, path: "500" if number == 1 else None)
+    with s3_server(tmp_path / "bucket") as endpoint, flaky(endpoint, faults) as address:
+        source = open_source("s3://physionet-open", address, IMPATIENT)
+        source.fetch(f"a/{name}", 60_000, part, tmp_path / "a.dat", lambda n: None)
+    assert [byte_range for _, _, byte_range in faults.requests] == ["bytes=30000-"] * 2
 
 
 def test_endless_server_errors_end_in_one_line(bucket: Path, endpoint: str, tmp_path: Path) -> None:

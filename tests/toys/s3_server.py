@@ -49,7 +49,9 @@ class Faults:
     def __init__(self, choose: Callable[[int, str, str], str | None]) -> None:
         """`choose(number, method, path)` answers with a fault or None.
 
-        "500", "drop" (half the body, then silence), "whole" (ranges are ignored, as by some caches).
+        "500", "drop" (half the body, then silence), "whole" (ranges are ignored, as by some caches),
+        "416" (they are refused), "elsewhere" (another part is said to come), "untold" (it is not said which);
+        the last three where a range was asked for.
         """
         self.requests: list[tuple[str, str, str | None]] = []  # method, path, Range header
         self._choose = choose
@@ -76,6 +78,12 @@ def flaky(endpoint: str, faults: Faults) -> Iterator[str]:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
+            asked = self.headers.get("Range")
+            if fault == "416" and asked:
+                self.send_response(416)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             connection = http.client.HTTPConnection(upstream.hostname or "", upstream.port, timeout=30)
             headers = dict(self.headers)
             if fault == "whole":
@@ -86,6 +94,10 @@ def flaky(endpoint: str, faults: Faults) -> Iterator[str]:
             connection.close()
             self.send_response(answer.status)
             for name, value in answer.getheaders():
+                if fault == "untold" and name.lower() == "content-range":
+                    continue
+                if fault == "elsewhere" and name.lower() == "content-range":
+                    value = value.replace(" ", " 1", 1)
                 if name.lower() not in (
                     "transfer-encoding",
                     "connection",

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -329,10 +330,15 @@ class MirrorSource:
         return real
 
 
+# As obstore words it; an address may hold any of the words alone.
+_NOT_THE_RANGE = re.compile(
+    r"received non-partial response|status code: 416|content.range header|requested \d+\.\.\d+, got \d+\.\."
+)
+
+
 def _without_ranges(error: Exception) -> bool:
     """Whether a service did not send the range that was asked for: all of it, another part, or none (416)."""
-    text = _first_line(error).lower()
-    return any(sign in text for sign in ("non-partial", "range", "416"))
+    return _NOT_THE_RANGE.search(_first_line(error).lower()) is not None
 
 
 def _first_line(error: Exception) -> str:
