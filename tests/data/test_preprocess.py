@@ -111,6 +111,23 @@ def test_broken_recordings_are_quarantined_and_the_rest_goes_on(tmp_path):
     assert shards.index["recording"].nunique() == 10
 
 
+@pytest.mark.parametrize(
+    ("event", "outside"), [((-1.0, 9.0), True), ((60.0, 66.5), True), ((0.0, 65.9), False)]
+)
+def test_seizures_outside_a_recording_are_quarantined_in_every_corpus(event, outside, tmp_path):
+    """A second at the end is rounding; labels of all windows are in doubt otherwise."""
+
+    class Outside(Synthetic):
+        def events(self, root, row):
+            return [event]
+
+    shards = build(Outside(2), tmp_path / "raw", settings_of(), tmp_path / "s")
+    assert (len(shards.index) == 0) == outside
+    if outside:
+        reasons = pd.read_csv(tmp_path / "s" / "quarantine.csv")["reason"]
+        assert reasons.str.contains("a seizure from .* lies outside the recording of 65 s").all()
+
+
 def test_a_bug_is_not_taken_for_a_broken_recording(tmp_path):
     class Buggy(Synthetic):
         def read(self, root, row):
