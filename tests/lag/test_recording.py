@@ -272,17 +272,21 @@ def test_real_recording_delayed_against_itself(file, channels, lag):
 def test_a_single_source_is_named_where_there_is_one():
     names = ["C3-P3", "F7-T7", "F8-T8", "C4-P4"]
     delay_s = np.array([0.1, 0.0, 0.05, 0.15])
-    quiet = np.concatenate(list(background(4, 3, 4).astype(float)), axis=-1)
+    quiet = np.concatenate(list(background(7, 3, 4).astype(float)), axis=-1)
     discharge = np.zeros_like(quiet)
-    discharge[:, 4800:] = planted.discharge(delay_s, 1600, 160.0, np.random.default_rng(3))
+    discharge[:, 4800:6400] = planted.discharge(delay_s, 1600, 160.0, np.random.default_rng(3))
     recording = from_array(quiet + 3 * discharge, 160.0, names)
-    assert "it is first in F7-T7 (" in render(lags_of_recording(recording, start_s=32, band_hz=(1, 20)))
+    assert "it is first in F7-T7 (" in render(
+        lags_of_recording(recording, start_s=32, stop_s=40, band_hz=(1, 20))
+    )
     window = cut_window(recording, 20, 30)
     beside = cut_background(recording, window)
-    assert beside is not None and beside.shape[:2] == (2, 4)  # those before it
+    assert beside is not None and beside.shape[:2] == (2, 4)  # those before it, and not the four after it
+    after = cut_background(recording, cut_window(recording, 0, 15))
+    assert after is not None and after.shape[:2] == (5, 4)  # where there is none before
     found = lead_of(recording, window)
     assert found is not None and "No single leading channel" in leading(found, names)
-    assert lead_of(recording, cut_window(recording, 5, 35)) is None  # nothing beside it
+    assert lead_of(recording, cut_window(recording, 15, 55)) is None  # too little beside it
     assert lead_of(recording, cut_window(recording, 20, 21.9)) is None
     unknown = from_array(quiet + 3 * discharge, 160.0, ["a", "b", "c", "d"])
     assert lead_of(unknown, cut_window(unknown, 32, 40)) is None  # of the scalp alone

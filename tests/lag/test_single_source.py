@@ -91,7 +91,9 @@ def planted_windows(n, snr_db, seed=0):
     adjacent, mask = planted.neighbours(CHANNELS), np.ones(18, dtype=bool)
     x, quiet, leads = [], [], []
     for k in range(n):
-        noise = derive @ background(7, seed * 1000 + k, derive.shape[1])
+        # Potentials of several sizes: channels are scaled, and what they can hold is scaled with them.
+        size = np.linspace(0.6, 1.6, derive.shape[1])[rng.permutation(derive.shape[1]), None]
+        noise = derive @ (size * background(7, seed * 1000 + k, derive.shape[1]))
         plan = planted.draw_plan(adjacent, mask, rng)
         wave = planted.discharge(plan.delay_s, N_SAMPLES, RATE_HZ, rng)
         signal = noise[0].std(axis=1, keepdims=True) * plan.gain[:, None] * wave
@@ -144,6 +146,41 @@ def test_precision_is_the_inverse_of_the_noise_it_is_made_of():
     assert off.abs().max() < 1e-8
     assert (added.diagonal(dim1=1, dim2=2) >= 0.1 * scaled.diagonal(dim1=1, dim2=2) - 1e-9).all()
     assert noise.precision.shape[1] == len(MISFITS)
+
+
+def test_misfits_are_shares_of_the_channels_own_excess_and_of_the_mean_one():
+    x, quiet = (torch.from_numpy(part)[None] for part in spikes(10, gains=(1.0, 0.8, 0.0, 0.6, 0.9, 0.5)))
+    grids = Grids(N_SAMPLES, RATE_HZ, 0.75, x)
+    noise = whitened(x[None], quiet, torch.ones(1, 6, dtype=torch.bool), grids)
+    variance = torch.linalg.inv(noise.precision[0, :, 0]).diagonal(dim1=-2, dim2=-1).numpy()  # [M, S, C]
+    shares = np.array([[m.pooled, m.excess, 1.0] for m in MISFITS])
+    (pooled, excess, _), *_ = np.linalg.lstsq(shares, variance.reshape(len(MISFITS), -1))
+    pooled, excess = pooled.reshape(-1, 6), excess.reshape(-1, 6)
+    np.testing.assert_allclose(pooled, pooled[:, :1].repeat(6, 1), atol=1e-6 * pooled.max())
+    np.testing.assert_allclose(pooled[:, 0], excess.mean(1), rtol=0.5, atol=0.1 * pooled.max())
+    assert (pooled >= -1e-6).all() and (excess >= -1e-6).all() and pooled.max() > 1
+    assert excess[:, 2].max() < 0.2 * excess[:, 0].max()  # the channel without the discharge
+
+
+def test_backgrounds_of_any_length_have_the_power_of_the_window():
+    noise = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 12, 4, 4 * N_SAMPLES)))
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    grids = Grids(N_SAMPLES, RATE_HZ, 0.75, noise)
+    power = [
+        background_covariance(noise[..., :length], mask, grids, edge)[0].diagonal(dim1=-2, dim2=-1).mean()
+        for length in (320, 800, N_SAMPLES, 2400, 4 * N_SAMPLES)
+        for edge in (0.05, 0.25)
+    ]
+    expected = grids.taper.square().sum()  # of white noise, whose variance is one
+    np.testing.assert_allclose(np.array(power), expected, rtol=0.06)
+
+
+def test_a_channel_does_not_find_itself():
+    """A rhythm of one channel alone is not something that reaches the others."""
+    for seed in range(4):
+        x, quiet = spikes(15, seed, gains=(1.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+        found = focal_lead(x, RATE_HZ, quiet)
+        assert not found.found and (found.participation[1:] < 0.6).all()  # the prior is a half
 
 
 def test_the_first_channel_by_brute_force():

@@ -29,6 +29,10 @@ NONE_OF_THESE = 0.01
 """Probability that no model of the noise fits: then any channel may be the first."""
 
 
+SURELY = 0.9
+"""Participation of two channels at least, where a source is said to be there."""
+
+
 @dataclass
 class Reading:
     """What windows [B] say of the discharge in them, under each of M noises.
@@ -155,8 +159,8 @@ class FocalLead:
 
     @property
     def found(self) -> bool:
-        """Tell whether a single source is likelier than none."""
-        return self.evidence > 0
+        """Tell whether a single source is likelier than none, and surely reaches at least two channels."""
+        return self.evidence > 0 and int((self.participation >= SURELY).sum()) >= 2
 
     def summary(self, channels: list[str] | None = None) -> pd.DataFrame:
         """Make one row a channel, the likeliest lead first.
