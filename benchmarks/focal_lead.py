@@ -36,6 +36,7 @@ from focal_cases import (
 )
 from focal_report import calibration, detection, draw_figure, kinds, rhythms, seizures
 from report import DOCS, add_write_option, publish
+from timelines import timelines
 
 from cldtrans.baselines.gcc_phat import GccPhat
 from cldtrans.baselines.line_length import LineLength
@@ -44,7 +45,6 @@ from cldtrans.lag.single_source.focal import Reading, log_mixture, read
 from cldtrans.machine import limit_threads
 from cldtrans.models.lag_inference.covariances import standardise
 from cldtrans.models.lag_inference.evidence import pairs
-from cldtrans.models.lag_inference.timelines import timelines
 from cldtrans.scoring.leads import aggregate
 
 PAGE = DOCS / "focal_lead.md"
@@ -66,9 +66,8 @@ def reading_of(x: np.ndarray, background: np.ndarray | None) -> Reading:
 
 def posterior(reading: Reading) -> np.ndarray:
     """Return log p(channel is first) as `focal_lead` does, [B, C]."""
-    return log_mixture(
-        reading, torch.full_like(reading.evidence, -math.log(reading.evidence.shape[1]))
-    ).numpy()
+    even = torch.full_like(reading.evidence, -math.log(reading.evidence.shape[1]))
+    return log_mixture(reading.log_first, reading.valid, even).numpy()
 
 
 def timeline(x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:

@@ -1,12 +1,13 @@
 """What a stage-1 checkpoint learned, beside the same network with fresh weights and its input features alone.
 
-    python benchmarks/model_figures.py CHECKPOINT SHARDS [--real SHARDS/chbmit] [--worlds 40] [--trials 192]
+    python benchmarks/model_figures.py CHECKPOINT SHARDS [--real MIRROR] [--worlds 40] [--trials 200]
 
 CHECKPOINT is results/standard/checkpoints/stage1/cldtrans/seed-42, SHARDS the folder data/standard/shards
-that it was trained on and whose held-out subjects are counted here; --real are shards of real EEG in which
-discharges are planted. Prints tables in Markdown: lags and edges on worlds of `simulate_ldsem` (another
-generator than the one of training), planted leads, codebook and reconstruction, and the contrasts with
-intervals (bootstrap over worlds or discharges, all methods on the same draws).
+that it was trained on and whose held-out subjects are counted here; MIRROR is a folder laid out like
+PhysioNet's bucket, in whose EEGMMIDB recordings discharges are planted. Prints tables in Markdown: lags and
+edges on worlds of `simulate_ldsem` (another generator than the one of training), planted leads beside their
+bound, codebook and reconstruction, and the contrasts with intervals (bootstrap over worlds or discharges, all
+methods on the same draws).
 
 fresh weights : evidence of least squares, the gate half open, and a network that adds nothing to the reading,
     whatever the seed
@@ -29,14 +30,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import focal_bound
 import numpy as np
 import torch
+from focal_cases import draw_cases, in_batches, recordings
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from tqdm import tqdm
 
 from cldtrans.data.shards import ShardSet
-from cldtrans.evaluation.cases import Readouts, planted_cases
 from cldtrans.lag import fit_ldsem, simulate_ldsem
 from cldtrans.models import CLDTrans
 from cldtrans.models.lag_inference.evidence import Covariances, standardise
@@ -131,11 +133,12 @@ def ridge(x: np.ndarray) -> np.ndarray:
     return np.abs(precision[now] / precision[now, now, None]).reshape(n_channels, n_channels, n_lags).max(2)
 
 
-Method = Callable[[Tensor, Tensor], Lags]
+Method = Callable[[Tensor, Tensor, Tensor | None], Lags]
+"""Of windows [B, C, T] of EEG, their mask, and windows of their background [B, K, C, T], if known."""
 
 
 def networks(checkpoint: Path) -> dict[str, Method]:
-    """Return the five methods as functions of standardised windows [B, C, T] of EEG and their mask."""
+    """Return the five methods."""
     trained = CLDTrans.from_pretrained(str(checkpoint)).eval()
     fresh = CLDTrans(trained.config).eval()
     inference = trained.lag_inference
@@ -144,10 +147,10 @@ def networks(checkpoint: Path) -> dict[str, Method]:
     fixed = LearnedScoreFunction()
     fixed.out.bias.data.copy_(torch.tensor(TANH))
 
-    def features(score: ScoreFunction, x: Tensor, mask: Tensor) -> Lags:
+    def features(score: ScoreFunction, x: Tensor, mask: Tensor, background: Tensor | None) -> Lags:
         covariances = Covariances.of(*standardise(x.double(), mask), inference.max_lag("eeg"))
         evidence = covariances.evidence(inference.sources, score)[1].to(x.dtype)
-        lags = fresh.lags(x, RATE, mask, "eeg")
+        lags = fresh.lags(x, RATE, mask, "eeg", background)
         logit = 4.0 * (torch.log1p(evidence.score) - np.log(6.0))
         valid = lags.edge_probability > 0
         return replace(
@@ -158,8 +161,8 @@ def networks(checkpoint: Path) -> dict[str, Method]:
         )
 
     return {
-        "trained": lambda x, mask: trained.lags(x, RATE, mask, "eeg"),
-        "fresh weights": lambda x, mask: fresh.lags(x, RATE, mask, "eeg"),
+        "trained": lambda x, mask, background: trained.lags(x, RATE, mask, "eeg", background),
+        "fresh weights": lambda x, mask, background: fresh.lags(x, RATE, mask, "eeg", background),
         "closed form": partial(features, least_squares),
         "fixed score": partial(features, fixed),
         "own evidence": partial(features, inference.score),
@@ -223,7 +226,7 @@ def read(infer: Method, worlds: list[World]) -> Reading:
     """Ask a method about worlds of one size."""
     x = torch.from_numpy(np.stack([world.x for world in worlds])).float()
     mask = torch.ones(x.shape[:2], dtype=torch.bool)
-    parts = [infer(a, b) for a, b in zip(x.split(BATCH), mask.split(BATCH), strict=True)]
+    parts = [infer(a, b, None) for a, b in zip(x.split(BATCH), mask.split(BATCH), strict=True)]
     logit = torch.cat([part.edge_logit for part in parts]).numpy()
     lag = torch.cat([part.tau for part in parts]).numpy() * RATE
     pairs = ~np.eye(x.shape[1], dtype=bool)
@@ -325,40 +328,51 @@ def print_contrasts(rows: list[Contrast]) -> None:
 
 
 @torch.inference_mode()
-def planted_leads(methods: dict[str, Method], windows: ShardSet, trials: int) -> list[Contrast]:
-    """Print top-1 of the leading channel of discharges planted in real EEG; return the contrasts."""
+def planted_leads(methods: dict[str, Method], mirror: Path, trials: int) -> list[Contrast]:
+    """Print top-1 of the leading channel of discharges planted in real EEG; return the contrasts.
 
-    def readouts(x: np.ndarray, mask: np.ndarray, sample_rate: float) -> dict[str, np.ndarray]:
-        assert sample_rate == RATE
-        signal, valid = torch.from_numpy(x), torch.from_numpy(mask)
-        lags = {name: infer(signal, valid) for name, infer in methods.items()}
-        return {
-            name: focal_scores(found.tau, found.edge_probability, valid).double().numpy()
-            for name, found in lags.items()
-        }
+    Beside the scores of lags and edges stand the trained network's posterior of the lead, both without the
+    recording's other windows, and the bound of `focal_bound`.
+    """
+    quiet = recordings(mirror)
+    batches = list(in_batches(quiet, draw_cases(quiet, "single", "3-4 Hz spikes", trials, 1, seed=7)))
+    leads = [case.discharges[0].lead for batch in batches for case in batch.cases]
+    right: dict[str, list[np.ndarray]] = {}
 
-    contrasts = []
-    print(
-        "| planted lead in real EEG | windows | chance | " + " | ".join(f"top-1, {m}" for m in methods),
-        end="",
-    )
-    print(" |\n|" + "---|" * (3 + len(methods)))
+    def note(name: str, scores: Tensor) -> None:
+        right.setdefault(name, []).append(scores.argmax(1).numpy())
+
     for level in SNR_DB:
-        cases = planted_cases(windows, Readouts(readouts), [level], trials, seed=7)
-        n, chance = len(cases), np.mean([1 / np.isfinite(c.scores["trained"]).sum() for c in cases])
-        leads = [case.truth[0] if case.truth else set() for case in cases]
-        right = {
-            name: np.array(
-                [int(np.argmax(case.scores[name])) in lead for case, lead in zip(cases, leads, strict=True)],
-                float,
-            )
-            for name in methods
-        }
-        tops = [bootstrap(partial(_mean, right[name]), n) for name in methods]
-        print(f"| {level:g} dB | {n} | {chance:.3f} | " + " | ".join(map(cell, tops)) + " |", flush=True)
+        for batch in batches:
+            x, background = torch.from_numpy(batch.planted(level)[:, 0]), torch.from_numpy(batch.background)
+            mask = torch.ones(x.shape[:2], dtype=torch.bool)
+            for name, infer in methods.items():
+                found = infer(x, mask, background)
+                note(name, focal_scores(found.tau, found.edge_probability, mask))
+                if name == "trained":
+                    note("posterior", found.lead)
+                    alone = infer(x, mask, None)
+                    note("without background", focal_scores(alone.tau, alone.edge_probability, mask))
+                    note("posterior, without", alone.lead)
+            for case, windows in zip(batch.cases, batch.quiet, strict=True):
+                known = focal_bound.scores(windows[0], case.discharges[0], (level,))
+                note("bound", torch.from_numpy(known))
+    hits = {
+        name: np.concatenate(named).reshape(len(SNR_DB), -1) == np.array(leads)
+        for name, named in right.items()
+    }
+    print(
+        "| planted lead in real EEG | windows | chance | " + " | ".join(f"top-1, {m}" for m in hits), end=""
+    )
+    print(" |\n|" + "---|" * (3 + len(hits)))
+    contrasts = []
+    for row, level in enumerate(SNR_DB):
+        tops = [bootstrap(partial(_mean, hit[row].astype(float)), len(leads)) for hit in hits.values()]
+        print(f"| {level:g} dB | {len(leads)} | {1 / x.shape[1]:.3f} | " + " | ".join(map(cell, tops)) + " |")
         for name in list(methods)[1:]:
-            gain = bootstrap(partial(_mean, right["trained"] - right[name]), n)
-            contrasts.append(Contrast(f"planted lead top-1, {level:g} dB", name, n, gain))
+            better = hits["trained"][row].astype(float) - hits[name][row]
+            gain = bootstrap(partial(_mean, better), len(leads))
+            contrasts.append(Contrast(f"planted lead top-1, {level:g} dB", name, len(leads), gain))
     print()
     return contrasts
 
@@ -434,13 +448,13 @@ def main() -> None:
     parser.add_argument("--real", type=Path)
     parser.add_argument("--worlds", type=int, default=40)
     parser.add_argument("--fits", type=int, default=10, help="worlds a row that fit_ldsem sees too")
-    parser.add_argument("--trials", type=int, default=192)
+    parser.add_argument("--trials", type=int, default=200)
     options = parser.parse_args()
     methods = networks(options.checkpoint)
     on_held_out(options.checkpoint, options.shards)
     contrasts = on_worlds(methods, options.worlds, options.fits)
     if options.real is not None:
-        contrasts += planted_leads(methods, ShardSet(options.real), options.trials)
+        contrasts += planted_leads(methods, options.real, options.trials)
     print_contrasts(contrasts)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property, partial
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ from cldtrans.models.graph_ode import Adjacency, GraphODE, TokenMap, Trajectory,
 from cldtrans.models.heads import HeadSpec, TaskHead, channel_width, pool_channels, pool_window
 from cldtrans.models.lag_inference.covariances import standardise
 from cldtrans.models.lag_inference.network import LagInference, Lags, ZeroLag
+from cldtrans.models.lag_inference.one_source import one_source
 from cldtrans.models.modality import MODALITIES, PATCH, RATE_HZ
 from cldtrans.models.motifs import Codebook, Codes, Decoder, Encoder
-from cldtrans.models.readouts import focal_scores, single_source_lead
+from cldtrans.models.readouts import focal_scores
 from cldtrans.models.recompute import recomputed
 from cldtrans.models.resample import resample
 
@@ -55,8 +56,7 @@ class Output:
     focal_scores : tensor [B, C]
         Higher: more likely the leading channel; masked: -inf. A function of tau and edge_probability.
     lead : tensor [B, C]
-        Log posterior of the first channel by the single-source model; masked: -inf. Computed when it is
-        asked for.
+        Log posterior of the first channel, were it one source that drives the window; masked: -inf.
     pooled : tensor [B, F] of float
         The same for any order of the channels.
     channels : tensor [B, C, P]
@@ -76,18 +76,13 @@ class Output:
     edge_probability: Float[Tensor, "B C C"]
     adjacency: Float[Tensor, "B knots C C"]
     focal_scores: Float[Tensor, "B C"]
+    lead: Float[Tensor, "B C"]
     pooled: Float[Tensor, "B F"]
     channels: Float[Tensor, "B C P"]
     tokens: Int[Tensor, "B C L"] | None
     logits: Float[Tensor, "B K"] | None
     task: str | None
     nfe: int
-    find_lead: Callable[[], Float[Tensor, "B C"]] = field(repr=False)
-
-    @cached_property
-    def lead(self) -> Float[Tensor, "B C"]:
-        """Log posterior of the first channel [B, C]; uniform where windows are too short for it."""
-        return self.find_lead().to(self.tau)
 
 
 @dataclass
@@ -178,8 +173,8 @@ class CLDTrans(
         task : str, optional
             Which head; None: the first one of this modality, if there is one.
         background : tensor [B, K, C, U] or [K, C, U], optional
-            Windows of the same recordings without a discharge, in the unit of x, for `Output.lead`. None: the
-            start of each window.
+            Windows of the same recordings without a discharge, at the rate and in the unit of x: the noise in
+            which one source is sought. None: the start of each window.
 
         Returns
         -------
@@ -187,7 +182,7 @@ class CLDTrans(
             Lags, edges, focal scores, tokens, pooled features, and logits of the task.
         """
         modality = self.which_modality(x, sample_rate, modality)
-        encoding = self.encode(x, sample_rate, channel_mask, modality)
+        encoding = self.encode(x, sample_rate, channel_mask, modality, background=background)
         lags = encoding.lags
         channels = pool_channels(encoding.codes.latents, encoding.trajectory.states, lags)
         pooled = pool_window(channels, encoding.mask)
@@ -199,13 +194,13 @@ class CLDTrans(
             edge_probability=lags.edge_probability,
             adjacency=encoding.adjacency,
             focal_scores=focal_scores(lags.tau, lags.edge_probability, valid),
+            lead=lags.lead.masked_fill(~valid.bool(), -torch.inf),
             pooled=pooled,
             channels=channels,
             tokens=encoding.codes.index if self.config.quantize else None,
             logits=None if name is None else self.heads[name](pooled),
             task=name,
             nfe=encoding.trajectory.nfe,
-            find_lead=partial(single_source_lead, x.detach(), float(sample_rate), background, valid.bool()),
         )
 
     @torch.inference_mode()
@@ -241,15 +236,20 @@ class CLDTrans(
         return replace(out, **{name: v.cpu() for name, v in values.items() if isinstance(v, Tensor)})
 
     def lags(
-        self, x: Tensor, sample_rate: float, channel_mask: Tensor | None = None, modality: str | None = None
+        self,
+        x: Tensor,
+        sample_rate: float,
+        channel_mask: Tensor | None = None,
+        modality: str | None = None,
+        background: Tensor | None = None,
     ) -> Lags:
         """Infer lags and edges alone: what the readouts need, without motifs and dynamics.
 
         Arguments as in `forward`.
         """
         modality = self.which_modality(x, sample_rate, modality)
-        x, mask = self._prepare(x, sample_rate, channel_mask, modality)
-        return self.lag_inference(x, mask, modality)
+        signal, mask = self._prepare(x, sample_rate, channel_mask, modality)
+        return self._infer_lags(signal, mask, x, sample_rate, modality, background)
 
     def motifs(
         self, x: Tensor, sample_rate: float, channel_mask: Tensor | None = None, modality: str | None = None
@@ -284,24 +284,42 @@ class CLDTrans(
         channel_mask: Tensor | None,
         modality: str,
         hide: Bool[Tensor, "B C S"] | None = None,
+        background: Tensor | None = None,
     ) -> Encoding:
         """Go from the waveform to the ODE's states.
 
         Parameters
         ----------
-        x, sample_rate, channel_mask, modality
+        x, sample_rate, channel_mask, modality, background
             As in `forward`.
         hide : tensor [B, C, S] of bool, optional
             Control steps whose latents the dynamics do not see.
         """
+        raw = x
         x, mask = self._prepare(x, sample_rate, channel_mask, modality)
         codes = self.tokenize(x, mask, modality)
-        lags = self.lag_inference(x, mask, modality)
+        lags = self._infer_lags(x, mask, raw, sample_rate, modality, background)
         path = control_path(codes.latents)
         seen = path if hide is None else torch.where(hide[..., None], self.hidden.to(path.dtype), path)
         adjacency = self.adjacency(seen, lags.weight.to(path.dtype), lags.edge_probability.to(path.dtype))
         trajectory = self.dynamics(seen, adjacency, mask)
         return Encoding(x, mask, modality, codes, lags, path, adjacency, trajectory)
+
+    def _infer_lags(
+        self,
+        signal: Float[Tensor, "B C T"],
+        mask: Bool[Tensor, "B C"],
+        x: Tensor,
+        sample_rate: float,
+        modality: str,
+        background: Tensor | None,
+    ) -> Lags:
+        """Infer lags of standardised windows; one source is sought in x as it was given, unit and rate."""
+        if isinstance(self.lag_inference, ZeroLag):
+            return self.lag_inference(signal, mask, modality)
+        max_lag = self.lag_inference.max_lag(modality)
+        source = one_source(x.detach(), float(sample_rate), mask, modality, max_lag, background)
+        return self.lag_inference(signal, mask, modality, source)
 
     def tokenize(self, x: Float[Tensor, "B C T"], mask: Bool[Tensor, "B C"], modality: str) -> Codes:
         """Replace standardised windows [B, C, T] by codes; masked channels get tokens that nothing uses."""

@@ -1,6 +1,4 @@
-"""Which channel leads: named functions of the lags and edge probabilities, and the single-source posterior.
-
-The named functions read what the model inferred, and nothing else; the posterior reads the window itself.
+"""Which channel leads: named functions of the lags and edge probabilities that the model inferred.
 
 tau [B, C, C] in seconds, row = target: tau_ij is how much later the target i carries what the source j did.
 So a leading channel has edges in its *column*. All scores: higher = more likely the leading channel.
@@ -11,12 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
-from cldtrans.lag.single_source.focal import TAU_MAX_S, log_lead
+READOUT = "first"  # the default
+LEAST = 1e-4  # of a probability
 
-READOUT = "arrival"  # the default
+
+def first(tau: Tensor, probability: Tensor) -> Tensor:
+    """Score by how likely some channel follows, and none is followed.
+
+    That is `log max_i p_ij + sum_i log(1 - p_ji)` of channel j: pairs taken as if they were independent. Of
+    lags it asks only that they be later than zero, which is what an edge is.
+    """
+    p = probability.clamp(LEAST, 1 - LEAST)
+    return torch.log(p.amax(1)) + torch.log1p(-p).sum(2)
 
 
 def literal(tau: Tensor, probability: Tensor) -> Tensor:
@@ -61,6 +67,7 @@ def out_degree(tau: Tensor, probability: Tensor) -> Tensor:
 
 
 READOUTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "first": first,
     "net_lead": net_lead,
     "literal": literal,
     "arrival": arrival,
@@ -90,43 +97,3 @@ def focal_scores(tau: Tensor, probability: Tensor, mask: Tensor, readout: str = 
     if readout not in READOUTS:
         raise ValueError(f"readout is {readout!r}; known: {', '.join(READOUTS)}")
     return READOUTS[readout](tau, probability).masked_fill(~mask, -torch.inf)
-
-
-SHORTEST_S = 2.0
-
-
-@torch.no_grad()
-def single_source_lead(
-    x: Num[Tensor, "B C T"],
-    sample_rate: float,
-    background: Num[Tensor, "*batch K C U"] | None,
-    mask: Bool[Tensor, "B C"],
-) -> Float[Tensor, "B C"]:
-    """Compute the log posterior of the first channel, each window by itself.
-
-    Parameters
-    ----------
-    x : tensor [B, C, T]
-        Windows in any unit.
-    sample_rate : float
-        Hertz.
-    background : tensor [B, K, C, U] or [K, C, U] or None
-        Windows without a discharge, of each recording or of all of them; None: the start of each window.
-    mask : tensor [B, C] of bool
-        Valid channels.
-
-    Returns
-    -------
-    tensor [B, C]
-        Uniform where windows are shorter than `SHORTEST_S`, or have one channel; masked: -inf.
-    """
-    x = x if x.dtype == torch.float64 else x.float()
-    if x.shape[-1] < SHORTEST_S * sample_rate or x.shape[1] < 2:
-        even = -torch.log(mask.sum(-1, keepdim=True).clamp_min(1).to(x))
-        return even.expand(mask.shape).masked_fill(~mask, -torch.inf)
-    if background is not None:
-        background = background.to(x).expand(len(x), *background.shape[-3:])
-    tau_max = min(TAU_MAX_S, x.shape[-1] / sample_rate / 4)
-    found = log_lead(x[:, None], sample_rate, background, mask, tau_max)
-    # A flat channel has no discharge, and is no first one.
-    return found.masked_fill(~mask, -torch.inf)

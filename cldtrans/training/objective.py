@@ -14,13 +14,14 @@ from cldtrans.models.cldtrans import Encoding
 from cldtrans.models.graph_ode import STRIDE
 from cldtrans.models.lag_inference.network import Lags
 from cldtrans.models.modality import RATE_HZ
-from cldtrans.models.readouts import arrival
+from cldtrans.models.readouts import focal_scores
 
 STFT_SIZES = (16, 64, 256)  # samples; training steps take them in turn
 LIKELIHOOD_SAMPLES = 1280  # of a window, from its middle: bounds the cost
 FREQUENCIES = 48  # bins of the log-determinant, which is smooth in frequency
 SCALE_FLOOR = 1e-2  # of a residual, in standard deviations of its channel
 DEPENDENT = 1e-4  # share of a channel's variance that others leave unexplained: below, it is a sum of others
+LEAST_LOG = -20.0  # of a posterior: a lead may be flat
 HIDE_STEPS = 4  # length of a hidden stretch in control steps
 
 
@@ -245,10 +246,10 @@ def true_lags(lags: Lags, edge: Tensor, lag_s: Tensor, sample_rate: float) -> Te
     return ((0.5 * chosen + 0.2 * density) * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
 
 
-def leads(lags: Lags, lead: Tensor, tau_max_s: float) -> Tensor:
+def leads(lags: Lags, lead: Tensor, mask: Tensor) -> Tensor:
     """Compute the cross-entropy of whether one source drives a window, and of which, [B].
 
-    The default readout's scores tell which.
+    The default readout's scores tell which, and so does the posterior of the first channel.
 
     Parameters
     ----------
@@ -256,13 +257,15 @@ def leads(lags: Lags, lead: Tensor, tau_max_s: float) -> Tensor:
         Of the windows.
     lead : tensor [B] of int
         Leading channel, -1 where there is none.
-    tau_max_s : float
-        Largest lag, seconds.
+    mask : tensor [B, C] of bool
+        Valid channels.
     """
-    scores = arrival(lags.tau, lags.edge_probability) * (10.0 / tau_max_s)
-    which = F.cross_entropy(scores, lead.clamp_min(0), reduction="none")
+    scores = focal_scores(lags.tau, lags.edge_probability, mask)
+    truth = lead.clamp_min(0)
+    which = F.cross_entropy(scores, truth, reduction="none")
+    posterior = F.nll_loss(lags.lead.clamp_min(LEAST_LOG), truth, reduction="none")
     driven = lags.driven.clamp(1e-6, 1 - 1e-6)
-    return torch.where(lead >= 0, which - torch.log(driven), -torch.log1p(-driven))
+    return torch.where(lead >= 0, which + posterior - torch.log(driven), -torch.log1p(-driven))
 
 
 def control_steps(encoding_tokens: int) -> int:

@@ -105,13 +105,13 @@ class Objective:
     def worlds(self, model: CLDTrans, batch: Batch) -> dict[str, Tensor]:
         """Compute the terms of simulated windows: the lag network alone sees them."""
         data = batch.data
-        lags = model.lags(batch.x, batch.rate_hz, batch.mask, batch.modality)
-        tau_max_s = model.config.tau_max_s[batch.modality]  # type: ignore[index]
+        quiet = data.get("background")
+        lags = model.lags(batch.x, batch.rate_hz, batch.mask, batch.modality, quiet)
         with torch.autocast(batch.x.device.type, enabled=False):
             return {
                 "edge": objective.edges(lags, data["edge"], data["known"], batch.mask),
                 "lag": objective.true_lags(lags, data["edge"], data["lag_s"], batch.rate_hz),
-                "lead": objective.leads(lags, data["lead"], tau_max_s),
+                "lead": objective.leads(lags, data["lead"], batch.mask),
                 "innovations": objective.channel_mean(lags.matching, batch.mask),
             }
 

@@ -19,8 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from scipy import fft
 from scipy.sparse.csgraph import dijkstra
 
@@ -35,6 +37,9 @@ CHANNELS = np.setdiff1d(np.arange(4, 29), (6, 12, 24))  # one number a batch; th
 CHANNEL_ODDS = (1 / CHANNELS) / (1 / CHANNELS).sum()
 WINDOW_SAMPLES = {"eeg": (960, 1600), "ecg": (2000, 3000)}
 SPREAD_SHARE = 0.4
+CONDUCTED_SHARE = 0.3  # of the discharges
+QUIET = 2  # windows that are the background of a batch's windows, where they have one
+QUIET_SHARE = 0.4  # of the batches
 
 
 @dataclass
@@ -46,6 +51,7 @@ class World:
     lag_s: np.ndarray  # [C, C], 0 without an edge
     lead: int  # leading channel, -1 where there is none
     known: bool = True  # False: pairs without an edge may have one (the background is a real recording)
+    background: np.ndarray | None = None  # [K, C, T] without a discharge
 
 
 class WorldCorpus:
@@ -93,12 +99,16 @@ class WorldCorpus:
         Returns
         -------
         dict of arrays
-            `x` [B, C, T], `mask` [B, C], `edge` [B, C, C], `lag_s` [B, C, C], `lead`, `known` [B].
+            `x` [B, C, T], `mask` [B, C], `edge` [B, C, C], `lag_s` [B, C, C], `lead`, `known` [B], and in
+            some steps `background` [B, K, C, T].
         """
         n_channels = int(rng.choice(CHANNELS, p=CHANNEL_ODDS))
         n_samples = int(rng.integers(*WINDOW_SAMPLES[self.modality], endpoint=True))
-        worlds = [self.window(int(row), n_channels, n_samples) for row in rows]
+        n_quiet = QUIET if rng.random() < QUIET_SHARE else 0
+        worlds = [self.window(int(row), n_channels, n_samples, n_quiet) for row in rows]
+        quiet = [world.background for world in worlds if world.background is not None]
         return {
+            **({"background": np.stack(quiet).astype(np.float32)} if n_quiet else {}),
             "x": np.stack([world.x for world in worlds]).astype(np.float32),
             "mask": np.ones((len(worlds), n_channels), dtype=bool),
             "edge": np.stack([world.edge for world in worlds]),
@@ -107,26 +117,41 @@ class WorldCorpus:
             "known": np.array([world.known for world in worlds]),
         }
 
-    def window(self, number: int, n_channels: int, n_samples: int) -> World:
-        """Make one window by its number."""
+    def window(self, number: int, n_channels: int, n_samples: int, n_quiet: int = 0) -> World:
+        """Make one window by its number, and `n_quiet` windows of its background."""
         rng = np.random.default_rng([self.seed, number])
         size = (n_channels, n_samples, self.rate_hz, self.tau_max_s, self.modality)
         if rng.random() >= SPREAD_SHARE:
-            return network_world(rng, *size)
-        return spread_world(rng, *size, self._real(rng, n_channels, n_samples))
+            return network_world(rng, *size, n_quiet)
+        return spread_world(rng, *size, n_quiet, self._real(rng, n_channels, n_samples, n_quiet))
 
-    def _real(self, rng: np.random.Generator, n_channels: int, n_samples: int) -> np.ndarray | None:
-        """Return a stretch of some channels of a real window [C, T], for half of the calls where one fits."""
+    def _real(
+        self, rng: np.random.Generator, n_channels: int, n_samples: int, n_quiet: int
+    ) -> np.ndarray | None:
+        """Return stretches of a recording's channels [1 + K, C, T], for half of the calls if any fit."""
         if self.background is None or rng.random() < 0.5:
             return None
-        row = self.background.rows[rng.integers(len(self.background.rows), size=1)]
-        x, mask = self.background.shards.windows(row)[0], self.background.shards.mask(row)[0]
-        last = x.shape[1] - n_samples
-        x = x[mask & (x.std(1) > 0)]
-        if last < 0 or len(x) < n_channels:
+        row = int(self.background.rows[rng.integers(len(self.background.rows))])
+        recording = self._recording
+        others = np.flatnonzero(recording == recording[row])
+        others = others[others != row]
+        if n_quiet and not len(others):
+            return None
+        rows = np.concatenate([[row], rng.choice(others, n_quiet)]) if n_quiet else np.array([row])
+        x, mask = self.background.shards.windows(rows), self.background.shards.mask(rows)
+        last = x.shape[-1] - n_samples
+        valid = np.flatnonzero((mask & (x.std(-1) > 0)).all(0))
+        if last < 0 or len(valid) < n_channels:
             return None
         start = int(rng.integers(0, last, endpoint=True))
-        return x[rng.permutation(len(x))[:n_channels], start : start + n_samples].astype(float)
+        chosen = rng.permutation(valid)[:n_channels]
+        return x[:, chosen, start : start + n_samples].astype(float)
+
+    @cached_property
+    def _recording(self) -> np.ndarray:
+        """Return the number of each window's recording."""
+        assert self.background is not None
+        return pd.factorize(self.background.shards.index["recording"])[0]
 
 
 def network_world(
@@ -136,8 +161,9 @@ def network_world(
     sample_rate: float,
     tau_max_s: float,
     modality: str,
+    n_quiet: int = 0,
 ) -> World:
-    """Draw a sparse lagged system."""
+    """Draw a sparse lagged system; `n_quiet` further windows of it are its background."""
     max_lag = 0.95 * tau_max_s * sample_rate
     edge = _draw_graph(rng, n_channels)
     longest = max_lag * rng.choice([0.3, 0.85, 1.0])
@@ -146,7 +172,8 @@ def network_world(
     size = rng.uniform(low, low + rng.uniform(0.1, 0.4), edge.shape)
     weight = np.where(edge, size * rng.choice([-1, 1], edge.shape, p=[0.45, 0.55]), 0.0)
 
-    length = fft.next_fast_len(n_samples + MARGIN, real=True)
+    span = n_samples * (1 + n_quiet)
+    length = fft.next_fast_len(span + MARGIN, real=True)
     frequency = np.fft.rfftfreq(length)
     own = _own_filters(rng, n_channels, frequency, sample_rate)  # [F, C]
     quiet = np.abs(own)
@@ -162,8 +189,10 @@ def network_world(
     matrix[:, diagonal, diagonal] += own.astype(np.complex64)
     spectrum = np.linalg.solve(matrix, e.T[..., None].astype(np.complex64))[..., 0].T
     x = fft.irfft(_nuisances(rng, spectrum, frequency, sample_rate), length)
-    start = (length - n_samples) // 2
-    return World(x[:, start : start + n_samples], edge, lag / sample_rate, -1)
+    start = (length - span) // 2
+    x, *quiet = np.split(x[:, start : start + span], 1 + n_quiet, axis=1)
+    background = np.stack(quiet) if n_quiet else None
+    return World(x, edge, lag / sample_rate, -1, background=background)
 
 
 def spread_world(
@@ -173,6 +202,7 @@ def spread_world(
     sample_rate: float,
     tau_max_s: float,
     modality: str,
+    n_quiet: int = 0,
     real: np.ndarray | None = None,
 ) -> World:
     """Draw a discharge from one channel along a tree.
@@ -189,12 +219,18 @@ def spread_world(
         Largest lag, seconds.
     modality : one of "eeg", "ecg"
         Shapes the discharge.
-    real : array [C, T], optional
-        A real background; default: a volume-conducted one is drawn.
+    n_quiet : int
+        Windows of background beside it, K.
+    real : array [1 + K, C, T], optional
+        A real background, and more of it; default: a volume-conducted one is drawn.
     """
     place = rng.uniform(0, 1, (n_channels, 2))
     distance = np.linalg.norm(place[:, None] - place, axis=-1)
-    background = _background(rng, place, n_samples, sample_rate, modality) if real is None else real
+    if real is None:
+        drawn = _background(rng, place, n_samples * (1 + n_quiet), sample_rate, modality)
+        background, *quiet = np.split(drawn, 1 + n_quiet, axis=1)
+    else:
+        background, *quiet = real
     lead = int(rng.integers(n_channels))
     scale = {"eeg": rng.uniform(0.3, 1.0), "ecg": rng.uniform(0.1, 0.6)}[modality]
     parent, arrival = _tree(rng, distance, lead, scale * 0.5 * tau_max_s)
@@ -212,13 +248,16 @@ def spread_world(
     frequency = np.fft.rfftfreq(length, 1 / sample_rate)
     spectrum = (gain * reached)[:, None] * wave * np.exp(-2j * np.pi * frequency * arrival[:, None])
     signal = fft.irfft(spectrum, length)[:, -n_samples:]
+    if rng.random() < CONDUCTED_SHARE:  # near channels see each other's discharge without delay
+        reach = rng.uniform(0.1, 0.3)
+        signal = np.exp(-((distance / reach) ** 2) / 2) @ signal
     level = background[lead].std() / max(signal[lead].std(), 1e-9) * 10 ** (rng.uniform(-3, 20) / 20)
     by_channel = background.std(1, keepdims=True) / background[lead].std()
     x = background + level * signal * (by_channel if rng.random() < 0.5 else 1.0)
     apart = arrival[:, None] - arrival
     edge = reached[:, None] & reached & (apart > 0) & (apart <= tau_max_s)
     lag_s = np.where(edge, apart, 0.0)
-    return World(x, edge, lag_s, lead, known=real is None)
+    return World(x, edge, lag_s, lead, known=real is None, background=np.stack(quiet) if n_quiet else None)
 
 
 def _draw_graph(rng: np.random.Generator, n_channels: int) -> np.ndarray:

@@ -11,7 +11,6 @@ from toys import model as toy_model
 from cldtrans.models.lag_inference.covariances import standardise
 from cldtrans.models.lag_inference.evidence import SIGNIFICANT, Covariances, LagEvidence, pairs
 from cldtrans.models.lag_inference.innovations import LearnedScoreFunction, least_squares
-from cldtrans.models.lag_inference.reading import Gate
 
 MAX_LAG, SOURCES = 48, 8
 
@@ -94,14 +93,3 @@ def test_standard_errors_are_the_spread_of_lags():
     told = float(found.tau_error[:, 1, 0].mean())
     assert abs(float(found.tau[:, 1, 0].mean()) - lag) < 0.02
     assert 0.85 < told / spread < 1.15, (told, spread)
-
-
-def test_a_fresh_gate_is_half_open_and_a_trained_one_tells_windows_apart_in_any_order_of_channels():
-    x, mask, _, _ = worlds(2, 8)
-    gate, order = Gate(), torch.randperm(8)
-    first, other = evidence(x, mask)[0], evidence(x[:, order], mask[:, order])[0]
-    assert (gate(first, mask) == 0.5).all()
-    torch.nn.init.normal_(gate.out.weight, std=0.1)
-    share = gate(first, mask)
-    assert share.shape == (2, 2) and not torch.allclose(share[0], share[1])
-    torch.testing.assert_close(gate(other, mask), share)

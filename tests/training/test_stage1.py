@@ -5,18 +5,21 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from toys.model import SETTINGS, make_model, worlds
+from toys.shards import write_shards
 from toys.stage1 import STAGE1, batch_of, small_config, world_batch, write_corpora
 
 from cldtrans.config import ModelConfig
+from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
 from cldtrans.models import CLDTrans
 from cldtrans.training import objective
 from cldtrans.training.loader import ShardCorpus
 from cldtrans.training.stage1 import Objective, open_corpora, train_stage1
-from cldtrans.training.worlds import WorldCorpus, network_world, spread_world
+from cldtrans.training.worlds import QUIET, WorldCorpus, network_world, spread_world
 
 
 def test_ldsem_term_prefers_true_lags_to_shuffled_ones():
@@ -34,7 +37,7 @@ def test_ldsem_term_prefers_true_lags_to_shuffled_ones():
 
 
 def test_ldsem_term_is_at_the_lags_that_weights_belong_to():
-    """An open gate hands tau to the timeline of all channels; the models' weights stay at their own lags."""
+    """An open gate hands tau to the arrivals of one source; the models' weights stay at their own lags."""
     x, _, _ = worlds(2, 6)
     model = make_model(torch.float64)
     torch.nn.init.constant_(model.lag_inference.gate.out.bias, 2.0)
@@ -78,15 +81,19 @@ def test_training_takes_the_likelihood_of_one_window_in_four(first):
 
 def test_lead_term_asks_whether_one_source_drives_a_window_and_which():
     """A chance of 0.8 in three windows: led by channel 1, led by no channel, led by channel 1 unseen."""
-    model = make_model()
-    lags = model.lags(torch.randn(3, 4, 800), 160.0, torch.ones(3, 4, dtype=torch.bool), "eeg")
-    tau, probability = torch.zeros(3, 4, 4), torch.zeros(3, 4, 4)
+    model, mask = make_model(), torch.ones(3, 4, dtype=torch.bool)
+    lags = model.lags(torch.randn(3, 4, 800), 160.0, mask, "eeg")
+    probability = torch.full((3, 4, 4), 0.5)
+    probability[:2] = 0.0
     probability[:2, [0, 2, 3], 1] = 1.0  # all others follow channel 1
-    tau[:2, [0, 2, 3], 1] = 0.3
-    lags = replace(lags, tau=tau, edge_probability=probability, driven=torch.full((3,), 0.8))
-    found = objective.leads(lags, torch.tensor([1, -1, 1]), 0.3)
-    assert -np.log(0.8) < found[0] < -np.log(0.8) + 0.1
-    np.testing.assert_allclose(found[1:], [-np.log(0.2), -np.log(0.8) + np.log(4)], rtol=1e-5)
+    posterior = torch.tensor([0.1, 0.7, 0.1, 0.1]).log().expand(3, 4)
+    lags = replace(lags, edge_probability=probability, driven=torch.full((3,), 0.8), lead=posterior)
+    found = objective.leads(lags, torch.tensor([1, -1, 1]), mask)
+    known = -np.log(0.8) - np.log(0.7)
+    assert known - 1e-6 < found[0] < known + 0.01
+    np.testing.assert_allclose(found[1:], [-np.log(0.2), known + np.log(4)], rtol=1e-5)
+    silent = replace(lags, lead=torch.full((3, 4), -torch.inf))
+    assert objective.leads(silent, torch.tensor([1, -1, 1]), mask).isfinite().all()
 
 
 def test_log_determinant_is_that_of_the_system():
@@ -133,6 +140,41 @@ def test_worlds_are_known_by_number_and_have_their_edges(modality):
         assert (world.lag_s[~world.edge] == 0).all()
 
 
+def test_some_batches_bring_windows_without_the_discharge():
+    """Those of a system are as loud as it is, those of a discharge less."""
+    corpus = WorldCorpus("eeg", 0.3, seed=0)
+    steps = [corpus.load(np.arange(4), np.random.default_rng(seed)) for seed in range(12)]
+    assert {"background" in arrays for arrays in steps} == {False, True}
+    louder = []
+    for arrays in steps:
+        if "background" in arrays:
+            x, quiet = arrays["x"], arrays["background"]
+            assert quiet.shape == (4, QUIET, *x.shape[1:]) and np.isfinite(quiet).all()
+            ratio = x.var(-1).mean(1) / quiet.var(-1).mean((1, 2))
+            louder += list(zip(ratio, arrays["lead"] >= 0, strict=True))
+    ratio, driven = np.array(louder).T
+    assert np.median(ratio[driven == 1]) > 1.3 and 0.8 < np.median(ratio[driven == 0]) < 1.25
+
+
+def test_the_background_of_a_real_window_is_the_rest_of_its_recording(tmp_path):
+    """Windows are told apart by their size, 1 to 12: four recordings of three windows."""
+    rng, size = np.random.default_rng(0), np.arange(1.0, 13.0)
+    index = pd.DataFrame({"subject": "s", "recording": np.repeat(list("abcd"), 3)})
+    x = size[:, None, None] * np.sign(rng.standard_normal((12, 5, 480)))
+    write_shards(
+        tmp_path / "own", x, index, channels=tuple("vwxyz"), sample_rate=160.0, task=None, modality="eeg"
+    )
+    corpus = WorldCorpus("eeg", 0.3, 0, ShardCorpus("own", ShardSet(tmp_path / "own"), np.arange(12)))
+    found = [corpus._real(np.random.default_rng(seed), 4, 320, 2) for seed in range(40)]
+    some = [np.abs(windows).mean((1, 2)).round() - 1 for windows in found if windows is not None]
+    assert 10 < len(some) < 30, "half of them are real"
+    for numbers in some:
+        assert len(numbers) == 3 and len(set(numbers // 3)) == 1, "of one recording"
+        assert numbers[0] not in numbers[1:], "other windows than the one with the discharge"
+    alone = corpus._real(np.random.default_rng(int(np.argmax([w is not None for w in found]))), 4, 320, 0)
+    assert alone is not None and alone.shape == (1, 4, 320)
+
+
 def test_channel_counts_on_which_lags_are_judged_are_never_trained():
     corpus = WorldCorpus("eeg", 0.3, seed=0)
     counts = {corpus.load(np.array([0]), np.random.default_rng(seed))["x"].shape[1] for seed in range(150)}
@@ -177,7 +219,14 @@ def test_every_part_learns():
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum()]
     behind_zero = tuple(
         f"lag_inference.{name}"
-        for name in ("score.embed", "gate.embed", "network.embed", "network.mix", "network.norm")
+        for name in (
+            "score.embed",
+            "gate.embed",
+            "shares.embed",
+            "network.embed",
+            "network.mix",
+            "network.norm",
+        )
     )  # until the last layers move
     assert all(name.startswith(behind_zero) for name in without), without
     model.update_codebooks()

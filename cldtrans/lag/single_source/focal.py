@@ -49,6 +49,8 @@ class Reading:
         Nats, against noise alone.
     valid : tensor [B, C] of bool
         Channels that hold anything.
+    log_bayes : tensor [B, M, C, D]
+        Log Bayes factor of each delay of a channel, against "the discharge is not here".
     """
 
     log_first: Float[Tensor, "B M C"]
@@ -57,6 +59,7 @@ class Reading:
     spread: Float[Tensor, "B M C"]
     evidence: Float[Tensor, "B M"]
     valid: Bool[Tensor, "B C"]
+    log_bayes: Float[Tensor, "B M C D"]
 
 
 def read(
@@ -101,6 +104,7 @@ def read(
         spread=spread,
         evidence=found.evidence,
         valid=noise.valid,
+        log_bayes=found.log_bayes,
     )
 
 
@@ -110,12 +114,16 @@ def _centred(x: Tensor, mask: Tensor) -> Tensor:
     return x - x.mean(-1, keepdim=True)
 
 
-def log_mixture(reading: Reading, log_share: Float[Tensor, "B M"]) -> Float[Tensor, "B C"]:
+def log_mixture(
+    log_first: Float[Tensor, "B M C"], valid: Bool[Tensor, "B C"], log_share: Float[Tensor, "B M"]
+) -> Float[Tensor, "B C"]:
     """Mix the posteriors of the first channel, with shares of the M noises; -inf where not valid."""
-    mixed = torch.logsumexp(reading.log_first + log_share[..., None], 1)
-    any_of = -torch.log(reading.valid.sum(-1, keepdim=True).clamp_min(1).to(mixed))
+    # Finite where not valid: a sum of nothing has no gradient.
+    log_first = torch.where(valid[:, None], log_first, 0.0)
+    mixed = torch.logsumexp(log_first + log_share[..., None], 1)
+    any_of = -torch.log(valid.sum(-1, keepdim=True).clamp_min(1).to(mixed))
     mixed = torch.logaddexp(mixed + math.log(1 - NONE_OF_THESE), any_of + math.log(NONE_OF_THESE))
-    return mixed.masked_fill(~reading.valid, -torch.inf)
+    return mixed.masked_fill(~valid, -torch.inf)
 
 
 def log_lead(
@@ -128,7 +136,7 @@ def log_lead(
     """Return the log posterior of the first channel, all noises alike; arguments as of `read`."""
     reading = read(x, sample_rate, background, mask, tau_max)
     count = reading.evidence.shape[1]
-    return log_mixture(reading, torch.full_like(reading.evidence, -math.log(count)))
+    return log_mixture(reading.log_first, reading.valid, torch.full_like(reading.evidence, -math.log(count)))
 
 
 @dataclass(frozen=True)
@@ -232,7 +240,7 @@ def focal_lead(x: Any, sample_rate: float, background: Any = None, tau_max: floa
         reading = read(windows[None], sample_rate, None if quiet is None else quiet[None], mask, tau_max)
         n_noises = reading.evidence.shape[1]
         share = torch.full_like(reading.evidence, -math.log(n_noises))
-        posterior = log_mixture(reading, share)[0]
+        posterior = log_mixture(reading.log_first, reading.valid, share)[0]
     if int(reading.valid.sum()) < 2:
         raise ValueError("fewer than two channels vary in the background; nobody leads anybody there")
     lead = int(posterior.argmax())

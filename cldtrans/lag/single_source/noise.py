@@ -27,6 +27,7 @@ NEIGHBOURS = 3  # stripes that share a covariance
 SHARED = 3.0  # weight of the correlations common to all frequencies: so many windows a channel
 UNCORRELATED = 0.3  # likewise of no correlation, in the common ones
 DIAGONAL = 0.1
+LEAST = 1e-5  # variance of a channel, as a share of all channels' mean: what single precision can invert
 RANK = 1e-3  # of the largest eigenvalue of the correlations: below it a direction holds nothing
 
 
@@ -135,7 +136,8 @@ def whitened(
     # What a weak discharge leaves unexplained drowns in the noise.
     pooled = pooled.square() / (pooled + quiet_mean).clamp_min(1e-30)
     excess = torch.stack([m.pooled * pooled + m.excess * more.clamp_min(0) for m in MISFITS], 1)
-    own = DIAGONAL * quiet[:, None] + excess  # [B, M, N, S, C]
+    own = DIAGONAL * quiet + LEAST * quiet_mean  # [B, 1, S, C]
+    own = own[:, None] + excess  # [B, M, N, S, C]
 
     # Within the directions that hold anything; the others get an arbitrary variance, and are dropped.
     common = (1 - DIAGONAL) * basis.mT[:, None] @ covariance @ basis[:, None]  # [B, S, C, C]

@@ -14,7 +14,6 @@ KAISER = 12.0  # of the window on the sinc: where rhythms are slow, 1e-5 decides
 FINER = 4  # steps a sample of an interpolated table
 BLOCK = 16  # samples interpolated by one product
 ROWS_AT_ONCE = 16  # channels whose covariances are transformed together on a CPU: they stay in its cache
-SMOOTH = 15  # bins of a spectrum that are averaged, a multiple of 3
 
 
 def standardise(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,68 +153,6 @@ def cubic(a: Tensor, b: Tensor, c: Tensor, d: Tensor, u: Tensor) -> Tensor:
     third = d.sub_(c).sub_(slope).sub_(bend)
     value = third.div_(6).mul_(u + 1).add_(bend, alpha=0.5).mul_(u - 1)
     return value.add_(slope).mul_(u).add_(b)
-
-
-def smooth_spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute spectra, and their power as means over `SMOOTH` bins, fewer at the ends.
-
-    Parameters
-    ----------
-    x : tensor [B, C, T]
-        Windows.
-
-    Returns
-    -------
-    spectrum : tensor [B, C, F] of complex
-        The spectra.
-    smooth : tensor [B, C, F]
-        Their power.
-    """
-    spectrum = fourier.rfft(x)
-    n_bins, beside = spectrum.shape[-1], SMOOTH // 2
-    power = F.pad(torch.view_as_real(spectrum).square().sum(-1), (beside, beside))
-    three = power[..., :-2] + power[..., 1:-1]
-    three += power[..., 2:]
-    total = three[..., :n_bins].clone()
-    for begin in range(3, SMOOTH, 3):
-        total += three[..., begin : begin + n_bins]
-    bins = torch.arange(n_bins, device=x.device)
-    count = (bins + beside).clamp_max(n_bins - 1) - (bins - beside).clamp_min(0) + 1
-    return spectrum, total / count
-
-
-def phase_whitened(
-    spectrum: Tensor, smooth: Tensor, n_samples: int, band: tuple[float, float] | None, floor: float = 0.01
-) -> Tensor:
-    """Give each channel a flat spectrum: in a band, or where it has power.
-
-    Without a band, bins far below a channel's strongest ones stay small: what a filter left is not raised.
-
-    Parameters
-    ----------
-    spectrum, smooth : tensor [B, C, F]
-        From `smooth_spectrum`.
-    n_samples : int
-        T of the windows.
-    band : (float, float) or None
-        Shares of the sampling rate.
-    floor : float
-        Amplitude, as a share of the strongest bin's, far below which bins stay small.
-
-    Returns
-    -------
-    tensor [B, C, F] of complex
-        Spectra of signals of equal power.
-    """
-    if band is None:
-        scale = (smooth + floor**2 * smooth.amax(-1, keepdim=True)).sqrt_()
-    else:
-        frequency = torch.fft.rfftfreq(n_samples, device=smooth.device)
-        outside = (frequency < band[0]) | (frequency > band[1])
-        scale = smooth.sqrt().masked_fill_(outside, torch.inf)
-    flat = torch.view_as_real(spectrum) / scale.clamp_min_(1e-12)[..., None]
-    white = fourier.irfft(torch.view_as_complex(flat), n_samples)
-    return white.div_(white.square().mean(-1, keepdim=True).sqrt_().clamp_min_(1e-12))
 
 
 def peak(profile: Tensor) -> tuple[Tensor, Tensor]:

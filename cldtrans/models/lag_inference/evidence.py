@@ -3,8 +3,8 @@
 Everything here follows from short tables of lagged covariances; no dense [C, C, T] tensor appears. Sparse
 linear models grown for each target (`lag_search`) give each pair's significance given all others
 (`lag_score`), and once more, grown of the significant sources alone, on what the score of the first models'
-innovations makes of the targets (`innovations`); where one coherent source drives everything, conditioning
-explains it away and delays between phase-whitened signals tell who follows whom (`coherence`).
+innovations makes of the targets (`innovations`). Where one coherent source drives everything, conditioning
+explains it away: that is for `one_source`.
 
 All of it is equivariant under permutations of the channels, and nothing is differentiated: the only
 parameters before this point are the score's, which learn from the residuals' moments.
@@ -23,7 +23,6 @@ from cldtrans.models.lag_inference.fitting import Sums, corrected, refine
 from cldtrans.models.lag_inference.growing import NOISE_FLOOR, OWN_LAGS, Bare, grow, own_past
 from cldtrans.models.lag_inference.innovations import ScoreFunction, least_squares
 from cldtrans.models.lag_inference.significance import significance
-from cldtrans.models.lag_inference.timelines import timelines
 
 __all__ = ["OWN_LAGS", "Covariances", "LagEvidence", "standardise"]
 
@@ -44,10 +43,6 @@ class LagEvidence:
     moments: Tensor  # [B, C, N_MOMENTS] of the residuals, from which the score is learned
     marginal: Tensor  # [B, C, C] largest |t| of the pair given only the target's own past
     marginal_tau: Tensor  # [B, C, C]
-    height: Tensor  # [B, C, C, 2] coherence of the phases at their best delay, in two bands
-    later: Tensor  # [B, C, C, 2] how much later the target joins in, by one timeline for all channels
-    misfit: Tensor  # [B, C, C, 2] distance of the pair's own delay from that
-    mass: Tensor  # [B, 2] coherence that the timeline explains
 
     def to(self, dtype: torch.dtype) -> LagEvidence:
         """Return the numbers as `dtype`."""
@@ -146,16 +141,7 @@ class Covariances:
         first, refitted : LagEvidence
             Of models with any sources, and with significant ones.
         """
-        times = timelines(self.sums.x, self.pair, self.sums.max_lag)
-        shared = {name: getattr(times, name) for name in ("height", "later", "misfit", "mass")}
-        first, refitted = self._models(sources, score)
-        return LagEvidence(**first, **shared), LagEvidence(**refitted, **shared)
-
-    def _models(self, sources: int, score: ScoreFunction) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return fields of `LagEvidence`, first and refitted.
-
-        Some targets at a time are modelled: this bounds the memory.
-        """
+        # Some targets at a time are modelled: this bounds the memory.
         n_windows, n_channels = self.pair.shape[:2]
         floats = floats_a_target(n_channels, self.sums.max_lag, sources)
         n_parts = -(-n_windows * n_channels * floats // FLOATS_AT_ONCE)
@@ -164,11 +150,11 @@ class Covariances:
         for begin in range(0, n_channels, at_once):
             targets, most = slice(begin, begin + at_once), min(sources, n_channels - 1)
             bare = own_past(self.wide, self.pair[:, targets], targets, self.sums.max_lag, most)
-            first, correction = self._of_targets(bare, score)
-            allowed = (first["score"] > SIGNIFICANT) & bare.pair
-            parts.append((first, self._of_targets(bare, score, allowed, correction)[0]))
+            of_any, correction = self._of_targets(bare, score)
+            allowed = (of_any["score"] > SIGNIFICANT) & bare.pair
+            parts.append((of_any, self._of_targets(bare, score, allowed, correction)[0]))
         first, refitted = (
-            {name: torch.cat([part[name] for part in some], 1) for name in some[0]}
+            LagEvidence(**{name: torch.cat([part[name] for part in some], 1) for name in some[0]})
             for some in zip(*parts, strict=True)
         )
         return first, refitted

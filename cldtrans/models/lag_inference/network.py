@@ -4,8 +4,9 @@ A small network, the same for every pair of channels, refines the evidence of `l
 pair's evidence in both directions and averages over the pair's row and column, so it applies to any number of
 channels and is equivariant under their permutations. Two still smaller ones come before it: the score of the
 innovations (`innovations`), by which evidence is weighed, and the gate, which tells windows that one source
-drives. With fresh weights the evidence is that of least squares, the gate is half open, and the network adds
-nothing to the reading.
+drives, with the shares of the noises under which that source is sought (`one_source`). With fresh weights the
+evidence is that of least squares, the gate is half open, all noises count alike, and the network adds nothing
+to the reading.
 
 tau_ij is the delay from source j to target i in seconds: x_i(t) contains x_j(t - tau_ij).
 """
@@ -31,11 +32,14 @@ from cldtrans.models.lag_inference.evidence import (
     standardise,
 )
 from cldtrans.models.lag_inference.innovations import LearnedScoreFunction
+from cldtrans.models.lag_inference.one_source import OneSource, one_source
 from cldtrans.models.lag_inference.pair_network import PairNetwork
 from cldtrans.models.lag_inference.reading import (
     CANDIDATES,
     N_FEATURES,
     Gate,
+    NoiseShares,
+    candidate_errors,
     candidate_lags,
     edge_reading,
     lag_reading,
@@ -54,9 +58,10 @@ class Lags:
     edge_probability: Float[Tensor, "B C C"]
     weight: Float[Tensor, "B C C"]  # signed coefficient for channels of unit variance
     own: Float[Tensor, "B C P"]  # coefficients of a channel's own past, lags 1..P samples
-    candidates: Float[Tensor, "B C C 3"]  # seconds, what tau chooses from: the models' lags, the timelines'
-    choice: Float[Tensor, "B C C 3"]  # logarithm of the share of each
-    driven: Float[Tensor, " B"]  # how much one timeline explains: probability that one source drives all
+    candidates: Float[Tensor, "B C C K"]  # seconds, what tau chooses from: the models' lags, one source's
+    choice: Float[Tensor, "B C C K"]  # logarithm of the share of each
+    driven: Float[Tensor, " B"]  # probability that one source drives the window
+    lead: Float[Tensor, "B C"]  # log posterior of the first channel, if so; -inf where not valid
     matching: Float[Tensor, "B C"]  # score matching loss of a channel's innovations
 
     def of(self, windows: slice) -> Lags:
@@ -79,10 +84,16 @@ class LagInference(nn.Module):
         self.sources = config.sources
         self.integer = config.lag == "integer"
         self.score = LearnedScoreFunction()
-        self.gate = Gate()
+        self.gate, self.shares = Gate(), NoiseShares()
         self.network = PairNetwork(N_FEATURES, config.pair_width, 2)
 
-    def forward(self, x: Float[Tensor, "B C T"], mask: Bool[Tensor, "B C"], modality: str) -> Lags:
+    def forward(
+        self,
+        x: Float[Tensor, "B C T"],
+        mask: Bool[Tensor, "B C"],
+        modality: str,
+        source: OneSource | None = None,
+    ) -> Lags:
         """Infer the lags of windows.
 
         Parameters
@@ -93,6 +104,8 @@ class LagInference(nn.Module):
             Valid channels.
         modality : one of "eeg", "ecg"
             Sets rate and largest lag.
+        source : OneSource, optional
+            What one source explains of them. Default: it is sought in x, without a background.
         """
         rate_hz, max_lag = RATE_HZ[modality], self.max_lag(modality)
         with torch.autocast(x.device.type, enabled=False):
@@ -100,7 +113,9 @@ class LagInference(nn.Module):
             # does not decide it even where channels are sums of others.
             signal, alive = standardise(x.double(), mask)
             first, refitted = self._evidence(signal, alive, max_lag, x.dtype)
-        return self.read(first, refitted, alive, max_lag, rate_hz)
+        if source is None:
+            source = one_source(x, rate_hz, mask, modality, max_lag)
+        return self.read(first, refitted, source, alive, max_lag, rate_hz)
 
     def max_lag(self, modality: str) -> int:
         """Return the end of the lag grid in samples."""
@@ -121,7 +136,13 @@ class LagInference(nn.Module):
         return first, refitted
 
     def read(
-        self, first: LagEvidence, refitted: LagEvidence, mask: Tensor, max_lag: int, sample_rate: float
+        self,
+        first: LagEvidence,
+        refitted: LagEvidence,
+        source: OneSource,
+        mask: Tensor,
+        max_lag: int,
+        sample_rate: float,
     ) -> Lags:
         """Read the evidence by the networks.
 
@@ -129,6 +150,8 @@ class LagInference(nn.Module):
         ----------
         first, refitted : LagEvidence
             Of models with any sources, and with significant ones.
+        source : OneSource
+            Of one source.
         mask : tensor [B, C] of bool
             Valid channels.
         max_lag : int
@@ -136,19 +159,21 @@ class LagInference(nn.Module):
         sample_rate : float
             Hertz.
         """
-        pair, share = pairs(mask), self.gate(first, mask)
-        features = pair_readings(first, refitted, mask, max_lag, share)
+        pair, gate, share = pairs(mask), self.gate(first, source, mask), self.shares(source, mask)
+        features = pair_readings(first, refitted, source, mask, max_lag, gate, share)
         delta = self.network(features, pair).to(refitted.score.dtype)
         edge, spread = delta.unbind(-1)
-        choice = F.log_softmax(lag_reading(refitted, share), -1)
-        candidates = candidate_lags(refitted, max_lag)
+        choice = F.log_softmax(lag_reading(refitted, gate, share), -1)
+        candidates = candidate_lags(refitted, source, max_lag)
         if self.integer:
             candidates = candidates.round()
         # The likeliest candidate: a mean of candidates is none of them. Gradients are those of the mean.
         mean = (choice.exp() * candidates).sum(-1)
-        tau = candidates.gather(-1, choice.argmax(-1, keepdim=True))[..., 0] + (mean - mean.detach())
-        logit = edge_reading(refitted, share, max_lag) + edge
-        spread = refitted.tau_error * torch.exp(spread.clamp(-3, 3))
+        likeliest = choice.argmax(-1, keepdim=True)
+        tau = candidates.gather(-1, likeliest)[..., 0] + (mean - mean.detach())
+        error = candidate_errors(refitted, source, max_lag).gather(-1, likeliest)[..., 0]
+        logit = edge_reading(refitted, source, gate, share) + edge
+        spread = error * torch.exp(spread.clamp(-3, 3))
 
         def keep(value: Tensor) -> Tensor:
             return torch.where(pair, value, 0.0)
@@ -162,7 +187,8 @@ class LagInference(nn.Module):
             own=refitted.own,
             candidates=candidates / sample_rate,
             choice=choice,
-            driven=share.amax(-1),
+            driven=gate,
+            lead=source.lead(share).to(tau),
             matching=self.score.matching(refitted.moments),
         )
 
@@ -170,7 +196,13 @@ class LagInference(nn.Module):
 class ZeroLag(nn.Module):
     """The no-lag ablation: tau = 0 and edges by zero-lag correlation, without parameters."""
 
-    def forward(self, x: Float[Tensor, "B C T"], mask: Bool[Tensor, "B C"], modality: str) -> Lags:
+    def forward(
+        self,
+        x: Float[Tensor, "B C T"],
+        mask: Bool[Tensor, "B C"],
+        modality: str,
+        source: OneSource | None = None,
+    ) -> Lags:
         """Read the edges of windows from their correlations; arguments as in `LagInference.forward`."""
         x, alive = standardise(x, mask)
         correlation = x @ x.transpose(1, 2) / x.shape[-1]
@@ -189,5 +221,8 @@ class ZeroLag(nn.Module):
             candidates=zero[..., None].expand(*zero.shape, CANDIDATES),
             choice=torch.full((*zero.shape, CANDIDATES), -math.log(CANDIDATES)).to(zero),
             driven=x.new_zeros(len(x)),
+            lead=(zero[..., 0] - torch.log(alive.sum(1, keepdim=True).clamp_min(1).to(x))).masked_fill(
+                ~alive, -torch.inf
+            ),
             matching=x.new_zeros(x.shape[:2]),
         )

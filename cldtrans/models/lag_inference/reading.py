@@ -2,7 +2,8 @@
 
 A window is read in one of two ways, or between them. Where channels have a life of their own, the
 significance of a pair given all others counts. Where one source drives everything, conditioning explains
-everything by everything; then the timeline of all channels counts. The gate learns to tell which.
+everything by everything; then the times count at which it reaches the channels. The gate learns to tell
+which, and another network how much of what the source leaves unexplained is to be expected.
 """
 
 from __future__ import annotations
@@ -13,72 +14,119 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cldtrans.lag.single_source.noise import MISFITS
 from cldtrans.models.lag_inference.evidence import LEAST_ERROR, LagEvidence, pairs
+from cldtrans.models.lag_inference.one_source import LEAST, NOISES, OneSource
 
-CANDIDATES = 3  # lags offered for each pair: of the refitted model, and the timelines of two bands
-N_FEATURES = 38
-GATE_WIDTH = 16
+CANDIDATES = 1 + NOISES  # lags offered for each pair: of the refitted model, and of one source in each noise
+N_FEATURES = 35
+WIDTH = 16
 GATE_GAIN = 16.0  # so that a window is soon taken for one kind or the other
-OFF_LINE = 3.0  # samples between a pair's delay and the timeline
+NATS = 100.0  # of evidence that are taken for one
 
 
 class Gate(nn.Module):
-    """How much of each window one timeline explains, 0 to 1, in each band [B, 2]; 1/2 with fresh weights.
+    """How likely one source drives each window, 0 to 1, [B]; 1/2 with fresh weights.
 
-    It sees the coherence that the timelines explain, and how significant pairs of no special interest stay
-    given all others: a loop of lagged edges near resonance has one rhythm, too, but its models are sparse.
+    It sees the evidence for one source, and how significant pairs of no special interest stay given all
+    others: a loop of lagged edges near resonance has one rhythm, too, but its models are sparse.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.embed = nn.Linear(5, GATE_WIDTH)
-        self.out = nn.Linear(GATE_WIDTH, 2)
+        self.embed = nn.Linear(8, WIDTH)
+        self.out = nn.Linear(WIDTH, 1)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, first: LagEvidence, mask: Tensor) -> Tensor:
-        """Judge windows by the evidence of their first models.
+    def forward(self, first: LagEvidence, source: OneSource, mask: Tensor) -> Tensor:
+        """Judge windows.
 
         Parameters
         ----------
         first : LagEvidence
             Of models with any sources.
+        source : OneSource
+            Of the windows.
         mask : tensor [B, C] of bool
             Valid channels.
-
-        Returns
-        -------
-        tensor [B, 2]
-            Share that one timeline explains, 0 to 1, in each band.
         """
-        valid = mask.sum(1, keepdim=True).clamp_min(2).to(first.mass.dtype)
+        valid = mask.sum(1).clamp_min(2).to(first.score.dtype)
         score = torch.log1p(first.score).masked_fill(~pairs(mask), torch.nan).flatten(1)
-        quartiles = score.nanquantile(torch.tensor([0.25, 0.75]).to(score), 1).nan_to_num(1.0).T
-        known = torch.cat([30 * first.mass - 3, 10 * (quartiles - 1), torch.log(valid) - 2], 1)
-        out = self.out(F.gelu(self.embed(known.to(self.out.weight.dtype))))
-        return torch.sigmoid(GATE_GAIN * out).to(first.mass.dtype)
+        quartiles = score.nanquantile(torch.tensor([0.25, 0.75]).to(score), 1).nan_to_num(1.0)
+        least, most = source.evidence.aminmax(dim=1)
+        columns = [
+            *torch.asinh(torch.stack([least, most]).to(valid) / NATS),
+            torch.asinh(most.to(valid) / valid / (NATS / 20)),
+            source.carries.mean(1).sum(-1).to(valid) / valid,
+            source.quiet.to(valid),
+            *(10 * (quartiles - 1)),
+            torch.log(valid) - 2,
+        ]
+        known = torch.stack(columns, -1).to(self.out.weight.dtype)
+        out = self.out(F.gelu(self.embed(known)))[:, 0]
+        return (torch.sigmoid(GATE_GAIN * out) * source.looked).to(valid.dtype)
 
 
-def candidate_lags(evidence: LagEvidence, max_lag: int) -> Tensor:
+class NoiseShares(nn.Module):
+    """How much each noise counts of a window with one source: log shares [B, M], equal with fresh weights.
+
+    Each noise is judged by the same small network, from its evidence beside the others' and its misfit.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(7, WIDTH)
+        self.out = nn.Linear(WIDTH, 1, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, source: OneSource, mask: Tensor) -> Tensor:
+        """Judge the noises of windows [B]."""
+        evidence = source.evidence / NATS
+        one = torch.ones_like(evidence)
+        valid = mask.sum(1, keepdim=True).clamp_min(2).to(evidence)
+        columns = [
+            torch.asinh(evidence),
+            torch.asinh(4 * (evidence - evidence.amax(1, keepdim=True))),
+            torch.log1p(source.spread).mean(-1),
+            source.quiet[:, None] * one,
+            (torch.log(valid) - 2) * one,
+            one * evidence.new_tensor([math.sqrt(m.pooled) for m in MISFITS]),
+            one * evidence.new_tensor([math.sqrt(m.excess) for m in MISFITS]),
+        ]
+        known = torch.stack(columns, -1).to(self.out.weight.dtype)
+        return F.log_softmax(self.out(F.gelu(self.embed(known)))[..., 0], -1)
+
+
+def candidate_lags(evidence: LagEvidence, source: OneSource, max_lag: int) -> Tensor:
     """Return the lags in samples that tau is chosen from, [B, C, C, CANDIDATES]."""
-    return torch.cat([evidence.tau[..., None], evidence.later], -1).clamp(0, max_lag)
+    later = source.later().to(evidence.tau)
+    return torch.cat([evidence.tau[..., None], later], -1).clamp(0, max_lag)
 
 
-def edge_reading(evidence: LagEvidence, share: Tensor, max_lag: int) -> Tensor:
+def candidate_errors(evidence: LagEvidence, source: OneSource, max_lag: int) -> Tensor:
+    """Return their standard errors, [B, C, C, CANDIDATES]; at most a quarter of the lag grid."""
+    later = source.later_error().to(evidence.tau)
+    return torch.cat([evidence.tau_error[..., None], later.clamp(LEAST_ERROR, 0.25 * max_lag)], -1)
+
+
+def edge_reading(evidence: LagEvidence, source: OneSource, gate: Tensor, log_share: Tensor) -> Tensor:
     """Read edges before the networks' corrections.
 
-    The significance of the conditional fit counts where channels have a life of their own; where one
-    timeline explains the coherence of the window, so that conditioning explains everything by everything,
-    the timeline of the better band counts.
+    The significance of the conditional fit counts where channels have a life of their own; where one source
+    drives the window, so that conditioning explains everything by everything, the order in which it reaches
+    the channels counts.
 
     Parameters
     ----------
     evidence : LagEvidence
         Of refitted models.
-    share : tensor [B, 2]
-        From the gate.
-    max_lag : int
-        Samples.
+    source : OneSource
+        Of the windows.
+    gate : tensor [B]
+        From `Gate`.
+    log_share : tensor [B, M]
+        From `NoiseShares`.
 
     Returns
     -------
@@ -86,30 +134,29 @@ def edge_reading(evidence: LagEvidence, share: Tensor, max_lag: int) -> Tensor:
         Edge logits.
     """
     conditional = 4.0 * (torch.log1p(evidence.score) - math.log(6.0))
-    on_line = evidence.height.square() / (1 + (evidence.misfit / OFF_LINE).square())
-    follows = (evidence.later > 0) & (evidence.later <= max_lag)
-    coherent = torch.logit(((on_line * follows) * _better(evidence)).sum(-1).clamp(1e-3, 0.99))
-    return torch.lerp(conditional, coherent, share.amax(-1)[:, None, None])
+    follows = (source.follows * log_share.exp()[..., None, None]).sum(1).to(conditional)
+    ordered = torch.logit(follows.clamp(LEAST, 1 - LEAST))
+    return torch.lerp(conditional, ordered, gate[:, None, None])
 
 
-def lag_reading(evidence: LagEvidence, share: Tensor) -> Tensor:
+def lag_reading(evidence: LagEvidence, gate: Tensor, log_share: Tensor) -> Tensor:
     """Read preferences among the candidate lags [B, C, C, CANDIDATES], likewise.
 
     It is the gate's alone: what a network knows of a pair tells no better lag than the model's.
     """
-    gate, better = share.amax(-1)[:, None, None], _better(evidence)
     fitted = torch.zeros_like(evidence.score)[..., None]
-    timeline = 20.0 * (gate - 0.5)[..., None] + torch.log(better.clamp_min(1e-6))
-    return torch.cat([fitted, fitted + timeline], -1)
-
-
-def _better(evidence: LagEvidence) -> Tensor:
-    """Return the shares of the two bands' timelines, [B, 1, 1, 2]."""
-    return torch.softmax(60.0 * evidence.mass, -1)[:, None, None]
+    ordered = (20.0 * (gate - 0.5)[:, None] + log_share.to(gate))[:, None, None]
+    return torch.cat([fitted, fitted + ordered], -1)
 
 
 def pair_readings(
-    first: LagEvidence, refitted: LagEvidence, mask: Tensor, max_lag: int, share: Tensor
+    first: LagEvidence,
+    refitted: LagEvidence,
+    source: OneSource,
+    mask: Tensor,
+    max_lag: int,
+    gate: Tensor,
+    log_share: Tensor,
 ) -> Tensor:
     """Put together what the network sees of each ordered pair.
 
@@ -117,12 +164,16 @@ def pair_readings(
     ----------
     first, refitted : LagEvidence
         Of models with any sources, and with significant ones.
+    source : OneSource
+        Of the windows.
     mask : tensor [B, C] of bool
         Valid channels.
     max_lag : int
         Samples.
-    share : tensor [B, 2]
-        From the gate.
+    gate : tensor [B]
+        From `Gate`.
+    log_share : tensor [B, M]
+        From `NoiseShares`.
 
     Returns
     -------
@@ -135,7 +186,13 @@ def pair_readings(
     valid = mask.sum(1).clamp_min(2).to(score.dtype)
     best = score.amax((1, 2), keepdim=True)
     one = torch.ones_like(score)
-    shares = share[:, None, None] * one[..., None]
+    driven = gate[:, None, None] * one
+    share = log_share.exp().to(score)
+    later = (source.later() * share[:, None, None]).sum(-1).to(score)
+    spread = (source.later_error() * share[:, None, None]).sum(-1).to(score)
+    follows = (source.follows * share[..., None, None]).sum(1).to(score)
+    carries = (source.carries * share[..., None]).sum(1).to(score)
+    evidence = torch.asinh(source.evidence.amax(1).to(score) / NATS)
     quartile = (
         torch.log1p(first.score)
         .masked_fill(~pairs(mask), torch.nan)
@@ -151,11 +208,7 @@ def pair_readings(
         *_both(e.selected.to(score.dtype)),
         *_both(e.tau / max_lag),
         e.marginal_tau / max_lag,
-        *(3 * e.height).unbind(-1),
-        *(1 / (1 + (e.misfit / OFF_LINE).square())).unbind(-1),
-        *(e.later / max_lag).clamp(-2, 2).unbind(-1),
         _close(e.tau, e.marginal_tau),
-        *(_close(e.tau, later) for later in e.later.unbind(-1)),
         noise[:, :, None] * one / 4,
         noise[:, None, :] * one / 4,
         (e.efficiency[:, :, None] - 1).clamp(-1, 3) * one,
@@ -163,13 +216,19 @@ def pair_readings(
         torch.log(valid)[:, None, None] * one / 4,
         score - best,
         quartile[:, None, None] * one,
-        *(10 * e.mass[:, None, None] * one[..., None]).clamp_max(5).unbind(-1),
         torch.log(e.tau_error.clamp_min(LEAST_ERROR)) / 2,
-        *shares.unbind(-1),
-        shares.amax(-1) * (e.later * shares).sum(-1).sign(),
         *_both(torch.log1p(first.score)),
         first.tau / max_lag,
         _close(first.tau, e.tau),
+        *_both(torch.logit(follows.clamp(LEAST, 1 - LEAST)) / 4),
+        carries[:, :, None] * one,
+        carries[:, None, :] * one,
+        (later / max_lag).clamp(-2, 2),
+        torch.log(spread.clamp_min(LEAST_ERROR)) / 2,
+        _close(e.tau, later),
+        evidence[:, None, None] * one,
+        driven,
+        driven * later.sign(),
     ]
     return torch.stack(columns, -1)
 

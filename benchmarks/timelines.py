@@ -15,22 +15,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from cldtrans.models.lag_inference.covariances import (
-    lagged_covariance,
-    peak,
-    phase_whitened,
-    smooth_spectrum,
-    two_sided,
-)
+from cldtrans.lag import fourier
+from cldtrans.models.lag_inference.covariances import lagged_covariance, peak, two_sided
 
-BANDS = 2
 LOW_BAND = (0.0125, 0.075)  # of the sampling rate: 2-12 Hz of EEG, 6-38 Hz of ECG
 REACH = 1.67  # largest delay searched in the low band, as a multiple of the lag grid's
 TOLERANCE = 3.0  # samples between a delay and its timeline
 ROUNDS = 6
 SHARPNESS = 3.0  # power of the coherence in the weights
+SMOOTH = 15  # bins of a spectrum that are averaged, a multiple of 3
 
 
 @dataclass
@@ -99,3 +95,65 @@ def arrival_times(net: Tensor, weight: Tensor) -> Tensor:
         apart = net - (theta[:, :, None] - theta[:, None, :])
         w = weight / (1 + (apart / TOLERANCE).square())
     return theta
+
+
+def smooth_spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute spectra, and their power as means over `SMOOTH` bins, fewer at the ends.
+
+    Parameters
+    ----------
+    x : tensor [B, C, T]
+        Windows.
+
+    Returns
+    -------
+    spectrum : tensor [B, C, F] of complex
+        The spectra.
+    smooth : tensor [B, C, F]
+        Their power.
+    """
+    spectrum = fourier.rfft(x)
+    n_bins, beside = spectrum.shape[-1], SMOOTH // 2
+    power = F.pad(torch.view_as_real(spectrum).square().sum(-1), (beside, beside))
+    three = power[..., :-2] + power[..., 1:-1]
+    three += power[..., 2:]
+    total = three[..., :n_bins].clone()
+    for begin in range(3, SMOOTH, 3):
+        total += three[..., begin : begin + n_bins]
+    bins = torch.arange(n_bins, device=x.device)
+    count = (bins + beside).clamp_max(n_bins - 1) - (bins - beside).clamp_min(0) + 1
+    return spectrum, total / count
+
+
+def phase_whitened(
+    spectrum: Tensor, smooth: Tensor, n_samples: int, band: tuple[float, float] | None, floor: float = 0.01
+) -> Tensor:
+    """Give each channel a flat spectrum: in a band, or where it has power.
+
+    Without a band, bins far below a channel's strongest ones stay small: what a filter left is not raised.
+
+    Parameters
+    ----------
+    spectrum, smooth : tensor [B, C, F]
+        From `smooth_spectrum`.
+    n_samples : int
+        T of the windows.
+    band : (float, float) or None
+        Shares of the sampling rate.
+    floor : float
+        Amplitude, as a share of the strongest bin's, far below which bins stay small.
+
+    Returns
+    -------
+    tensor [B, C, F] of complex
+        Spectra of signals of equal power.
+    """
+    if band is None:
+        scale = (smooth + floor**2 * smooth.amax(-1, keepdim=True)).sqrt_()
+    else:
+        frequency = torch.fft.rfftfreq(n_samples, device=smooth.device)
+        outside = (frequency < band[0]) | (frequency > band[1])
+        scale = smooth.sqrt().masked_fill_(outside, torch.inf)
+    flat = torch.view_as_real(spectrum) / scale.clamp_min_(1e-12)[..., None]
+    white = fourier.irfft(torch.view_as_complex(flat), n_samples)
+    return white.div_(white.square().mean(-1, keepdim=True).sqrt_().clamp_min_(1e-12))

@@ -2,8 +2,7 @@
 
 import numpy as np
 import torch
-
-from cldtrans.models.lag_inference.timelines import arrival_times, timelines
+from timelines import arrival_times, timelines
 
 
 def test_delays_that_agree_give_their_times():
