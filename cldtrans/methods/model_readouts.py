@@ -13,6 +13,7 @@ from cldtrans.methods.features import features_of
 from cldtrans.methods.windows import in_batches, of_equal_count
 from cldtrans.models import CLDTrans
 from cldtrans.models.readouts import READOUT, READOUTS, focal_scores
+from cldtrans.scoring.leads import aggregate
 
 _BATCH = 16
 
@@ -40,6 +41,7 @@ class ModelReadouts:
         self.nfe: float | None = None
 
     reads_background = True
+    reads_seizures = True
 
     def __call__(
         self,
@@ -48,38 +50,64 @@ class ModelReadouts:
         sample_rate: float,
         background: Sequence[np.ndarray] | None = None,
     ) -> dict[str, np.ndarray]:
-        """Score the channels of windows.
+        """Score the channels of discharges.
 
         Parameters
         ----------
-        x : array [n, C, T]
-            Windows in any unit.
+        x : array [n, C, T] or [n, N, C, T]
+            Windows of n discharges in any unit, N of each. Readouts of lags and edges read each by itself,
+            and ranks are averaged; `lead` reads all of them together.
         mask : array [n, C] of bool
             Valid channels.
         sample_rate : float
             Hertz.
         background : sequence of n arrays [K, C, T], optional
-            Of each window, others of its recording without a discharge, in the same unit; for `lead` alone.
+            Of each discharge, windows of its recording without it, in the same unit.
 
         Returns
         -------
         dict of arrays [n, C]
             Scores by readout, `lead` among them; -inf where the mask is False.
         """
-        others = [name for name in READOUTS if name != READOUT]
-        scores = {name: np.full(mask.shape, -np.inf) for name in ("", *others, "lead")}
-        for rows in of_equal_count(background, len(x), _BATCH):
-            quiet, valid = None, torch.from_numpy(mask[rows])
+        names = {"", "lead", *READOUTS} - {READOUT}
+        scores = {name: np.full(mask.shape, -np.inf) for name in sorted(names)}
+        for rows in of_equal_count(background, len(x), _BATCH if x.ndim == 3 else 1):
+            quiet = None
             if background is not None and len(background[rows[0]]):
                 quiet = np.stack([background[k] for k in rows])
-            out = self._model.read(x[rows], sample_rate, mask[rows], self._modality, background=quiet)
-            self.nfe = float(out.nfe)
-            scores[""][rows] = out.focal_scores.double().numpy()
-            scores["lead"][rows] = out.lead.double().numpy()
-            for name in others:
-                found = focal_scores(out.tau, out.edge_probability, valid, name)
-                scores[name][rows] = found.double().numpy()
+            if x.ndim == 3:
+                found = self._of_windows(x[rows], mask[rows], sample_rate, quiet)
+            else:
+                found = self._of_discharge(x[rows[0]], mask[rows[0]], sample_rate, quiet)
+            for name, values in found.items():
+                scores[name][rows] = values
         return scores
+
+    def _of_windows(
+        self, x: np.ndarray, mask: np.ndarray, sample_rate: float, background: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        """Score the channels of windows [n, C, T], each by itself."""
+        out = self._model.read(x, sample_rate, mask, self._modality, background=background)
+        self.nfe = float(out.nfe)
+        valid = torch.from_numpy(mask)
+        found = {
+            name: focal_scores(out.tau, out.edge_probability, valid, name)
+            for name in READOUTS
+            if name != READOUT
+        }
+        found |= {"": out.focal_scores, "lead": out.lead}
+        return {name: values.double().numpy() for name, values in found.items()}
+
+    def _of_discharge(
+        self, x: np.ndarray, mask: np.ndarray, sample_rate: float, background: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        """Score the channels of one discharge by its windows [N, C, T]: arrays [1, C]."""
+        valid = np.repeat(mask[None], len(x), axis=0)
+        around = None if background is None else np.repeat(background, len(x), axis=0)
+        single = self._of_windows(x, valid, sample_rate, around)
+        found = {name: aggregate(values, valid)[None] for name, values in single.items()}
+        found["lead"] = self._model.read_lead(x[None], sample_rate, mask[None], self._modality, background)
+        return found
 
 
 class PooledFeatures:

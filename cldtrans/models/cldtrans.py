@@ -26,7 +26,7 @@ from cldtrans.models.graph_ode import Adjacency, GraphODE, TokenMap, Trajectory,
 from cldtrans.models.heads import HeadSpec, TaskHead, channel_width, pool_channels, pool_window
 from cldtrans.models.lag_inference.covariances import standardise
 from cldtrans.models.lag_inference.network import LagInference, Lags, ZeroLag
-from cldtrans.models.lag_inference.one_source import one_source
+from cldtrans.models.lag_inference.one_source import any_of, one_source
 from cldtrans.models.modality import MODALITIES, PATCH, RATE_HZ
 from cldtrans.models.motifs import Codebook, Codes, Decoder, Encoder
 from cldtrans.models.readouts import focal_scores
@@ -235,6 +235,22 @@ class CLDTrans(
         values: dict[str, Any] = {f.name: getattr(out, f.name) for f in fields(out)}
         return replace(out, **{name: v.cpu() for name, v in values.items() if isinstance(v, Tensor)})
 
+    @torch.inference_mode()
+    def read_lead(
+        self,
+        x: Num[np.ndarray, "B N C T"],
+        sample_rate: float,
+        channel_mask: Bool[np.ndarray, "B C"],
+        modality: str,
+        background: Num[np.ndarray, "B K C U"] | Num[np.ndarray, "K C U"] | None = None,
+    ) -> Float[np.ndarray, "B C"]:
+        """Run `lead` of arrays on the model's own device."""
+        device = self.fill.weight.device
+        quiet = None if background is None else torch.from_numpy(background).to(device)
+        mask = torch.from_numpy(channel_mask).to(device)
+        found = self.lead(torch.from_numpy(x).to(device), sample_rate, mask, modality, quiet)
+        return found.double().cpu().numpy()
+
     def lags(
         self,
         x: Tensor,
@@ -250,6 +266,45 @@ class CLDTrans(
         modality = self.which_modality(x, sample_rate, modality)
         signal, mask = self._prepare(x, sample_rate, channel_mask, modality)
         return self._infer_lags(signal, mask, x, sample_rate, modality, background)
+
+    def lead(
+        self,
+        x: Tensor,
+        sample_rate: float,
+        channel_mask: Tensor | None = None,
+        modality: str | None = None,
+        background: Tensor | None = None,
+    ) -> Float[Tensor, "B C"]:
+        """Find the first channel of discharges that are seen in several windows each.
+
+        One inference for all windows of a discharge: its delays and gains are common, its waveforms are not.
+
+        Parameters
+        ----------
+        x : tensor [B, N, C, T]
+            N windows of each discharge, in any unit.
+        sample_rate, channel_mask, modality, background
+            As in `forward`.
+
+        Returns
+        -------
+        tensor [B, C]
+            Log posterior, as `Output.lead`; without lags (`lag: none`) any channel may be the first.
+        """
+        if x.dim() != 4:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}; expected [discharges, windows, channels, samples]"
+            )
+        modality = self.which_modality(x[:, 0], sample_rate, modality)
+        mask = (
+            torch.ones_like(x[:, 0, :, 0], dtype=torch.bool) if channel_mask is None else channel_mask.bool()
+        )
+        alive = mask & standardise(x.transpose(1, 2).flatten(2), mask)[1]
+        if isinstance(self.lag_inference, ZeroLag):
+            return any_of(alive).to(x)
+        max_lag = self.lag_inference.max_lag(modality)
+        source = one_source(x.detach(), float(sample_rate), alive, modality, max_lag, background)
+        return source.lead(self.lag_inference.shares(source, alive)).to(x)
 
     def motifs(
         self, x: Tensor, sample_rate: float, channel_mask: Tensor | None = None, modality: str | None = None

@@ -32,7 +32,7 @@ from cldtrans.models.lag_inference.evidence import (
     standardise,
 )
 from cldtrans.models.lag_inference.innovations import LearnedScoreFunction
-from cldtrans.models.lag_inference.one_source import OneSource, one_source
+from cldtrans.models.lag_inference.one_source import OneSource, any_of, one_source
 from cldtrans.models.lag_inference.pair_network import PairNetwork
 from cldtrans.models.lag_inference.reading import (
     CANDIDATES,
@@ -221,8 +221,6 @@ class ZeroLag(nn.Module):
             candidates=zero[..., None].expand(*zero.shape, CANDIDATES),
             choice=torch.full((*zero.shape, CANDIDATES), -math.log(CANDIDATES)).to(zero),
             driven=x.new_zeros(len(x)),
-            lead=(zero[..., 0] - torch.log(alive.sum(1, keepdim=True).clamp_min(1).to(x))).masked_fill(
-                ~alive, -torch.inf
-            ),
+            lead=any_of(alive).to(x),
             matching=x.new_zeros(x.shape[:2]),
         )

@@ -58,7 +58,7 @@ class OneSource:
 
 @torch.no_grad()
 def one_source(
-    x: Float[Tensor, "B C T"],
+    x: Float[Tensor, "B *windows C T"],
     sample_rate: float,
     mask: Bool[Tensor, "B C"],
     modality: str,
@@ -72,8 +72,8 @@ def one_source(
 
     Parameters
     ----------
-    x : tensor [B, C, T]
-        Windows, in any unit.
+    x : tensor [B, C, T] or [B, N, C, T]
+        Windows, in any unit; N of each discharge, which share its delays and gains.
     sample_rate : float
         Hertz.
     mask : tensor [B, C] of bool
@@ -89,12 +89,13 @@ def one_source(
     rate_hz = sample_rate * RATE_HZ["eeg"] / RATE_HZ[modality]
     with torch.autocast(x.device.type, enabled=False):
         x = x if x.dtype == torch.float64 else x.float()
-        if x.shape[-1] < SHORTEST_S * rate_hz or x.shape[1] < 2:
+        x = x[:, None] if x.dim() == 3 else x
+        if x.shape[-1] < SHORTEST_S * rate_hz or x.shape[2] < 2:
             return _nothing(x, mask)
         if background is not None:
             background = background.to(x).expand(len(x), *background.shape[-3:])
         tau_max = min(TAU_MAX_S, x.shape[-1] / rate_hz / 4)
-        reading = read(x[:, None], rate_hz, background, mask, tau_max)
+        reading = read(x, rate_hz, background, mask, tau_max)
         carries = reading.takes_part
         samples = RATE_HZ["eeg"]
         return OneSource(
@@ -111,17 +112,22 @@ def one_source(
 
 
 def _nothing(x: Tensor, mask: Tensor) -> OneSource:
-    """Say nothing of windows [B, C, T]: any channel may be the first."""
-    flat = x.new_zeros(len(x), NOISES, x.shape[1])
-    any_of = -torch.log(mask.sum(-1).clamp_min(1).to(x))[:, None, None]
+    """Say nothing of windows [B, N, C, T]: any channel may be the first."""
+    flat = x.new_zeros(len(x), NOISES, x.shape[2])
     return OneSource(
         arrival=flat,
         spread=flat + 1.0,
         carries=flat,
-        follows=flat[..., None].expand(*flat.shape, x.shape[1]),
-        log_first=any_of.expand(flat.shape).masked_fill(~mask[:, None], -math.inf),
+        follows=flat[..., None].expand(*flat.shape, x.shape[2]),
+        log_first=any_of(mask).to(x)[:, None].expand(flat.shape),
         evidence=flat[..., 0],
         valid=mask,
         quiet=flat[:, 0, 0],
         looked=flat[:, 0, 0],
     )
+
+
+def any_of(mask: Bool[Tensor, "B C"]) -> Float[Tensor, "B C"]:
+    """Return the log posterior of the first channel where nothing is known of it; -inf where masked."""
+    even = -torch.log(mask.sum(-1, keepdim=True).clamp_min(1).float())
+    return even.expand(mask.shape).masked_fill(~mask, -math.inf)
