@@ -8,7 +8,7 @@ network : a sparse linear system with lags, each channel with an autoregressive 
 spread : a rhythmic discharge that begins at one channel and travels along a tree, over a background that a
     set of distant sources mixes into neighbouring electrodes (volume conduction), or over a real window. All
     channels carry the same wave, so no data tell direct from indirect: every later channel follows every
-    earlier one.
+    earlier one. In some windows there is the background alone, and nobody leads.
 
 Window number n is the same whatever batch or rank asks for it. These worlds are not those of
 `cldtrans.lag.simulate`, on which lags are judged: that one draws one resonance a channel and unit noise;
@@ -38,6 +38,8 @@ CHANNEL_ODDS = (1 / CHANNELS) / (1 / CHANNELS).sum()
 WINDOW_SAMPLES = {"eeg": (960, 1600), "ecg": (2000, 3000)}
 SPREAD_SHARE = 0.4
 CONDUCTED_SHARE = 0.3  # of the discharges
+LEVELS_DB = (-8, 20)  # of a discharge over its background
+NONE_SHARE = 0.15  # of the windows that might have a discharge
 QUIET = 2  # windows that are the background of a batch's windows, where they have one
 QUIET_SHARE = 0.4  # of the batches
 
@@ -231,6 +233,10 @@ def spread_world(
         background, *quiet = np.split(drawn, 1 + n_quiet, axis=1)
     else:
         background, *quiet = real
+    around = np.stack(quiet) if n_quiet else None
+    if rng.random() < NONE_SHARE:
+        nothing = np.zeros((n_channels, n_channels))
+        return World(background, nothing > 0, nothing, -1, known=real is None, background=around)
     lead = int(rng.integers(n_channels))
     scale = {"eeg": rng.uniform(0.3, 1.0), "ecg": rng.uniform(0.1, 0.6)}[modality]
     parent, arrival = _tree(rng, distance, lead, scale * 0.5 * tau_max_s)
@@ -251,13 +257,13 @@ def spread_world(
     if rng.random() < CONDUCTED_SHARE:  # near channels see each other's discharge without delay
         reach = rng.uniform(0.1, 0.3)
         signal = np.exp(-((distance / reach) ** 2) / 2) @ signal
-    level = background[lead].std() / max(signal[lead].std(), 1e-9) * 10 ** (rng.uniform(-3, 20) / 20)
+    level = background[lead].std() / max(signal[lead].std(), 1e-9) * 10 ** (rng.uniform(*LEVELS_DB) / 20)
     by_channel = background.std(1, keepdims=True) / background[lead].std()
     x = background + level * signal * (by_channel if rng.random() < 0.5 else 1.0)
     apart = arrival[:, None] - arrival
     edge = reached[:, None] & reached & (apart > 0) & (apart <= tau_max_s)
     lag_s = np.where(edge, apart, 0.0)
-    return World(x, edge, lag_s, lead, known=real is None, background=np.stack(quiet) if n_quiet else None)
+    return World(x, edge, lag_s, lead, known=real is None, background=around)
 
 
 def _draw_graph(rng: np.random.Generator, n_channels: int) -> np.ndarray:

@@ -205,6 +205,14 @@ def test_a_discharge_reaches_its_targets_after_its_lead():
     assert right > 0.5 * total
 
 
+def test_some_windows_have_a_background_alone():
+    rngs = [np.random.default_rng(seed) for seed in range(60)]
+    found = [spread_world(rng, 4, 320, 160.0, 0.3, "eeg") for rng in rngs]
+    quiet = [world for world in found if world.lead < 0]
+    assert 3 <= len(quiet) <= 20 and not any(world.edge.any() for world in quiet)
+    assert all(world.x.std(1).min() > 0 for world in quiet)
+
+
 def test_every_part_learns():
     model = make_model().train()
     loss = Objective(STAGE1)
