@@ -29,6 +29,7 @@ class Quiet:
     name: str
     windows: np.ndarray
     electrodes: np.ndarray  # the same in the channels that were recorded
+    names: tuple[str, ...]  # of these
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def recordings(mirror: Path, first: int = 0) -> list[Quiet]:
         bipolar, _, _ = planted.to_double_banana(
             windows.astype(float), np.ones(windows.shape[:2], bool), tuple(recording.names)
         )
-        found.append(Quiet(path.stem, bipolar, windows))
+        found.append(Quiet(path.stem, bipolar, windows, tuple(recording.names)))
     if not found:
         raise SystemExit(f"{mirror}: expected eegmmidb/1.0.0/S*/S*.edf at {RATE_HZ:g} Hz, found none")
     return found

@@ -24,7 +24,7 @@ from cldtrans.methods.factories import READOUTS, build, spec_of
 from cldtrans.scoring.leads import aggregate
 
 BACKGROUNDS = 12  # windows of the recording, at most, evenly over its length
-RANK = 1e-3  # as the single-source model has it
+RANK = 2e-4  # as the single-source model has it
 _BATCH = 64
 
 
@@ -222,5 +222,6 @@ def _obeying(x: np.ndarray, valid: np.ndarray) -> np.ndarray:
     safe = np.where(deviation > 0, deviation, 1.0)
     y = (y / safe[:, None]).astype(np.float64)
     value, vector = np.linalg.eigh(np.einsum("kct,kdt->cd", y, y))
-    empty = vector[:, value <= RANK * value[-1]] / safe[:, None]  # in the windows' unit
+    mean = value.sum() / max(1, np.count_nonzero(deviation))
+    empty = vector[:, value <= RANK * mean] / safe[:, None]  # in the windows' unit
     return np.eye(len(safe)) - empty @ np.linalg.pinv(empty)

@@ -132,6 +132,17 @@ def test_what_a_montage_cannot_hold_is_not_looked_for():
     assert pressed.abs().max() < 1e-3 * noise.precision.abs().max()
 
 
+def test_channels_that_have_nearly_everything_in_common_are_told_apart():
+    """32 electrodes against one reference: what is their own has a hundredth of the power, and counts."""
+    rng, n_channels = np.random.default_rng(0), 32
+    delay = np.concatenate([[0.0], rng.uniform(0.03, 0.4, n_channels - 1)])[rng.permutation(n_channels)]
+    lead = int(delay.argmin())
+    noise = background(5, 1, n_channels).astype(float) + 10 * background(5, 2, 1)
+    wave = planted.discharge(delay, N_SAMPLES, RATE_HZ, rng)
+    found = focal_lead(noise[0] + 2 * rng.choice([-1, 1], (n_channels, 1)) * wave, RATE_HZ, noise[1:])
+    assert found.log_posterior.argmax() == lead and (found.participation > 0.9).sum() > 0.8 * n_channels
+
+
 def test_precision_is_the_inverse_of_the_noise_it_is_made_of():
     x, quiet = (torch.from_numpy(part)[None] for part in spikes(0))
     x = x[None]

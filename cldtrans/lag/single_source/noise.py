@@ -28,7 +28,10 @@ SHARED = 3.0  # weight of the correlations common to all frequencies: so many wi
 UNCORRELATED = 0.3  # likewise of no correlation, in the common ones
 DIAGONAL = 0.1
 LEAST = 1e-5  # variance of a channel, as a share of all channels' mean: what single precision can invert
-RANK = 1e-3  # of the largest eigenvalue of the correlations: below it a direction holds nothing
+RANK = (
+    2e-4  # of the mean eigenvalue of the correlations: below it a direction holds nothing. Loops of channels
+)
+# that were stored in steps of 0.4 microvolts have 1e-4, the smallest real ones of 64 electrodes 1e-3.
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,8 @@ def _directions(
     """
     scale64, size = scale.double(), raw.shape[-1]
     value, vector = torch.linalg.eigh(raw.double() * (scale64[:, :, None] * scale64[:, None, :]))
-    kept = (value > RANK * value.amax(-1, keepdim=True)).double()
+    mean = value.sum(-1, keepdim=True) / valid.sum(-1, keepdim=True).clamp_min(1)
+    kept = (value > RANK * mean).double()
     empty = scale64[:, :, None] * vector * (1 - kept)[:, None]  # in the input's units
     length = empty.square().sum(1, keepdim=True).sqrt()
     # The axis of an invalid channel is empty, too, and leaves rounding in the others.
