@@ -30,7 +30,7 @@ TABLES = (
     "cost",
 )
 SCORE_FIGURES = ("fewshot", "planted", "identifiability", "robustness")  # drawn from tables alone
-FIGURES = (*SCORE_FIGURES, "training", "lags", "motifs")
+FIGURES = (*SCORE_FIGURES, "training", "lags", "motifs", "propagation")
 
 # The rule that makes a cell: by experiment, and whether the method is a variant of our model.
 RULES = {

@@ -80,7 +80,7 @@ def graph(lags: RecordingLags, axes: Axes) -> None:
         angle = np.pi / 2 - 2 * np.pi * np.arange(len(lags.channels)) / len(lags.channels)
         places = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     else:
-        _head(axes)
+        outline(axes)
     boxes = []  # at which arrows end; their places are known once the figure's layout was drawn
     size = min(7.0, 130 / len(places))
     for i, (name, place) in enumerate(zip(lags.channels, places, strict=True)):
@@ -156,8 +156,8 @@ def _colour_bar(axes: Axes, drawn: mpl.cm.ScalarMappable) -> None:
     bar.outline.set_visible(False)
 
 
-def _head(axes: Axes) -> None:
-    """Rim and nose, seen from above."""
+def outline(axes: Axes) -> None:
+    """Draw rim and nose, seen from above; electrodes lie within radius 1."""
     style = {"edgecolor": "0.75", "facecolor": "none", "linewidth": 1.0, "zorder": 0}
     axes.add_patch(Polygon([(-0.12, 1.09), (0.0, 1.24), (0.12, 1.09)], closed=False, **style))
     axes.add_patch(Circle((0, 0), 1.1, **style))
