@@ -9,6 +9,7 @@ same two seconds are cut in two ways. `--write` puts the table into docs/focal_l
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,10 @@ from cldtrans.machine import limit_threads
 PAGE = DOCS / "focal_lead.md"
 CUTS = {"2 of 1 s": {}, "1 of 2 s": {"window_s": 2.0, "onset_windows": 1}}
 """The config's, and another one that holds the same two seconds."""
+COLUMNS = {"top-1": "top1", "top-3": "top3", "top-5": "top5", "AUROC of the zone": "zone_auroc"}
 METHODS = {
     "single_source": "single source",
-    "cldtrans": "network, default readout",
+    "cldtrans": "network",
     "gcc_phat": "GCC-PHAT",
     "line_length": "line length",
 }
@@ -51,27 +53,24 @@ def main() -> None:
             if method == "cldtrans" and args.checkpoint is None:
                 continue
             readouts = make_readouts(config, method, zones.modality, args.checkpoint, 1)
-            cases = zone_cases(zones.seizures, readouts, zones.rate_hz)
-            scores = grade_zones(cases)
-            (case,) = cases
-            best = np.flatnonzero(case.scores[""] == case.scores[""].max())
+            (case,) = zone_cases(zones.seizures, readouts, zones.rate_hz)
+            for readout, score in case.scores.items():
+                if readout == "line_length":
+                    continue
+                scores = grade_zones([replace(case, scores={"": score})])
+                best = [case.channels[c] for c in np.flatnonzero(score == score.max())]
+                rows.append(
+                    {
+                        "windows": cut,
+                        "method": f"{shown}, {readout}" if readout else shown,
+                        "named first": ", ".join(best[:3]) + (", ..." if len(best) > 3 else ""),
+                        **{title: f"{scores.metrics[metric]:.2f}" for title, metric in COLUMNS.items()},
+                    }
+                )
             zone = sorted(case.channels[c] for c in (case.truth or [set()])[0])
-            rows.append(
-                {
-                    "windows": cut,
-                    "method": shown,
-                    "named first": ", ".join(case.channels[c] for c in best[:3])
-                    + (", ..." if len(best) > 3 else ""),
-                    **{
-                        name: f"{scores.metrics[name]:.2f}" for name in ("top1", "top3", "top5", "zone_auroc")
-                    },
-                }
-            )
-            chance = ", ".join(
-                f"{scores.chance[name]:.2f}" for name in ("top1", "top3", "top5", "zone_auroc")
-            )
+            chance = ", ".join(f"{scores.chance[metric]:.2f}" for metric in COLUMNS.values())
             known = f"{len(case.channels)} channels, zone: {', '.join(zone)}"
-            remark = f"n = {len(cases)} seizure, {known}. Chance of the four columns: {chance}."
+            remark = f"n = 1 seizure, {known}. Chance of the four columns: {chance}."
     publish("focal-zone", pd.DataFrame(rows), args.write, remark, PAGE)
 
 

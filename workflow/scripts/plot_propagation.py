@@ -83,8 +83,8 @@ def draw_head(panel: Axes, rows: pd.DataFrame, scale: Normalize) -> None:
     else:
         label = "no single leading channel"
     panel.text(0, -1.3, label, ha="center", va="top", fontsize=9, weight="bold" if found else "normal")
-    for x, side in ((-1.18, "L"), (1.18, "R")):
-        panel.text(x, 0.85, side, ha="center", va="center", fontsize=8, color="0.45")
+    for x, side in ((-0.97, "L"), (0.97, "R")):
+        panel.text(x, 0.88, side, ha="center", va="center", fontsize=8, color="0.45")
     panel.set_title(f"onset + {rows['after_s'].iloc[0]:g} s", pad=2)
     panel.set_xlim(-1.25, 1.25)
     panel.set_ylim(-1.6, 1.3)
