@@ -15,7 +15,7 @@ from cldtrans.data.montages.electrodes import on_head, positions, scalp_pair
 from cldtrans.data.shards import ShardSet
 from cldtrans.evaluation.propagation import propagation
 from cldtrans.files import atomic_path
-from cldtrans.lag.recording.figures import COLOURS, outline
+from cldtrans.lag.head import COLOURS, outline
 
 WIDTH, HEIGHT = 2.4, 3.3  # inches a head; three of them are the width of a page
 DISC = 7.0  # points across, of a channel that surely takes part

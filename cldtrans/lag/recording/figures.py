@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyArrowPatch, Polygon
+from matplotlib.patches import FancyArrowPatch
 
 from cldtrans.data.montages.electrodes import on_head
+from cldtrans.lag.head import COLOURS, outline
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from cldtrans.lag.recording.lags import RecordingLags
 
-COLOURS = ListedColormap(mpl.colormaps["viridis_r"](np.linspace(0.15, 1.0, 256)))
-"""Without the palest yellow, which paper swallows."""
 WRITTEN_IN = 20
 """Channels up to which a cell has room for its number."""
 
@@ -154,10 +153,3 @@ def _colour_bar(axes: Axes, drawn: mpl.cm.ScalarMappable) -> None:
     bar = axes.figure.colorbar(drawn, ax=axes, shrink=0.6, pad=0.02)
     bar.set_label("lag (ms)")
     bar.outline.set_visible(False)
-
-
-def outline(axes: Axes) -> None:
-    """Draw rim and nose, seen from above; electrodes lie within radius 1."""
-    style = {"edgecolor": "0.75", "facecolor": "none", "linewidth": 1.0, "zorder": 0}
-    axes.add_patch(Polygon([(-0.12, 1.09), (0.0, 1.24), (0.12, 1.09)], closed=False, **style))
-    axes.add_patch(Circle((0, 0), 1.1, **style))
