@@ -11,6 +11,7 @@ sys.path.insert(0, workflow.basedir)
 
 from cldtrans import config as settings_module
 from cldtrans.data import get_dataset
+from cldtrans.data.intracranial import get_reader
 from cldtrans.errors import ConfigError
 from cldtrans.methods.cells import Cell
 from cldtrans.planning.plan import SCORE_FIGURES, TABLES, Plan
@@ -127,10 +128,28 @@ def checkpoint_option(wildcards):
     return ["--checkpoint", str(Path(files).parent)] if files else []
 
 
+def recordings_file(wildcards):
+    """What a cell of focal leads is scored on: the index of shards, or the files of an intracranial set."""
+    if wildcards.dataset not in SETTINGS.zeroshot.intracranial:
+        return PLAN.shards(wildcards.dataset)
+    folder = SETTINGS.zeroshot.intracranial[wildcards.dataset].folder
+    found = get_reader(wildcards.dataset).files(Path(folder).expanduser()) if folder else []
+    return [str(path) for path in found]
+
+
+def shards_option(wildcards):
+    """The command-line words that name a dataset's shards; none for an intracranial set."""
+    if wildcards.dataset in SETTINGS.zeroshot.intracranial:
+        return []
+    return ["--shards", str(Path(PLAN.shards(wildcards.dataset)).parent)]
+
+
 def annotation_file(wildcards):
     """The table of clinicians' focal leads, where the user supplies one and the dataset has no better truth."""
     path = SETTINGS.zeroshot.annotations
-    if not path or get_dataset(wildcards.dataset).focal_truth != "annotation":
+    if wildcards.dataset in SETTINGS.zeroshot.intracranial or not path:
+        return []
+    if get_dataset(wildcards.dataset).focal_truth != "annotation":
         return []
     inside_mirror = SETTINGS.source.miniature and Path(path).is_relative_to(SETTINGS.source.url)
     return [] if inside_mirror else path

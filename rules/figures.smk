@@ -139,6 +139,33 @@ rule plot_motifs:
         "../workflow/scripts/plot_motifs.py"
 
 
+rule plot_propagation:
+    """A recorded seizure on the head: its lead, and who follows when, at the onset and 2 and 5 s later."""
+    input:
+        indices=PLAN.every_shards(),
+    output:
+        png=report(
+            "results/{run}/figures/propagation.png",
+            category="Figures",
+            labels={"figure": "propagation"},
+            caption="../workflow/report/figure_propagation.rst",
+        ),
+        pdf="results/{run}/figures/propagation.pdf",
+        csv="results/{run}/figures/propagation.csv",
+    log:
+        "logs/{run}/plot_propagation.log",
+    conda:
+        CONDA
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    params:
+        code=script_code("plot_propagation.py"),
+        titles=PLAN.titles(),
+    script:
+        "../workflow/scripts/plot_propagation.py"
+
+
 rule figures:
     """Every figure."""
     input:

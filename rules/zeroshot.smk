@@ -2,7 +2,7 @@ rule score_focal_lead:
     """Localize the leading channel, without labels, on recorded (zeroshot) or planted discharges."""
     input:
         config=CONFIG,
-        index="data/{run}/shards/{dataset}/index.parquet",
+        recordings=recordings_file,
         weights=checkpoint_file,
         annotations=annotation_file,
     output:
@@ -22,10 +22,11 @@ rule score_focal_lead:
         code=code("focal-lead"),
         settings=cell_settings(),
         checkpoint=checkpoint_option,
+        shards=shards_option,
     shell:
         "python -m cldtrans focal-lead --config {input.config:q} --experiment {wildcards.experiment:q}"
         " --dataset {wildcards.dataset:q} --method {wildcards.method:q} --seed {wildcards.seed:q}"
-        " --shards data/{wildcards.run:q}/shards/{wildcards.dataset:q} {params.checkpoint:q}"
+        " {params.shards:q} {params.checkpoint:q}"
         " --threads {threads} --output {output:q} > {log:q} 2>&1"
 
 

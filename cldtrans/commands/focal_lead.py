@@ -13,7 +13,9 @@ def add_args(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--method", required=True, help="a method of the config or a variant of our model")
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--shards", type=Path, required=True, help="the dataset's shard folder")
+    parser.add_argument(
+        "--shards", type=Path, help="the dataset's shard folder; an intracranial set has none, and needs none"
+    )
     parser.add_argument("--checkpoint", type=Path, help="stage-1 checkpoint folder of a variant")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--details", type=Path, help="also write a csv with one row a seizure or discharge")

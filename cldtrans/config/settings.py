@@ -6,9 +6,10 @@ What runs is chosen by lists (an overlay replaces a list but merges a mapping).
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from cldtrans.errors import suggestion
 
@@ -21,6 +22,17 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """Names become parts of paths and command lines: nothing in them may lead elsewhere or do anything there."""
 Name = Annotated[str, StringConstraints(pattern=NAME, max_length=64)]
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_compiles)]
 
 
 class Section(BaseModel):
@@ -235,11 +247,43 @@ class MethodConfig(Section):
         return self
 
 
+class MarksConfig(Section):
+    """How a BIDS set marks seizures and their onset zone."""
+
+    zone_column: str = Field(
+        description="Column, in small letters, of `_channels.tsv` or `_electrodes.tsv` that marks the zone."
+    )
+    zone_pattern: Pattern = Field(
+        description="Regular expression that its cells hold inside the zone, in capitals or not."
+    )
+    onset_pattern: Pattern = Field(
+        description="Regular expression that `trial_type` in `_events.tsv` holds at an onset."
+    )
+
+
+class IntracranialConfig(Section):
+    """Intracranial recordings with the clinicians' onset zone, which the user has in a folder."""
+
+    folder: str | None = Field(description="Where they lie; null: none, which their cells say.")
+    window_s: PositiveFloat = Field(description="Length of a window, seconds.")
+    rate_hz: PositiveFloat = Field(description="Sampling rate of the windows, hertz.")
+    band_hz: tuple[float, float] = Field(description="Pass band of the zero-phase filter, hertz.")
+    onset_windows: PositiveInt = Field(
+        description="Windows a seizure, the first beginning at its onset; those before are background."
+    )
+    marks: MarksConfig | None = Field(
+        description="Marks of a BIDS set (`ieeg`); null for `ecog`, whose files say all of it themselves."
+    )
+
+
 class ZeroshotConfig(Section):
     """Focal-lead localization on recorded seizures."""
 
     annotations: str | None = Field(
         description="Clinicians' focal leads, a csv: case,file,seizure,channels,source,rater; null: none."
+    )
+    intracranial: dict[Name, IntracranialConfig] = Field(
+        description="Sets with an onset zone by name: `ecog`, `ieeg`, or further ones as `ieeg-<part>`."
     )
 
 
@@ -336,10 +380,14 @@ class Config(Section):
             known(name, self.datasets, "stage2.datasets")
         for block in self.experiments:
             worlds = block.experiment == "identifiability"
+            zones = self.zeroshot.intracranial if block.experiment == "zeroshot" else {}
+            sets = [*self.datasets, *zones]
             for name in block.datasets:
-                known(name, self.identifiability.worlds if worlds else self.datasets, "experiments.datasets")
+                known(name, self.identifiability.worlds if worlds else sets, "experiments.datasets")
             for name in block.methods:
                 known(name, {**self.methods, **self.variants}, "experiments.methods")
+        for name in set(self.preprocess) & set(self.zeroshot.intracranial):
+            raise ValueError(f"zeroshot.intracranial: {name!r} is already the name of a dataset")
         for name in set(self.methods) & set(self.variants):
             raise ValueError(f"methods: {name!r} is already the name of a variant")
         return self

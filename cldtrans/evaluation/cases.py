@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,9 @@ from cldtrans.errors import DataError
 from cldtrans.evaluation import planted
 from cldtrans.methods.factories import READOUTS, build, spec_of
 from cldtrans.scoring.leads import aggregate
+
+if TYPE_CHECKING:
+    from cldtrans.data.intracranial import ZoneSeizure
 
 BACKGROUNDS = 12  # windows of the recording, at most, evenly over its length
 RANK = 2e-4  # as the single-source model has it
@@ -36,6 +39,7 @@ class Case:
     recording: str
     number: int  # of the seizure within the recording, from 1; of the trial
     scores: dict[str, np.ndarray]  # by readout, [C]
+    channels: tuple[str, ...]  # names of the C channels
     snr_db: float | None = None
     truth: list[set[int]] | None = None  # channels, by rater
     lobe: str = ""
@@ -95,13 +99,13 @@ def seizure_cases(windows: ShardSet, readouts: Readouts) -> list[Case]:
     rows = np.flatnonzero(
         (index["kind"] == "onset").to_numpy() & windows.mask(np.arange(len(index))).any(axis=1)
     )
-    quiet = _quiet_rows(windows)
+    quiet = quiet_rows(windows)
     line_length, cases = LineLength(), []
     groups = index.iloc[rows].assign(position=rows).groupby(["recording", "event"], sort=True)
     for (recording, event), group in tqdm(groups, desc="seizures", disable=None):
         position = group["position"].to_numpy()
         x, mask = windows.windows(position), windows.mask(position)
-        background = windows.windows(_spread(quiet.get(str(recording), position[:0])))
+        background = windows.windows(spread(quiet.get(str(recording), position[:0])))
         scores = readouts.of_seizure(x, mask, windows.rate_hz, background)
         scores["line_length"] = aggregate(line_length(x, mask, windows.rate_hz), mask)
         first = group.iloc[0]
@@ -111,10 +115,23 @@ def seizure_cases(windows: ShardSet, readouts: Readouts) -> list[Case]:
                 recording=str(recording),
                 number=int(event) + 1,
                 scores=scores,
+                channels=windows.channels,
                 lobe=str(first.get("lobe", "")),
                 side=str(first.get("side", "")),
             )
         )
+    return cases
+
+
+def zone_cases(seizures: Sequence[ZoneSeizure], readouts: Readouts, sample_rate: float) -> list[Case]:
+    """Score intracranial seizures, whose onset zone is known; line length beside them."""
+    line_length, cases = LineLength(), []
+    for one in tqdm(seizures, desc="seizures", disable=None):
+        background = one.background[spread(np.arange(len(one.background)))]
+        scores = readouts.of_seizure(one.x, one.mask, sample_rate, background)
+        scores["line_length"] = aggregate(line_length(one.x, one.mask, sample_rate), one.mask)
+        zone = [set(one.zone)]
+        cases.append(Case(one.subject, one.recording, one.number, scores, one.channels, truth=zone))
     return cases
 
 
@@ -125,7 +142,7 @@ def planted_cases(
 
     Each is planted at every signal-to-noise ratio.
     """
-    index, quiet = windows.index, _quiet_rows(windows)
+    index, quiet = windows.index, quiet_rows(windows)
     subject_of = dict(zip(index["recording"].astype(str), index["subject"], strict=True))
     rng = np.random.default_rng([seed, 1])
     rows_of: dict[str, list[np.ndarray]] = {}
@@ -148,9 +165,7 @@ def planted_cases(
         )
         adjacent = planted.neighbours(channels) if adjacent is None else adjacent
         recordings = index["recording"].astype(str).to_numpy()[rows]
-        others = [
-            _spread(quiet[name][quiet[name] != row]) for name, row in zip(recordings, rows, strict=True)
-        ]
+        others = [spread(quiet[name][quiet[name] != row]) for name, row in zip(recordings, rows, strict=True)]
         background = [
             planted.to_double_banana(windows.windows(some), windows.mask(some), windows.channels)[0]
             for some in others
@@ -175,6 +190,7 @@ def planted_cases(
                         scores={
                             name: np.where(mask[k], values[k], -np.inf) for name, values in found.items()
                         },
+                        channels=channels,
                         snr_db=float(level),
                         truth=[{plans[k].lead}],
                     )
@@ -182,7 +198,7 @@ def planted_cases(
     return cases
 
 
-def _quiet_rows(windows: ShardSet) -> dict[str, np.ndarray]:
+def quiet_rows(windows: ShardSet) -> dict[str, np.ndarray]:
     """Find the whole windows of each recording that no seizure touches."""
     index = windows.index
     usable = (
@@ -205,7 +221,7 @@ def _quiet_rows(windows: ShardSet) -> dict[str, np.ndarray]:
     return quiet
 
 
-def _spread(rows: np.ndarray) -> np.ndarray:
+def spread(rows: np.ndarray) -> np.ndarray:
     """Choose at most `BACKGROUNDS` rows, evenly."""
     if len(rows) <= BACKGROUNDS:
         return rows

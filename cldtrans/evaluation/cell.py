@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cldtrans.config import Config, fingerprint
 from cldtrans.data.shards import ShardSet
@@ -12,6 +13,9 @@ from cldtrans.files import sha256_file
 from cldtrans.methods.cells import Cell, cell_settings
 from cldtrans.provenance import write_result
 from cldtrans.scoring.metrics import Scores
+
+if TYPE_CHECKING:
+    from cldtrans.data.intracranial import ZoneSet
 
 NO_WINDOWS = {"train": 0, "val": 0, "test": 0, "subjects": {"train": 0, "val": 0, "test": 0}}
 
@@ -23,9 +27,10 @@ def write_cell(
     scores: Scores,
     n: dict[str, Any],
     *,
-    windows: ShardSet | None = None,
+    windows: ShardSet | ZoneSet | None = None,
     checkpoint: Path | None = None,
     scored: Any = None,
+    notes: Sequence[str] = (),
     extra: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write a cell's result file.
@@ -42,12 +47,14 @@ def write_cell(
         Metrics with chance, intervals and reasons.
     n : dict
         Windows (or cases) and subjects a split; `NO_WINDOWS` where nothing could be scored.
-    windows : ShardSet, optional
+    windows : ShardSet or ZoneSet, optional
         What was scored.
     checkpoint : Path, optional
         By which pretrained model.
     scored : classifier or readouts, optional
         `parameters`, `nfe`, `device` and `notes` are taken where it has them.
+    notes : sequence of str
+        What else a reader has to know, a line each.
     extra : dict, optional
         Further entries of the record.
 
@@ -70,6 +77,6 @@ def write_cell(
         parameters=getattr(scored, "parameters", None),
         nfe=getattr(scored, "nfe", None),
         device=getattr(scored, "device", "cpu"),
-        notes=list(getattr(scored, "notes", [])),
+        notes=[*notes, *getattr(scored, "notes", [])],
         extra=extra,
     )

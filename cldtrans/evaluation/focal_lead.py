@@ -1,9 +1,11 @@
-"""Zero-shot localization of the channel that leads a discharge, in four grades of truth that are never mixed.
+"""Zero-shot localization of the channel that leads a discharge, in five grades of truth that are never mixed.
 
 `planted`: a discharge with known lead in real interictal EEG (top-1/3/5 at each signal-to-noise ratio).
 `zeroshot` on Siena: lobe and side against the clinicians', chance being the majority's. `zeroshot` on
 CHB-MIT: top-1/3/5 against a table the user supplies, and, as a proxy that needs no truth, whether a
 patient's seizures agree on their lead and whether the lead is the channel whose line length rises first.
+`zeroshot` on a set of intracranial recordings: top-1/3/5 against the clinicians' onset zone, chance being the
+zone's share of the channels, and how well the scores tell the zone from the rest (`zone_auroc`).
 Every value is a mean over patients of their seizures'.
 """
 
@@ -15,12 +17,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 
 from cldtrans.config import Config
 from cldtrans.data import get_dataset
+from cldtrans.data.intracranial import ZoneSet
 from cldtrans.data.shards import ShardSet
+from cldtrans.errors import DataError
 from cldtrans.evaluation.annotations import read_annotations
-from cldtrans.evaluation.cases import Case, make_readouts, planted_cases, seizure_cases
+from cldtrans.evaluation.cases import Case, make_readouts, planted_cases, seizure_cases, zone_cases
 from cldtrans.evaluation.cell import write_cell
 from cldtrans.files import atomic_path
 from cldtrans.machine import limit_threads
@@ -35,6 +40,7 @@ _NAMES = {
     "planted": _TOP_NAMES,
     "region": ("lobe_accuracy", "side_accuracy"),
     "annotation": (*_TOP_NAMES, "consistency_top1", "agreement_line_length"),
+    "zone": (*_TOP_NAMES, "zone_auroc"),
 }
 
 
@@ -45,7 +51,7 @@ def run_focal_lead(
     dataset: str,
     method: str,
     seed: int,
-    shards: Path,
+    shards: Path | None,
     output: Path,
     checkpoint: Path | None = None,
     threads: int = 1,
@@ -61,8 +67,8 @@ def run_focal_lead(
         The grade of truth.
     dataset, method, seed
         The cell.
-    shards : Path
-        The dataset's shard folder.
+    shards : Path or None
+        The dataset's shard folder; None for a set of intracranial recordings.
     output : Path
         The result file.
     checkpoint : Path, optional
@@ -77,8 +83,13 @@ def run_focal_lead(
     dict
         The record as written.
     """
-    windows = ShardSet(shards)
-    truth = get_dataset(dataset).focal_truth
+    zones = config.zeroshot.intracranial.get(dataset)
+    if zones is not None and experiment != "zeroshot":
+        raise DataError(f"{dataset} is a set of intracranial recordings, of the experiment zeroshot alone")
+    if zones is None and shards is None:
+        raise DataError(f"{dataset}: its shard folder is needed (--shards)")
+    windows = ZoneSet(dataset, zones) if zones is not None else ShardSet(Path(str(shards)))
+    truth = "zone" if zones is not None else get_dataset(dataset).focal_truth
     names = _NAMES["planted" if experiment == "planted" else truth]
     scores, cases, model = Scores(), [], None
     if windows.reason is not None:
@@ -87,14 +98,21 @@ def run_focal_lead(
         readouts = make_readouts(config, method, windows.modality, checkpoint, threads)
         model = readouts.readout
         limit_threads(threads)
-        if experiment == "planted":
+        if isinstance(windows, ZoneSet):
+            try:
+                cases = zone_cases(windows.seizures, readouts, windows.rate_hz)
+            except DataError as error:  # windows as short as some have are too few samples for a fit
+                scores.undefined(names, f"{dataset}: {method} cannot read its windows: {error}")
+            else:
+                scores = grade_zones(cases)
+        elif experiment == "planted":
             cases = planted_cases(windows, readouts, config.planted.snr_db, config.planted.trials, seed)
             scores = grade_planted(cases)
         else:
             cases = seizure_cases(windows, readouts)
             scores = grade_seizures(config, truth, windows.channels, cases, names)
     if details is not None:
-        _write_details(details, cases, windows.channels)
+        _write_details(details, cases)
     n = {
         "train": 0,
         "val": 0,
@@ -102,7 +120,10 @@ def run_focal_lead(
         "subjects": {"train": 0, "val": 0, "test": len({case.subject for case in cases})},
     }
     cell = Cell(experiment, dataset, method, "0", seed)
-    return write_cell(output, cell, config, scores, n, windows=windows, checkpoint=checkpoint, scored=model)
+    notes = windows.notes if isinstance(windows, ZoneSet) else []
+    return write_cell(
+        output, cell, config, scores, n, windows=windows, checkpoint=checkpoint, scored=model, notes=notes
+    )
 
 
 def grade_planted(cases: list[Case]) -> Scores:
@@ -118,6 +139,28 @@ def grade_planted(cases: list[Case]) -> Scores:
     _add_tops(scores, cases, "")
     for level in levels if len(levels) > 1 else ():
         _add_tops(scores, [case for case in cases if case.snr_db == level], f"_{level:g}db")
+    return scores
+
+
+def grade_zones(cases: list[Case]) -> Scores:
+    """Judge intracranial seizures by their onset zone: whether it holds one of the k channels named first.
+
+    `zone_auroc` is the probability that a channel of the zone scores above one outside.
+    """
+    scores = Scores()
+    _add_tops(scores, cases, "")
+    told = []
+    for case in cases:
+        score = case.scores[""]
+        inside = np.isin(np.arange(len(score)), sorted(set.union(*(case.truth or [set()]))))
+        shown = np.isfinite(score)
+        one = inside[shown].all() or not inside[shown].any()
+        told.append(np.nan if one else roc_auc_score(inside[shown], score[shown]))
+    judged = [k for k, value in enumerate(told) if np.isfinite(value)]
+    if judged:
+        _add(scores, "zone_auroc", [told[k] for k in judged], [cases[k] for k in judged], [0.5] * len(judged))
+    else:
+        scores.undefined(["zone_auroc"], "no seizure with channels inside and outside of its zone")
     return scores
 
 
@@ -252,7 +295,7 @@ def _record(scores: Scores, name: str, means: np.ndarray) -> None:
     scores.reasons |= found.reasons
 
 
-def _write_details(path: Path, cases: list[Case], channels: tuple[str, ...]) -> None:
+def _write_details(path: Path, cases: list[Case]) -> None:
     rows = []
     for case in cases:
         order = np.argsort(-case.scores[""], kind="stable")
@@ -263,9 +306,9 @@ def _write_details(path: Path, cases: list[Case], channels: tuple[str, ...]) -> 
                 "number": case.number,
                 "snr_db": case.snr_db,
                 "truth": "|".join(
-                    ";".join(_name(channels, c) for c in sorted(one)) for one in case.truth or ()
+                    ";".join(case.channels[c] for c in sorted(one)) for one in case.truth or ()
                 ),
-                "first": _name(channels, int(order[0])),
+                "first": case.channels[order[0]],
                 **{
                     f"hit{k}": np.mean([hit(case.scores[""], one, k) for one in case.truth])
                     for k in TOPS
@@ -275,10 +318,3 @@ def _write_details(path: Path, cases: list[Case], channels: tuple[str, ...]) -> 
         )
     with atomic_path(path) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
-
-
-def _name(channels: tuple[str, ...], position: int) -> str:
-    """Name a channel of the dataset, or of the double banana where a planted discharge was put into that."""
-    from cldtrans.data.montages.montage import DOUBLE_BANANA
-
-    return channels[position] if len(channels) == len(DOUBLE_BANANA) else DOUBLE_BANANA[position]

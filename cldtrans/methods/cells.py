@@ -50,6 +50,9 @@ def cell_settings(config: Config, cell: Cell) -> dict[str, Any]:
     """
     if cell.experiment == "identifiability":
         return _method(config, cell) | _world(config, cell.dataset)
+    if cell.dataset in config.zeroshot.intracranial:
+        zones = config.zeroshot.intracranial[cell.dataset].model_dump(mode="json", exclude={"folder"})
+        return {"intracranial": zones} | _method(config, cell)
     settings = {"dataset": content_settings(config, cell.dataset)} | _method(config, cell)
     if cell.experiment == "planted":
         settings["planted"] = config.planted.model_dump(mode="json")

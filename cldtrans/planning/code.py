@@ -21,11 +21,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cldtrans.errors import ConfigError
+from cldtrans.errors import ConfigError, suggestion
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # Mappings from names to modules; what they name is followed where it is looked up.
-REGISTRIES = {"cldtrans.cli": "COMMANDS", "cldtrans.data": "DATASETS"}
+REGISTRIES = {
+    "cldtrans.cli": "COMMANDS",
+    "cldtrans.data": "DATASETS",
+    "cldtrans.data.intracranial": "READERS",
+}
 LAZY = "_HOME"  # of a package: name -> module below it, loaded on first use
 TEXTS = {"help", "description"}
 INSTALLED = {"site-packages", "dist-packages"}  # folders of packages that are neither ours nor the user's
@@ -168,9 +172,25 @@ class Code:
 
     def dataset(self, name: str) -> list[str]:
         """Return the roots of a registered dataset."""
-        registry = self.source("cldtrans.data")
+        return self._registered("cldtrans.data", name)
+
+    def reader(self, name: str) -> list[str]:
+        """Return the roots of the reader of a set of intracranial recordings.
+
+        Raises
+        ------
+        ConfigError
+            Where there is none.
+        """
+        return self._registered("cldtrans.data.intracranial", name.partition("-")[0])
+
+    def _registered(self, module: str, name: str) -> list[str]:
+        registry = self.source(module)
         assert registry is not None
-        return self.factory(registry.registries[REGISTRIES["cldtrans.data"]][name])
+        known = registry.registries[REGISTRIES[module]]
+        if name not in known:
+            raise ConfigError(f"{module}: nothing is called {name!r}{suggestion(name, known)}")
+        return self.factory(known[name])
 
     def closure(self, roots: Roots) -> set[str]:
         """Return the names of all first-party modules that the roots may import, themselves included."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cldtrans.config import Config, content_settings, fingerprint, pretraining_settings, variant
 from cldtrans.data import get_dataset
+from cldtrans.data.intracranial import get_reader
 from cldtrans.files import sha256_file
 from cldtrans.methods.cells import Cell, cell_settings
 from cldtrans.methods.factories import ROLES, spec_of
@@ -29,7 +30,7 @@ TABLES = (
     "cost",
 )
 SCORE_FIGURES = ("fewshot", "planted", "identifiability", "robustness")  # drawn from tables alone
-FIGURES = (*SCORE_FIGURES, "training", "lags", "motifs")
+FIGURES = (*SCORE_FIGURES, "training", "lags", "motifs", "propagation")
 
 # The rule that makes a cell: by experiment, and whether the method is a variant of our model.
 RULES = {
@@ -215,6 +216,8 @@ class Plan:
             asked = [
                 root for name in variant(self.config, method)[1].datasets for root in self._code.dataset(name)
             ]
+        elif dataset in self.config.zeroshot.intracranial:
+            executed += self._code.reader(dataset)
         elif command in READS_DATASET and dataset is not None:
             executed += self._code.dataset(dataset)
         elif command in ASKS_DATASET and dataset is not None:
@@ -240,7 +243,9 @@ class Plan:
 
     def titles(self) -> dict[str, str]:
         """Return the datasets as tables and figures call them."""
-        return {name: get_dataset(name).title for name in self.config.datasets}
+        found = {name: get_dataset(name).title for name in self.config.datasets}
+        zones = {cell.dataset for cell in self.cells} & set(self.config.zeroshot.intracranial)
+        return found | {name: get_reader(name).title for name in sorted(zones)}
 
     def templates_sha256(self) -> str:
         """Hash the templates of the draft."""

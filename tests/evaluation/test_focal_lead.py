@@ -35,8 +35,8 @@ def test_signs_tau_positive_means_the_column_leads():
 
 def test_planted_grade_is_a_mean_over_subjects():
     good, bad = np.eye(18)[3], np.eye(18)[5]
-    cases = [Case("a", "r", k, {"": good, "literal": bad}, 5.0, [{3}]) for k in range(3)]
-    cases += [Case("b", "r", 1, {"": bad, "literal": bad}, 5.0, [{3}])]
+    cases = [Case("a", "r", k, {"": good, "literal": bad}, CHANNELS, 5.0, [{3}]) for k in range(3)]
+    cases += [Case("b", "r", 1, {"": bad, "literal": bad}, CHANNELS, 5.0, [{3}])]
     scores = grade_planted(cases)
     assert scores.metrics["top1"] == 0.5  # not 3/4
     assert scores.chance["top1"] == pytest.approx(1 / 18)
@@ -46,8 +46,8 @@ def test_planted_grade_is_a_mean_over_subjects():
 
 def test_siena_grade_against_the_majority():
     left, right = np.eye(18)[CHANNELS.index("T7-P7")], np.eye(18)[CHANNELS.index("F8-T8")]
-    cases = [Case(f"p{k}", "r", 1, {"": left}, lobe="temporal", side="left") for k in range(3)]
-    cases += [Case("p3", "r", k, {"": right}, lobe="frontal", side="left") for k in (1, 2)]
+    cases = [Case(f"p{k}", "r", 1, {"": left}, CHANNELS, lobe="temporal", side="left") for k in range(3)]
+    cases += [Case("p3", "r", k, {"": right}, CHANNELS, lobe="frontal", side="left") for k in (1, 2)]
     scores = grade_seizures(paper_config(), "region", CHANNELS, cases, ())
     assert scores.metrics == {"lobe_accuracy": 0.75, "side_accuracy": 0.75}
     assert scores.chance == {"lobe_accuracy": 0.75, "side_accuracy": 1.0}
@@ -56,13 +56,16 @@ def test_siena_grade_against_the_majority():
 def test_consistency_is_judged_by_that_between_patients():
     """A readout that always names one channel is consistent, and so is its chance level."""
     rng = np.random.default_rng(0)
-    same = [Case(f"p{k // 3}", "r", k, {"": np.eye(18)[0], "line_length": rng.random(18)}) for k in range(9)]
+    same = [
+        Case(f"p{k // 3}", "r", k, {"": np.eye(18)[0], "line_length": rng.random(18)}, CHANNELS)
+        for k in range(9)
+    ]
     scores = grade_seizures(paper_config(), "annotation", CHANNELS, same, ())
     assert scores.metrics["consistency_top1"] == scores.chance["consistency_top1"] == 1.0
     assert scores.reasons["top1"] == "no annotation supplied"
     assert scores.metrics["top1"] is None
     own = [
-        Case(f"p{k // 3}", "r", k, {"": np.eye(18)[k // 3], "line_length": np.eye(18)[k // 3]})
+        Case(f"p{k // 3}", "r", k, {"": np.eye(18)[k // 3], "line_length": np.eye(18)[k // 3]}, CHANNELS)
         for k in range(9)
     ]
     scores = grade_seizures(paper_config(), "annotation", CHANNELS, own, ())

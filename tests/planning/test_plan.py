@@ -17,6 +17,9 @@ from cldtrans.planning.plan import Plan
 PAPER, DEMO, TINY = (load_any([PROJECT / f"config/{name}.yaml"]) for name in ("config", "demo", "tiny"))
 
 
+MARKS = {"zone_column": "soz", "zone_pattern": "1", "onset_pattern": "onset"}
+
+
 def changed(config: Config, **sections: Any) -> Config:
     """The config with some of its sections replaced; a function makes the new from the old."""
     settings = config.model_dump(mode="json")
@@ -44,7 +47,7 @@ def other_values(path: tuple[str, ...], value: Any) -> Iterator[Any]:
         numbers = len(value) == 2 and isinstance(value[1], float)
         yield from (value[::-1], value[:-1], [value[0], value[1] * 0.9] if numbers else value[1:])
     elif value is None:
-        yield from (7, "tiny", ["*"], "package.module:other")
+        yield from (7, "tiny", ["*"], "package.module:other", MARKS)
     elif value == {}:
         yield {"model": {"width": 8}, "stage1": {"mask_fraction": 0.5}}.get(path[-1], {"anything": 1})
     else:
@@ -99,12 +102,17 @@ CELLS: dict[str, tuple[Config, Cell, tuple[str, ...]]] = {
     "zeroshot": (
         PAPER,
         Cell("zeroshot", "chbmit", "gcc_phat", "0", 42),
-        ("preprocess.chbmit.", "methods.gcc_phat.readout", "methods.gcc_phat.settings", "zeroshot."),
+        ("preprocess.chbmit.", "methods.gcc_phat.readout", "methods.gcc_phat.settings", "zeroshot.annot"),
     ),
     "zeroshot by region": (
         PAPER,
         Cell("zeroshot", "siena", "line_length", "0", 42),
         ("preprocess.siena.", "methods.line_length.readout", "methods.line_length.settings"),
+    ),
+    "zeroshot by zone": (
+        PAPER,
+        Cell("zeroshot", "ieeg", "gcc_phat", "0", 42),
+        ("methods.gcc_phat.readout", "methods.gcc_phat.settings", "zeroshot.intracranial.ieeg."),
     ),
     "identifiability": (
         PAPER,
@@ -129,7 +137,7 @@ def test_a_cells_hash_changes_with_the_settings_that_it_reads_and_with_no_other(
     config, cell, reads = CELLS[kind]
     before = Plan(config).cell_sha256(cell)
     for path, other in differing(config):
-        expected = path.startswith(reads) and not path.endswith(".batches")
+        expected = path.startswith(reads) and not path.endswith((".batches", ".folder"))
         assert (Plan(other).cell_sha256(cell) != before) == expected, path
 
 

@@ -63,6 +63,7 @@ def write_shards(
         "window_s": window_s,
         "stride_s": window_s,
         "n_samples": x.shape[-1],
+        "scale": "recording",
         "task": task,
         "status": "ok" if reason is None else "absent",
         "reason": reason,

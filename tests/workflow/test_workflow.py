@@ -213,6 +213,8 @@ def watched(folder: Path) -> list[Watched]:
 # Modules that a job may import and that none of the tiny plan has cause to.
 NOT_LOADED = {
     "cldtrans.data.folds": "division of subjects, for datasets without folds of their own",
+    "cldtrans.data.quality": "in cells of focal leads: channels of intracranial seizures, cut there",
+    "cldtrans.data.zero_phase": "the filter of these",
 }
 
 
@@ -257,7 +259,10 @@ HASHED = {
     "train-stage2": {"Config.stage2", "Stage2Config.datasets", "ModelConfig"},
     "features": {"ModelConfig"},
     "fewshot": {*METHOD, "Config.stage2", "Stage2Config.finetune_steps"},
-    "focal-lead": {*METHOD, "Config.planted", "Config.zeroshot", "PlantedConfig", "ZeroshotConfig"},
+    "focal-lead": {
+        *(*METHOD, "Config.planted", "Config.zeroshot", "PlantedConfig", "ZeroshotConfig"),
+        *("IntracranialConfig", "MarksConfig"),
+    },
     "identifiability": {*METHOD, "Config.identifiability", "IdentifiabilityConfig"},
 }
 

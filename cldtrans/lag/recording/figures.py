@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyArrowPatch, Polygon
+from matplotlib.patches import FancyArrowPatch
 
 from cldtrans.data.montages.electrodes import on_head
+from cldtrans.lag.head import COLOURS, outline
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from cldtrans.lag.recording.lags import RecordingLags
 
-COLOURS = ListedColormap(mpl.colormaps["viridis_r"](np.linspace(0.15, 1.0, 256)))
-"""Without the palest yellow, which paper swallows."""
 WRITTEN_IN = 20
 """Channels up to which a cell has room for its number."""
 
@@ -80,7 +79,7 @@ def graph(lags: RecordingLags, axes: Axes) -> None:
         angle = np.pi / 2 - 2 * np.pi * np.arange(len(lags.channels)) / len(lags.channels)
         places = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     else:
-        _head(axes)
+        outline(axes)
     boxes = []  # at which arrows end; their places are known once the figure's layout was drawn
     size = min(7.0, 130 / len(places))
     for i, (name, place) in enumerate(zip(lags.channels, places, strict=True)):
@@ -154,10 +153,3 @@ def _colour_bar(axes: Axes, drawn: mpl.cm.ScalarMappable) -> None:
     bar = axes.figure.colorbar(drawn, ax=axes, shrink=0.6, pad=0.02)
     bar.set_label("lag (ms)")
     bar.outline.set_visible(False)
-
-
-def _head(axes: Axes) -> None:
-    """Rim and nose, seen from above."""
-    style = {"edgecolor": "0.75", "facecolor": "none", "linewidth": 1.0, "zorder": 0}
-    axes.add_patch(Polygon([(-0.12, 1.09), (0.0, 1.24), (0.12, 1.09)], closed=False, **style))
-    axes.add_patch(Circle((0, 0), 1.1, **style))
