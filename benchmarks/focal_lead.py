@@ -66,9 +66,7 @@ def reading_of(x: np.ndarray, background: np.ndarray | None) -> Reading:
 
 def posterior(reading: Reading) -> np.ndarray:
     """Return log p(channel is first) as `focal_lead` does, [B, C]."""
-    return log_mixture(
-        reading, torch.full_like(reading.evidence, -math.log(reading.evidence.shape[1]))
-    ).numpy()
+    return log_mixture(reading).numpy()
 
 
 def timeline(x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
@@ -96,7 +94,7 @@ def rows_of(batch: Batch, snr_db: float, rivals: bool) -> list[dict[str, object]
         "without": posterior(alone),
         "one noise": known.log_first[:, 0].numpy(),
     }
-    evidence = {"with background": known.evidence.mean(1).numpy(), "without": alone.evidence.mean(1).numpy()}
+    evidence = {"with background": known.evidence.amax(1).numpy(), "without": alone.evidence.amax(1).numpy()}
     if rivals:
         mask = np.ones(x.shape[1:3], dtype=bool)
         for name, readout in RIVALS.items():
