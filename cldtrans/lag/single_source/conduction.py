@@ -64,9 +64,9 @@ def judge_beyond(inference: Inference, state: State) -> tuple[Found, Float[Tenso
     along = paths.parts_at_delays(weighted.flatten(1, 3), COARSER).unflatten(1, (*b.shape[1:3], count))
     along = inverse @ (along * others[..., None])
     taken = torch.nn.functional.interpolate(
-        along.square().sum(-2).flatten(0, 1), b.shape[-1], mode="linear", align_corners=True
+        along.square().sum(-2), b.shape[-2:], mode="bicubic", align_corners=True
     )
-    found = judged(b, (a[..., None] - taken.unflatten(0, b.shape[:2])).clamp_min(0))
+    found = judged(b, (a[..., None] - taken).clamp_min(0))
 
     log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1) + count * math.log(CONDUCTED)
     mixing = shown.square().sum((-2, -1)) / 2 - log_det
