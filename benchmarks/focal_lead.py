@@ -40,7 +40,7 @@ from report import DOCS, add_write_option, publish
 from cldtrans.baselines.gcc_phat import GccPhat
 from cldtrans.baselines.line_length import LineLength
 from cldtrans.evaluation.discharges import KINDS, RHYTHMS
-from cldtrans.lag.single_source.focal import Reading, log_mixture, read
+from cldtrans.lag.single_source.focal import Reading, evidence_of, log_mixture, read
 from cldtrans.machine import limit_threads
 from cldtrans.models.lag_inference.covariances import standardise
 from cldtrans.models.lag_inference.evidence import pairs
@@ -94,7 +94,10 @@ def rows_of(batch: Batch, snr_db: float, rivals: bool) -> list[dict[str, object]
         "without": posterior(alone),
         "one noise": known.log_first[:, 0].numpy(),
     }
-    evidence = {"with background": known.evidence.amax(1).numpy(), "without": alone.evidence.amax(1).numpy()}
+    evidence = {
+        "with background": evidence_of(known, True).numpy(),
+        "without": evidence_of(alone, False).numpy(),
+    }
     if rivals:
         mask = np.ones(x.shape[1:3], dtype=bool)
         for name, readout in RIVALS.items():

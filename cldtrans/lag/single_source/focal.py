@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cldtrans.lag.single_source.assumptions import find
+from cldtrans.lag.single_source.assumptions import FIRST, find
 from cldtrans.lag.single_source.grids import Grids
 from cldtrans.lag.single_source.leading import TAKES_PART, likeliest, log_first
 from cldtrans.lag.single_source.noise import quiet_of
@@ -117,6 +117,15 @@ def _centred(x: Tensor, mask: Tensor) -> Tensor:
     return x - x.mean(-1, keepdim=True)
 
 
+def evidence_of(reading: Reading, known: bool) -> Float[Tensor, " B"]:
+    """Return the evidence of a discharge, nats: that of the assumption for which there is most.
+
+    Where the noise is not known from a background, the smaller misfits take more of it for a discharge than a
+    discharge has: then it is that of the middle one.
+    """
+    return reading.evidence.amax(1) if known else reading.evidence[:, FIRST]
+
+
 def log_mixture(reading: Reading, log_share: Float[Tensor, "B M"] | None = None) -> Float[Tensor, "B C"]:
     """Mix the posteriors of the first channel; -inf where not valid. Shares by default: the reading's own."""
     share = reading.log_share if log_share is None else log_share
@@ -151,8 +160,7 @@ class FocalLead:
     participation : array [C]
         Probability that a channel carries the discharge.
     evidence : float
-        Nats, against "no single source", by the assumption for which there is most; without a background less
-        `UNKNOWN_NOISE`.
+        Nats, against "no single source", from `evidence_of`; without a background less `UNKNOWN_NOISE`.
     sample_rate : float
         Hertz.
     """
@@ -242,7 +250,8 @@ def focal_lead(x: Any, sample_rate: float, background: Any = None, tau_max: floa
     if int(reading.valid.sum()) < 2:
         raise ValueError("fewer than two channels vary in the background; nobody leads anybody there")
     lead = int(posterior.argmax())
-    evidence = float(reading.evidence[0].max()) - (UNKNOWN_NOISE if quiet is None else 0.0)
+    known = quiet is not None
+    evidence = float(evidence_of(reading, known)[0]) - (0.0 if known else UNKNOWN_NOISE)
     exists = 1 / (1 + math.exp(-max(min(evidence, 500.0), -500.0)))
     takes_part = reading.log_share[0].exp() @ reading.takes_part[0]
     delay, stderr = _after(reading, lead)
