@@ -41,7 +41,7 @@ from timelines import timelines
 from cldtrans.baselines.gcc_phat import GccPhat
 from cldtrans.baselines.line_length import LineLength
 from cldtrans.evaluation.discharges import KINDS, RHYTHMS
-from cldtrans.lag.single_source.focal import Reading, log_mixture, read
+from cldtrans.lag.single_source.focal import Reading, evidence_of, log_mixture, read
 from cldtrans.machine import limit_threads
 from cldtrans.models.lag_inference.covariances import standardise
 from cldtrans.models.lag_inference.evidence import pairs
@@ -66,8 +66,7 @@ def reading_of(x: np.ndarray, background: np.ndarray | None) -> Reading:
 
 def posterior(reading: Reading) -> np.ndarray:
     """Return log p(channel is first) as `focal_lead` does, [B, C]."""
-    even = torch.full_like(reading.evidence, -math.log(reading.evidence.shape[1]))
-    return log_mixture(reading.log_first, reading.valid, even).numpy()
+    return log_mixture(reading.log_first, reading.valid, reading.log_share).numpy()
 
 
 def timeline(x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
@@ -95,7 +94,10 @@ def rows_of(batch: Batch, snr_db: float, rivals: bool) -> list[dict[str, object]
         "without": posterior(alone),
         "one noise": known.log_first[:, 0].numpy(),
     }
-    evidence = {"with background": known.evidence.mean(1).numpy(), "without": alone.evidence.mean(1).numpy()}
+    evidence = {
+        "with background": evidence_of(known, True).numpy(),
+        "without": evidence_of(alone, False).numpy(),
+    }
     if rivals:
         mask = np.ones(x.shape[1:3], dtype=bool)
         for name, readout in RIVALS.items():

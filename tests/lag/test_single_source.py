@@ -8,12 +8,17 @@ from toys.discharges import CHANNELS, N_SAMPLES, RATE_HZ, background
 
 from cldtrans.data.montages.electrodes import closing_a_loop
 from cldtrans.evaluation import planted
+from cldtrans.evaluation.discharges import draw_wave
 from cldtrans.lag import focal_lead
+from cldtrans.lag.single_source.conduction import CONDUCTED as SHARE_SEEN
+from cldtrans.lag.single_source.conduction import judge_beyond
+from cldtrans.lag.single_source.discharge import Inference
 from cldtrans.lag.single_source.focal import log_lead, read
-from cldtrans.lag.single_source.grids import STEP_S, Grids
+from cldtrans.lag.single_source.grids import STEP_S, Grids, Paths
 from cldtrans.lag.single_source.leading import LATER_S, TAKES_PART, likeliest, log_first
-from cldtrans.lag.single_source.noise import MISFITS, background_covariance, whitened
+from cldtrans.lag.single_source.noise import MISFITS, background_covariance, quiet_of, whitened
 
+PLAIN, CONDUCTED, GROWING, SHRINKING = slice(0, 3), 3, 4, 5  # assumptions
 DELAYS_S = np.array([0.0, 0.03, 0.06, 0.09, 0.12, 0.15])
 
 
@@ -121,12 +126,11 @@ def test_what_a_montage_cannot_hold_is_not_looked_for():
         loop[[CHANNELS.index(name) for name in chain.split()]] = sign
     grids = Grids(N_SAMPLES, RATE_HZ, 0.75, torch.zeros(()))
     mask = torch.ones(3, 18, dtype=torch.bool)
-    noise = whitened(torch.from_numpy(x)[:, None], torch.from_numpy(quiet), mask, grids)
+    x = torch.from_numpy(x)
+    noise = whitened(x[:, None], quiet_of(x[:, None], torch.from_numpy(quiet), mask, grids), grids)
     assert (torch.linalg.matrix_rank(noise.precision, rtol=1e-4) == 16).all()
     assert len(closing_a_loop(CHANNELS)) == 2
-    scale = noise.spectrum.abs().amax((1, 3)) / grids.spectrum(torch.from_numpy(x), grids.taper).abs().amax(
-        -1
-    )
+    scale = noise.spectrum.abs().amax((1, 3)) / grids.spectrum(x, grids.taper).abs().amax(-1)
     empty = torch.from_numpy(loop).float() * scale
     pressed = noise.precision @ empty[:, None, None, None, :, None]
     assert pressed.abs().max() < 1e-3 * noise.precision.abs().max()
@@ -147,7 +151,7 @@ def test_precision_is_the_inverse_of_the_noise_it_is_made_of():
     x, quiet = (torch.from_numpy(part)[None] for part in spikes(0))
     x = x[None]
     grids = Grids(N_SAMPLES, RATE_HZ, 0.75, x)
-    noise = whitened(x, quiet, torch.ones(1, 6, dtype=torch.bool), grids)
+    noise = whitened(x, quiet_of(x, quiet, torch.ones(1, 6, dtype=torch.bool), grids), grids)
     covariance, raw = background_covariance(quiet, torch.ones(1, 6, dtype=torch.bool), grids)
     scale = raw.diagonal(dim1=1, dim2=2).rsqrt()
     scaled = (covariance * scale[:, None, :, None] * scale[:, None, None])[0]
@@ -162,7 +166,7 @@ def test_precision_is_the_inverse_of_the_noise_it_is_made_of():
 def test_misfits_are_shares_of_the_channels_own_excess_and_of_the_mean_one():
     x, quiet = (torch.from_numpy(part)[None] for part in spikes(10, gains=(1.0, 0.8, 0.0, 0.6, 0.9, 0.5)))
     grids = Grids(N_SAMPLES, RATE_HZ, 0.75, x)
-    noise = whitened(x[None], quiet, torch.ones(1, 6, dtype=torch.bool), grids)
+    noise = whitened(x[None], quiet_of(x[None], quiet, torch.ones(1, 6, dtype=torch.bool), grids), grids)
     variance = torch.linalg.inv(noise.precision[0, :, 0]).diagonal(dim1=-2, dim2=-1).numpy()  # [M, S, C]
     shares = np.array([[m.pooled, m.excess, 1.0] for m in MISFITS])
     (pooled, excess, _), *_ = np.linalg.lstsq(shares, variance.reshape(len(MISFITS), -1))
@@ -192,6 +196,135 @@ def test_a_channel_does_not_find_itself():
         x, quiet = spikes(15, seed, gains=(1.0, 0.0, 0.0, 0.0, 0.0, 0.0))
         found = focal_lead(x, RATE_HZ, quiet)
         assert not found.found and (found.participation[1:] < 0.6).all()  # the prior is a half
+
+
+def reading_of(x, quiet):
+    """What windows [C, T] or [N, C, T] say."""
+    x, quiet = torch.from_numpy(x if x.ndim == 3 else x[None]), torch.from_numpy(quiet)
+    return read(x[None], RATE_HZ, quiet[None], torch.ones(1, x.shape[1], dtype=torch.bool), 0.75)
+
+
+def drifting(drift, seed=0, snr_db=5):
+    """Spikes whose delays run from 1 - drift to 1 + drift times what they are in the middle."""
+    noise = background(9, seed, 6).astype(float)
+    rng = np.random.default_rng(seed)
+    wave = draw_wave("3-4 Hz spikes", N_SAMPLES, RATE_HZ, rng)
+    time_s = np.arange(N_SAMPLES) / RATE_HZ
+    factor = 1 + drift * (2 * time_s / time_s[-1] - 1)
+    x = np.array([1.0, 0.8, -0.7, 0.6, 0.9, 0.5])[:, None] * wave(time_s - 2 * DELAYS_S[:, None] * factor)
+    return noise[0] + 10 ** (snr_db / 20) * x, noise[1:]
+
+
+@pytest.mark.parametrize(("drift", "right"), [(0.0, None), (0.5, GROWING), (-0.5, SHRINKING)])
+def test_delays_that_drift_are_told_from_those_that_do_not(drift, right):
+    for seed in range(3):
+        windows = [drifting(drift, seed + 10 * k)[0] for k in range(2)]
+        quiet = drifting(drift, seed)[1]
+        for x in (windows[0], np.stack(windows)):
+            reading = reading_of(x, quiet)
+            share = reading.log_share[0].exp()
+            assert share.sum().item() == pytest.approx(1)
+            if right is None:
+                assert share[GROWING:].sum() < 0.01
+            else:
+                assert share[right] > 0.99 and reading.log_first[0, right].argmax() == 0
+                assert reading.evidence[0].argmax() == right
+                delay = reading.delay[0, right] - reading.delay[0, right, 0]
+                np.testing.assert_allclose(delay, 2 * DELAYS_S, atol=0.02)
+
+
+def test_windows_too_short_for_parts_are_not_asked_for_drift():
+    x, quiet = spikes(5)
+    for seconds, count in ((5.9, 4), (6.1, 6)):
+        reading = reading_of(x[:, : round(seconds * RATE_HZ)], quiet)
+        assert reading.evidence.shape[1] == reading.log_share.shape[1] == count
+        assert reading.log_share[0].exp().sum().item() == pytest.approx(1)
+
+
+def test_paths_by_brute_force():
+    grids = Grids(320, RATE_HZ, 0.2, torch.zeros(()).double())
+    rng = np.random.default_rng(0)
+    factors = np.array([[1.0, 1.0], [0.5, 1.5]])
+    paths = Paths(grids, torch.from_numpy(factors))
+    n_bins, delays = len(grids.bins), grids.delays.numpy()
+    z = rng.standard_normal((4, 3, 6, n_bins)) + 1j * rng.standard_normal((4, 3, 6, n_bins))
+    hertz = grids.width_hz * grids.bins.numpy()
+    turn = np.exp(2j * np.pi * hertz * factors[..., None, None] * delays[:, None])  # [A, K, D, F]
+    turn = np.tile(turn, (2, 3, 1, 1))  # the windows, and the windows' parts, take turns
+    expected = np.einsum("blnf,bndf->bld", z, turn).real
+    found = paths.at_delays(torch.from_numpy(z))
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    weight = torch.from_numpy(rng.standard_normal((4, 3, len(delays))))
+    v = paths.of_delays(weight).numpy()
+    np.testing.assert_allclose(v, np.einsum("bld,bkdf->blkf", weight, turn[:, :2].conj()), atol=1e-9)
+
+
+def test_conduction_is_told_from_none_and_the_lead_from_its_neighbours():
+    """Channels see half of what the others have: a neighbour is as early as the lead, and no larger."""
+    hits = []
+    for seed in range(6):
+        x, quiet = spikes(0, seed, gains=(0.0,) * 6)
+        wave = planted.discharge(2 * DELAYS_S, N_SAMPLES, RATE_HZ, np.random.default_rng(seed))
+        gains = np.array([1.0, 0.9, -0.8, 0.9, 0.8, 0.9])
+        for share in (0.0, 0.35):
+            mixing = np.eye(6) + share * (1 - np.eye(6))
+            reading = reading_of(x + 2 * mixing @ (gains[:, None] * wave), quiet)
+            if share:
+                assert reading.log_share[0, CONDUCTED].exp() > 0.9
+                hits.append([int(reading.log_first[0, k].argmax()) == 0 for k in (0, 1, 2, CONDUCTED)])
+            else:
+                assert reading.log_share[0, CONDUCTED].exp() < 0.5
+    plain, conducted = np.mean(hits, 0)[:3], np.mean(hits, 0)[3]
+    assert conducted == 1 and plain.min() < 0.9
+
+
+def test_conduction_is_integrated_out_as_brute_force_does():
+    x, quiet = (torch.from_numpy(part)[None] for part in spikes(3))
+    grids = Grids(N_SAMPLES, RATE_HZ, 0.2, x)
+    noise = whitened(x[None], quiet_of(x[None], quiet, torch.ones(1, 6, dtype=torch.bool), grids), grids)
+    paths = Paths(grids, x.new_ones(1, 1))
+    inference = Inference(noise.spectrum, noise.precision[:, 2], noise.valid, grids, paths)
+    state, _ = inference.refine(inference.begin(), 2)
+    found, gained = judge_beyond(inference, state)
+
+    compared = inference.compare(state)
+    weight = 2 * grids.kappa * compared.weight[0, 0, 0].transpose(0, 1).flatten(1).numpy()  # [C, F]
+    match = 2 * grids.kappa * compared.match[0, 0, 0].transpose(0, 1).flatten(1).numpy()
+    v = state.mean[0, 0, 0].transpose(0, 1).flatten(1).numpy()
+    hertz, delays = grids.width_hz * grids.bins.numpy(), grids.delays.numpy()
+    total = 0.0
+    for c in range(6):
+        others = [j for j in range(6) if j != c]
+
+        def log_bayes(rows, deviations, c=c):
+            """Log evidence of regressors with normal coefficients, against none of them."""
+            gram = (weight[c] * rows.conj() @ rows.T).real + np.diag(1.0 / deviations**2)
+            seen = (rows.conj() @ match[c]).real
+            size = np.linalg.slogdet(gram * np.outer(deviations, deviations))[1]
+            return (seen @ np.linalg.solve(gram, seen) - size) / 2
+
+        spread = np.full(5, SHARE_SEEN)
+        mixed = log_bayes(v[others], spread)
+        own = [np.exp(-2j * np.pi * hertz * d) for d in delays]
+        beyond = np.array([log_bayes(np.vstack([one, v[others]]), np.append(1.0, spread)) for one in own])
+        plain = np.array([log_bayes(one[None], np.ones(1)) for one in own])
+        np.testing.assert_allclose(found.log_bayes[0, 0, c, ::2], (beyond - mixed)[::2], atol=1e-6)
+        np.testing.assert_allclose(found.log_bayes[0, 0, c], beyond - mixed, rtol=0.05, atol=0.5)
+        total += np.logaddexp.reduce(found.log_bayes[0, 0, c].numpy()) + mixed - np.logaddexp.reduce(plain)
+    assert gained.item() == pytest.approx(total, abs=1e-6)
+
+
+def test_noise_of_parts_is_that_of_the_window():
+    noise = torch.from_numpy(background(60, 0, 3).astype(float))[None]
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    whole, part = (Grids(n, RATE_HZ, 0.75, noise) for n in (N_SAMPLES, N_SAMPLES // 3))
+    moved = quiet_of(noise[:, :1], noise, mask, whole).on(whole, part)
+    pieces = noise[..., : N_SAMPLES // 3 * 3].unflatten(-1, (3, -1)).transpose(2, 3).flatten(1, 2)
+    measured = quiet_of(pieces[:, :1], pieces, mask, part)
+    size = (measured.scale / moved.scale).square()[:, None, :]  # one is scaled by whole windows
+    variance = [quiet.covariance.diagonal(dim1=-2, dim2=-1) for quiet in (moved, measured)]
+    np.testing.assert_allclose(variance[0], variance[1] / size, rtol=0.25)
+    assert (variance[0] * size / variance[1]).mean().item() == pytest.approx(1, abs=0.05)
 
 
 def test_the_first_channel_by_brute_force():
@@ -268,19 +401,25 @@ def test_several_windows_of_a_discharge_tell_more():
 
 
 def test_gradients_are_those_of_finite_differences():
-    x, quiet = spikes(10, gains=(1.0, 0.8, 0.7, 0.9, 0.9, 0.8))
-    x, quiet = torch.from_numpy(x[:3, :480])[None, None], torch.from_numpy(quiet[None, :, :3])
+    """With conduction, and with drift: six seconds hold three parts."""
+    x, quiet = spikes(-5, gains=(1.0, 0.8, 0.7, 0.9, 0.9, 0.8))
+    x, quiet = torch.from_numpy(x[:3, :960])[None, None], torch.from_numpy(quiet[None, :, :3])
     mask = torch.ones(1, 3, dtype=torch.bool)
     x.requires_grad_()
     direction = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).double()
-    value = read(x, RATE_HZ, quiet, mask, 0.3).log_first[0, 0, 0]
-    (gradient,) = torch.autograd.grad(value, x)
+
+    def values(x):
+        reading = read(x, RATE_HZ, quiet, mask, 0.3)
+        return torch.cat([reading.log_first[0, :, 0], reading.evidence[0], reading.log_share[0]])
+
+    found = values(x)
+    assert len(found) == 3 * 6
+    gradients = [torch.autograd.grad(one, x, retain_graph=True)[0] for one in found]
+    along = [(gradient * direction).sum().item() for gradient in gradients]
     h = 1e-5
     with torch.no_grad():
-        ahead, behind = (
-            read(x + s * h * direction, RATE_HZ, quiet, mask, 0.3).log_first[0, 0, 0] for s in (1, -1)
-        )
-    assert (gradient * direction).sum().item() == pytest.approx(((ahead - behind) / (2 * h)).item(), rel=1e-3)
+        differences = (values(x + h * direction) - values(x - h * direction)) / (2 * h)
+    np.testing.assert_allclose(along, differences.numpy(), rtol=2e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(

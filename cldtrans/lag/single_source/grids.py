@@ -43,7 +43,7 @@ class Grids:
                 f"tau_max is {tau_max:g} s; expected more than 0 and less than the window's "
                 f"{n_samples / sample_rate:g} s"
             )
-        self.n_samples, self.sample_rate = n_samples, sample_rate
+        self.n_samples, self.sample_rate, self.tau_max = n_samples, sample_rate, tau_max
         # Room for the longest delay, so that nothing comes round from the other end.
         self.size = next_fast_len(n_samples + math.ceil(tau_max * sample_rate), real=True)
         self.width_hz = sample_rate / self.size
@@ -61,8 +61,6 @@ class Grids:
         self.kappa = n_samples / self.size  # bins that tell something new, of each bin
         reach = max(1, round(tau_max / STEP_S))
         self.delays = torch.linspace(-reach * STEP_S, reach * STEP_S, 2 * reach + 1).to(like)
-        angle = 2 * math.pi * self.width_hz * self.bins.double()[:, None] * self.delays.double()
-        self._turn = torch.stack([angle.cos(), angle.sin()], 1).flatten(0, 1).to(like)  # [2 F, D]
         self.taper = taper(n_samples, EDGE, like)
 
     def bins_in(self, hertz: float) -> int:
@@ -79,14 +77,46 @@ class Grids:
         """Split bins [..., F] into stripes [..., S, m]."""
         return z.unflatten(-1, (self.stripes, self.per_stripe))
 
-    def at_delays(self, z: Complex[Tensor, "*batch F"]) -> Float[Tensor, "*batch D"]:
-        """Compute `Re sum_f z(f) exp(2 pi i f d)` at every delay d."""
-        return torch.stack([z.real, -z.imag], -1).flatten(-2) @ self._turn
 
-    def of_delays(self, weight: Float[Tensor, "*batch D"]) -> Complex[Tensor, "*batch F"]:
+class Paths:
+    """Delays that change from window to window by known factors: the transforms between bins and delays.
+
+    Parameters
+    ----------
+    grids : Grids
+        Of the windows.
+    factors : tensor [A, K]
+        What delays are multiplied by in K windows, under each of A assumptions. More windows take turns.
+    """
+
+    def __init__(self, grids: Grids, factors: Float[Tensor, "A K"]) -> None:
+        self.several, self.turns = factors.shape
+        hertz = grids.width_hz * grids.bins.double()
+        angle = 2 * math.pi * factors.double()[..., None, None] * hertz[:, None] * grids.delays.double()
+        turn = torch.stack([angle.cos(), angle.sin()], -2).flatten(1, 3)
+        self._turn = turn.to(grids.delays)  # [A, K F 2, D]
+
+    def at_delays(self, z: Complex[Tensor, "B L N F"]) -> Float[Tensor, "B L D"]:
+        """Compute `Re sum_nf z(f) exp(2 pi i f d)` at every delay d.
+
+        B is a multiple of A, which runs faster.
+        """
+        return self.parts_at_delays(parts(z.unflatten(2, (-1, self.turns)).sum(2)).flatten(2))
+
+    def parts_at_delays(self, z: Float[Tensor, "B L G"], step: int = 1) -> Float[Tensor, "B L D"]:
+        """Compute the same at every `step`-th delay, from `parts` of K windows side by side, G = 2 K F."""
+        return (z.unflatten(0, (-1, self.several)) @ self._turn[..., ::step]).flatten(0, 1)
+
+    def of_delays(self, weight: Float[Tensor, "B L D"]) -> Complex[Tensor, "B L K F"]:
         """Compute `sum_d weight(d) exp(-2 pi i f d)` at every bin."""
-        cosine, sine = (weight @ self._turn.T).unflatten(-1, (-1, 2)).unbind(-1)
+        turned = (weight.unflatten(0, (-1, self.several)) @ self._turn.mT).flatten(0, 1)
+        cosine, sine = turned.unflatten(-1, (self.turns, -1, 2)).unbind(-1)
         return torch.complex(cosine, -sine)
+
+
+def parts(z: Complex[Tensor, "*batch F"]) -> Float[Tensor, "*batch G"]:
+    """Put real and negative imaginary parts in turns, G = 2 F: products of two such are of conjugates."""
+    return torch.stack([z.real, -z.imag], -1).flatten(-2)
 
 
 def taper(n_samples: int, edge: float, like: Tensor) -> Float[Tensor, " T"]:

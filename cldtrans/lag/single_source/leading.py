@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -35,13 +34,11 @@ def log_first(
         Up to a common constant; -inf where not valid.
     """
     n_delays = log_bayes.shape[-1]
-    later = torch.exp(-STEP_S / LATER_S * torch.arange(n_delays, device=log_bayes.device).double())
-    later = later / later.sum()
     values = log_bayes.double()
-    top = values.amax(-1, keepdim=True)
-    ahead = torch.fft.rfft(F.pad((values - top).exp(), (0, n_delays)))
-    ahead = ahead * torch.fft.rfft(F.pad(later, (0, n_delays))).conj()
-    after = torch.fft.irfft(ahead, 2 * n_delays)[..., :n_delays].clamp_min(1e-200).log() + top
+    # An exponential prior falls as much between any two delays: so one running sum serves all of them.
+    fall = STEP_S / LATER_S * torch.arange(n_delays, device=values.device).double()
+    after = torch.logcumsumexp((values - fall).flip(-1), -1).flip(-1) + fall
+    after = after - torch.logsumexp(-fall, 0)
     other = torch.logaddexp(torch.full_like(after, math.log(1 - TAKES_PART)), after + math.log(TAKES_PART))
     other = torch.where(valid[..., None], other, 0.0)
     first = torch.logsumexp(values + other.sum(-2, keepdim=True) - other, -1)

@@ -12,7 +12,7 @@ known beforehand; several sizes are tried side by side (`MISFITS`).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Complex, Float
@@ -42,7 +42,28 @@ class Misfit:
     excess: float  # of the channel's own
 
 
-MISFITS = (Misfit(0.0, 0.1), Misfit(0.1, 0.3), Misfit(0.6, 0.3), Misfit(4.0, 0.1))
+MISFITS = (Misfit(0.0, 0.03), Misfit(0.1, 0.3), Misfit(1.5, 0.3))
+
+
+@dataclass
+class Quiet:
+    """What is known of the noise without a discharge."""
+
+    covariance: Float[Tensor, "B S C C"]  # of channels scaled to the background's power, in stripes
+    scale: Float[Tensor, "B C"]  # that they are multiplied by
+    valid: Bool[Tensor, "B C"]
+    basis: Float[Tensor, "B C C"]  # from `_directions`, as the two that follow
+    projector: Float[Tensor, "B C C"]
+    kept: Float[Tensor, "B C"]
+
+    def on(self, whole: Grids, part: Grids) -> Quiet:
+        """Take the covariance over from the stripes of a window to those of shorter ones."""
+        near, here = (grids.stripe(grids.bins * grids.width_hz).mean(-1) for grids in (whole, part))
+        here = here.clamp(near[0], near[-1])
+        weight = (1 - (here[:, None] - near).abs() / (near[1] - near[0])).clamp_min(0).to(self.scale)
+        power = part.taper.square().sum() / whole.taper.square().sum()
+        moved = weight @ self.covariance.flatten(2) * power
+        return replace(self, covariance=moved.unflatten(-1, self.covariance.shape[2:]))
 
 
 @dataclass
@@ -51,6 +72,7 @@ class Whitened:
 
     spectrum: Complex[Tensor, "B N C F"]
     precision: Float[Tensor, "B M N S C C"]
+    log_det: Float[Tensor, "B M"]  # of the precisions at all bins, up to what is common to misfits
     valid: Bool[Tensor, "B C"]
 
 
@@ -100,13 +122,13 @@ def background_covariance(
     return torch.lerp(correlation, common, share) * across, measured.mean(1)
 
 
-def whitened(
+def quiet_of(
     x: Float[Tensor, "B N C T"],
     background: Float[Tensor, "B K C U"] | None,
     mask: Bool[Tensor, "B C"],
     grids: Grids,
-) -> Whitened:
-    """Find the noise of windows, for each of `MISFITS`.
+) -> Quiet:
+    """Find what the noise is without a discharge.
 
     Parameters
     ----------
@@ -128,28 +150,47 @@ def whitened(
     valid = mask & (variance > 1e-12 * variance.amax(-1, keepdim=True))
     scale = torch.where(valid, variance, 1.0).rsqrt() * valid
     covariance = covariance * (scale[:, None, :, None] * scale[:, None, None, :])
-    spectrum = grids.spectrum(x, grids.taper) * scale[:, None, :, None]
-    basis, projector, kept = _directions(raw, scale, valid)
+    return Quiet(covariance, scale, valid, *_directions(raw, scale, valid))
 
-    quiet = covariance.diagonal(dim1=-2, dim2=-1)[:, None]  # [B, 1, S, C]
+
+def whitened(
+    x: Float[Tensor, "B N C T"], quiet: Quiet, grids: Grids, misfits: tuple[Misfit, ...] = MISFITS
+) -> Whitened:
+    """Find the noise of windows, for each of M misfits.
+
+    Parameters
+    ----------
+    x : tensor [B, N, C, T]
+        Windows of one discharge each.
+    quiet : Quiet
+        The noise without it.
+    grids : Grids
+        Of x.
+    misfits : tuple of Misfit
+        Sizes of what is left of the discharge.
+    """
+    covariance, valid, basis = quiet.covariance, quiet.valid, quiet.basis
+    spectrum = grids.spectrum(x, grids.taper) * quiet.scale[:, None, :, None]
+    own = covariance.diagonal(dim1=-2, dim2=-1)[:, None]  # [B, 1, S, C]
     loud = grids.stripe(smooth(power(spectrum), grids.bins_in(SMOOTH_HZ))).mean(-1).transpose(-1, -2)
-    more = (loud - quiet) * valid[:, None, None]  # [B, N, S, C]
-    pooled = (more.sum(-1, keepdim=True) / valid.sum(-1).clamp_min(1)[:, None, None, None]).clamp_min(0)
-    quiet_mean = quiet.sum(-1, keepdim=True) / valid.sum(-1).clamp_min(1)[:, None, None, None]
+    more = (loud - own) * valid[:, None, None]  # [B, N, S, C]
+    count = valid.sum(-1).clamp_min(1)[:, None, None, None]
+    pooled = (more.sum(-1, keepdim=True) / count).clamp_min(0)
     # What a weak discharge leaves unexplained drowns in the noise.
-    pooled = pooled.square() / (pooled + quiet_mean).clamp_min(1e-30)
-    excess = torch.stack([m.pooled * pooled + m.excess * more.clamp_min(0) for m in MISFITS], 1)
-    own = DIAGONAL * quiet + LEAST * quiet_mean  # [B, 1, S, C]
-    own = own[:, None] + excess  # [B, M, N, S, C]
+    own_mean = own.sum(-1, keepdim=True) / count
+    pooled = pooled.square() / (pooled + own_mean).clamp_min(1e-30)
+    excess = torch.stack([m.pooled * pooled + m.excess * more.clamp_min(0) for m in misfits], 1)
+    added = (DIAGONAL * own + LEAST * own_mean)[:, None] + excess  # [B, M, N, S, C]
 
     # Within the directions that hold anything; the others get an arbitrary variance, and are dropped.
     common = (1 - DIAGONAL) * basis.mT[:, None] @ covariance @ basis[:, None]  # [B, S, C, C]
-    common = (common + torch.diag_embed(1 - kept)[:, None])[:, None, None]
+    common = (common + torch.diag_embed(1 - quiet.kept)[:, None])[:, None, None]
     wide = basis[:, None, None, None]
-    root = torch.linalg.cholesky(common + (wide.mT * own[..., None, :]) @ wide)
-    white = torch.linalg.solve_triangular(root, (basis.mT @ projector)[:, None, None, None], upper=False)
-    precision = white.mT @ white
-    return Whitened(spectrum, precision, valid)
+    root = torch.linalg.cholesky(common + (wide.mT * added[..., None, :]) @ wide)
+    onto = (basis.mT @ quiet.projector)[:, None, None, None]
+    white = torch.linalg.solve_triangular(root, onto, upper=False)
+    log_det = -2 * grids.per_stripe * root.diagonal(dim1=-2, dim2=-1).log().sum((2, 3, 4))
+    return Whitened(spectrum, white.mT @ white, log_det, valid)
 
 
 @torch.no_grad()

@@ -4,16 +4,15 @@ A small network, the same for every pair of channels, refines the evidence of `l
 pair's evidence in both directions and averages over the pair's row and column, so it applies to any number of
 channels and is equivariant under their permutations. Two still smaller ones come before it: the score of the
 innovations (`innovations`), by which evidence is weighed, and the gate, which tells windows that one source
-drives, with the shares of the noises under which that source is sought (`one_source`). With fresh weights the
-evidence is that of least squares, the gate is half open, all noises count alike, and the network adds nothing
-to the reading.
+drives, with the shares of what is assumed of that source (`one_source`). With fresh weights the
+evidence is that of least squares, the gate is half open, assumptions count by their own evidence, and the
+network adds nothing to the reading.
 
 tau_ij is the delay from source j to target i in seconds: x_i(t) contains x_j(t - tau_ij).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 
 import torch
@@ -35,10 +34,9 @@ from cldtrans.models.lag_inference.innovations import LearnedScoreFunction
 from cldtrans.models.lag_inference.one_source import OneSource, any_of, one_source
 from cldtrans.models.lag_inference.pair_network import PairNetwork
 from cldtrans.models.lag_inference.reading import (
-    CANDIDATES,
     N_FEATURES,
     Gate,
-    NoiseShares,
+    Shares,
     candidate_errors,
     candidate_lags,
     edge_reading,
@@ -84,7 +82,7 @@ class LagInference(nn.Module):
         self.sources = config.sources
         self.integer = config.lag == "integer"
         self.score = LearnedScoreFunction()
-        self.gate, self.shares = Gate(), NoiseShares()
+        self.gate, self.shares = Gate(), Shares()
         self.network = PairNetwork(N_FEATURES, config.pair_width, 2)
 
     def forward(
@@ -218,8 +216,8 @@ class ZeroLag(nn.Module):
             edge_probability=probability,
             weight=correlation,
             own=x.new_zeros(*x.shape[:2], OWN_LAGS),
-            candidates=zero[..., None].expand(*zero.shape, CANDIDATES),
-            choice=torch.full((*zero.shape, CANDIDATES), -math.log(CANDIDATES)).to(zero),
+            candidates=zero[..., None],
+            choice=zero[..., None],
             driven=x.new_zeros(len(x)),
             lead=any_of(alive).to(x),
             matching=x.new_zeros(x.shape[:2]),

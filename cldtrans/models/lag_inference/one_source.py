@@ -15,18 +15,19 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cldtrans.lag.single_source.focal import TAU_MAX_S, log_mixture, read
-from cldtrans.lag.single_source.noise import MISFITS
 from cldtrans.lag.single_source.order import precedence
 from cldtrans.models.modality import RATE_HZ
 
-NOISES = len(MISFITS)
 SHORTEST_S = 2.0  # of a window in which a source is looked for
 LEAST = 1e-4  # of a probability
 
 
 @dataclass
 class OneSource:
-    """What one source explains of windows [B], under each of M noises; lags in samples of the modality."""
+    """What one source explains of windows [B], under each of M assumptions; lags in samples of the modality.
+
+    The assumptions are those of `cldtrans.lag.single_source.assumptions`, all of them or the first M.
+    """
 
     arrival: Float[Tensor, "B M C"]  # from an origin that channels share
     spread: Float[Tensor, "B M C"]  # its standard error
@@ -34,6 +35,7 @@ class OneSource:
     follows: Float[Tensor, "B M C C"]  # that both have it, and the row's channel later, within the lag grid
     log_first: Float[Tensor, "B M C"]  # log posterior of the first channel; -inf where not valid
     evidence: Float[Tensor, "B M"]  # nats, against noise alone
+    log_share: Float[Tensor, "B M"]  # log posterior of the assumptions, before anything is learned
     valid: Bool[Tensor, "B C"]
     quiet: Float[Tensor, " B"]  # 1 where windows without a discharge were given
     looked: Float[Tensor, " B"]  # 0 where windows are too short to look for a source
@@ -52,7 +54,7 @@ class OneSource:
         return (power[..., :, None] + power[..., None, :]).sqrt().movedim(1, -1)
 
     def lead(self, log_share: Float[Tensor, "B M"]) -> Float[Tensor, "B C"]:
-        """Mix the posteriors of the first channel by shares of the noises; -inf where not valid."""
+        """Mix the posteriors of the first channel by shares of the assumptions; -inf where not valid."""
         return log_mixture(self.log_first, self.valid, log_share)
 
 
@@ -105,6 +107,7 @@ def one_source(
             follows=precedence(reading, max_lag / samples),
             log_first=reading.log_first,
             evidence=reading.evidence,
+            log_share=reading.log_share,
             valid=reading.valid & mask,
             quiet=x.new_full((len(x),), float(background is not None)),
             looked=x.new_ones(len(x)),
@@ -113,7 +116,7 @@ def one_source(
 
 def _nothing(x: Tensor, mask: Tensor) -> OneSource:
     """Say nothing of windows [B, N, C, T]: any channel may be the first."""
-    flat = x.new_zeros(len(x), NOISES, x.shape[2])
+    flat = x.new_zeros(len(x), 1, x.shape[2])
     return OneSource(
         arrival=flat,
         spread=flat + 1.0,
@@ -121,6 +124,7 @@ def _nothing(x: Tensor, mask: Tensor) -> OneSource:
         follows=flat[..., None].expand(*flat.shape, x.shape[2]),
         log_first=any_of(mask).to(x)[:, None].expand(flat.shape),
         evidence=flat[..., 0],
+        log_share=flat[..., 0],
         valid=mask,
         quiet=flat[:, 0, 0],
         looked=flat[:, 0, 0],

@@ -3,7 +3,7 @@
 A window is read in one of two ways, or between them. Where channels have a life of their own, the
 significance of a pair given all others counts. Where one source drives everything, conditioning explains
 everything by everything; then the times count at which it reaches the channels. The gate learns to tell
-which, and another network how much of what the source leaves unexplained is to be expected.
+which, and another network how much each assumption of that source counts.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cldtrans.lag.single_source.noise import MISFITS
+from cldtrans.lag.single_source.assumptions import ASSUMPTIONS
 from cldtrans.models.lag_inference.evidence import LEAST_ERROR, LagEvidence, pairs
-from cldtrans.models.lag_inference.one_source import LEAST, NOISES, OneSource
+from cldtrans.models.lag_inference.one_source import LEAST, OneSource
 
-CANDIDATES = 1 + NOISES  # lags offered for each pair: of the refitted model, and of one source in each noise
 N_FEATURES = 35
 WIDTH = 16
 GATE_GAIN = 16.0  # so that a window is soon taken for one kind or the other
@@ -68,44 +67,50 @@ class Gate(nn.Module):
         return (torch.sigmoid(GATE_GAIN * out) * source.looked).to(valid.dtype)
 
 
-class NoiseShares(nn.Module):
-    """How much each noise counts of a window with one source: log shares [B, M], equal with fresh weights.
+class Shares(nn.Module):
+    """How much each assumption counts of a window with one source: log shares [B, M].
 
-    Each noise is judged by the same small network, from its evidence beside the others' and its misfit.
+    With fresh weights they are the model's own posteriors; each is corrected by the same small network, which
+    sees what is assumed, and its evidence beside the others'.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.embed = nn.Linear(7, WIDTH)
+        self.embed = nn.Linear(10, WIDTH)
         self.out = nn.Linear(WIDTH, 1, bias=False)
         nn.init.zeros_(self.out.weight)
 
     def forward(self, source: OneSource, mask: Tensor) -> Tensor:
-        """Judge the noises of windows [B]."""
+        """Judge the assumptions of windows [B]."""
         evidence = source.evidence / NATS
         one = torch.ones_like(evidence)
         valid = mask.sum(1, keepdim=True).clamp_min(2).to(evidence)
+        assumed = ASSUMPTIONS[: evidence.shape[1]]
         columns = [
             torch.asinh(evidence),
             torch.asinh(4 * (evidence - evidence.amax(1, keepdim=True))),
+            source.log_share.clamp_min(-10) / 4,
             torch.log1p(source.spread).mean(-1),
             source.quiet[:, None] * one,
             (torch.log(valid) - 2) * one,
-            one * evidence.new_tensor([math.sqrt(m.pooled) for m in MISFITS]),
-            one * evidence.new_tensor([math.sqrt(m.excess) for m in MISFITS]),
+            one * evidence.new_tensor([math.sqrt(a.misfit.pooled) for a in assumed]),
+            one * evidence.new_tensor([math.sqrt(a.misfit.excess) for a in assumed]),
+            one * evidence.new_tensor([float(a.conducted) for a in assumed]),
+            one * evidence.new_tensor([abs(a.drift) for a in assumed]),
         ]
         known = torch.stack(columns, -1).to(self.out.weight.dtype)
-        return F.log_softmax(self.out(F.gelu(self.embed(known)))[..., 0], -1)
+        more = self.out(F.gelu(self.embed(known)))[..., 0]
+        return torch.log_softmax(source.log_share.to(more) + more, -1)
 
 
 def candidate_lags(evidence: LagEvidence, source: OneSource, max_lag: int) -> Tensor:
-    """Return the lags in samples that tau is chosen from, [B, C, C, CANDIDATES]."""
+    """Return the lags in samples that tau is chosen from: the model's, and one source's, [B, C, C, 1 + M]."""
     later = source.later().to(evidence.tau)
     return torch.cat([evidence.tau[..., None], later], -1).clamp(0, max_lag)
 
 
 def candidate_errors(evidence: LagEvidence, source: OneSource, max_lag: int) -> Tensor:
-    """Return their standard errors, [B, C, C, CANDIDATES]; at most a quarter of the lag grid."""
+    """Return their standard errors, [B, C, C, 1 + M]; at most a quarter of the lag grid."""
     later = source.later_error().to(evidence.tau)
     return torch.cat([evidence.tau_error[..., None], later.clamp(LEAST_ERROR, 0.25 * max_lag)], -1)
 
@@ -126,7 +131,7 @@ def edge_reading(evidence: LagEvidence, source: OneSource, gate: Tensor, log_sha
     gate : tensor [B]
         From `Gate`.
     log_share : tensor [B, M]
-        From `NoiseShares`.
+        From `Shares`.
 
     Returns
     -------
@@ -140,7 +145,7 @@ def edge_reading(evidence: LagEvidence, source: OneSource, gate: Tensor, log_sha
 
 
 def lag_reading(evidence: LagEvidence, gate: Tensor, log_share: Tensor) -> Tensor:
-    """Read preferences among the candidate lags [B, C, C, CANDIDATES], likewise.
+    """Read preferences among the candidate lags [B, C, C, 1 + M], likewise.
 
     It is the gate's alone: what a network knows of a pair tells no better lag than the model's.
     """
@@ -173,7 +178,7 @@ def pair_readings(
     gate : tensor [B]
         From `Gate`.
     log_share : tensor [B, M]
-        From `NoiseShares`.
+        From `Shares`.
 
     Returns
     -------
