@@ -39,4 +39,4 @@ def test_shapes_that_the_package_annotates_are_checked_in_tests() -> None:
     with pytest.raises(TypeError, match="valid"):
         Codebook(4, 2)(torch.zeros(3, 2), torch.ones(5, dtype=torch.bool))
     with pytest.raises(TypeError, match="distance"):
-        Codes(torch.zeros(3, 2), torch.zeros(3, dtype=torch.long), torch.zeros(5))
+        Codes(torch.zeros(3, 2), torch.zeros(3, 2), torch.zeros(3, dtype=torch.long), torch.zeros(5))

@@ -19,7 +19,7 @@ import pandas as pd
 from cldtrans.config import DatasetConfig
 from cldtrans.data.base import Dataset, Signal, inside_recording, select_recordings
 from cldtrans.data.quality import Quality, assess, fill_gaps
-from cldtrans.data.shards import ShardWriter, index_columns, shard_name, write_parquet
+from cldtrans.data.shards import ShardWriter, index_columns, scale_name, shard_name, write_parquet
 from cldtrans.data.zero_phase import band_pass
 from cldtrans.errors import DataError
 from cldtrans.files import atomic_path, write_json
@@ -120,6 +120,9 @@ def _make_shard(
             writer.abandon()
             raise
         digest = writer.close()
+    scales = [part.pop("scale") for part in parts]
+    with atomic_path(folder / scale_name(shard)) as temporary, temporary.open("wb") as file:
+        np.save(file, np.concatenate([np.zeros((0, len(dataset.channels)), np.float32), *scales]))
     columns = index_columns(dataset)
     known = [name for name in columns if name not in ("shard", "row")]
     index = pd.DataFrame(
@@ -272,9 +275,10 @@ def _process(
     keep = valid.any(axis=2)
     for n, label in enumerate(labels):
         keep[n] &= label.get("keep", True)
-    _write_windows(y, first, keep, valid, settings, writer)
+    scale = _write_windows(y, first, keep, valid, settings, writer)
     recording, window = np.nonzero(keep)
     columns = {
+        "scale": scale,
         "start_s": start_s[window],
         "kind": kind[window],
         "event": event[window],
@@ -334,11 +338,12 @@ def _write_windows(
     valid: np.ndarray,
     settings: DatasetConfig,
     writer: ShardWriter,
-) -> None:
+) -> np.ndarray:
     """z-score the kept windows of y [N, C, T] per channel and append them, recording by recording.
 
     Mean and deviation are those of the window, or of all valid kept windows of the recording; a channel that
-    is not valid in a window is zero there. y is scaled in place.
+    is not valid in a window is zero there. y is scaled in place. Returns the deviations of the windows as
+    written, [n, C] float32, zero where a channel is not valid.
     """
     n_channels = y.shape[1]
     width = round(settings.window_s * settings.rate_hz)
@@ -361,6 +366,8 @@ def _write_windows(
                 out[:] = segment
         block[~counted[some[:, 0], some[:, 1]]] = 0.0
         writer.append(block)
+    deviation = np.divide(1.0, gain, out=np.zeros_like(gain), where=gain > 0)
+    return np.where(counted, deviation, np.float32(0))[keep]
 
 
 def _scale(

@@ -1,7 +1,8 @@
 """Shards: windows on disk, their index, and the view of them that everything after preprocessing uses.
 
-``shard-00000.npy`` [windows, C, T] float16 or float32 in C order; ``index.parquet`` one row a window;
-``meta.json`` what is common to all; ``quarantine.csv`` what could not be used and why.
+``shard-00000.npy`` [windows, C, T] float16 or float32 in C order; ``scale-00000.npy`` [windows, C] float32,
+by which a window is to be multiplied to be in microvolts (EEG) or millivolts (ECG); ``index.parquet`` one
+row a window; ``meta.json`` what is common to all; ``quarantine.csv`` what could not be used and why.
 """
 
 from __future__ import annotations
@@ -47,6 +48,11 @@ def index_columns(dataset: Dataset) -> dict[str, str]:
 def shard_name(shard: int) -> str:
     """Return the file name of a shard."""
     return f"shard-{shard:05d}.npy"
+
+
+def scale_name(shard: int) -> str:
+    """Return the file name of a shard's scales."""
+    return f"scale-{shard:05d}.npy"
 
 
 class ShardWriter:
@@ -175,7 +181,7 @@ class ShardSet:
         self._shard = self.index["shard"].to_numpy()
         self._row = self.index["row"].to_numpy()
         self._channel_mask = self.index["channel_mask"].to_numpy()
-        self._open: dict[int, np.ndarray] = {}
+        self._open: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.index)
@@ -202,7 +208,7 @@ class ShardSet:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over index and windows."""
+        """sha256 over index, windows and scales."""
         return str(self.meta["fingerprint"])
 
     @property
@@ -232,8 +238,34 @@ class ShardSet:
         for i, (shard, place) in enumerate(
             zip(self._shard[rows].tolist(), self._row[rows].tolist(), strict=True)
         ):
-            out[i] = self._memmap(shard)[place]
+            out[i] = self._memmap(shard_name(shard))[place]
         return out
+
+    def scales(self, rows: np.ndarray) -> np.ndarray:
+        """Return what windows are to be multiplied by to be in microvolts (EEG) or millivolts (ECG).
+
+        Parameters
+        ----------
+        rows : array [n]
+            Positions in `index`.
+
+        Returns
+        -------
+        array [n, C] of float32
+            0 where a channel is masked; 1 throughout where the folder has no scales.
+        """
+        rows = np.asarray(rows)
+        if not (self.folder / scale_name(0)).exists():
+            return np.ones((len(rows), len(self.meta["channels"])), dtype=np.float32)
+        places = zip(self._shard[rows].tolist(), self._row[rows].tolist(), strict=True)
+        found = [self._memmap(scale_name(shard))[place] for shard, place in places]
+        return np.array(found, dtype=np.float32).reshape(len(rows), len(self.meta["channels"]))
+
+    def signals(self, rows: np.ndarray) -> np.ndarray:
+        """Read windows [n, C, T] in microvolts (EEG) or millivolts (ECG), as the model wants them."""
+        windows = self.windows(rows)
+        windows *= self.scales(rows)[..., None]
+        return windows
 
     def mask(self, rows: np.ndarray) -> np.ndarray:
         """Return which channels are valid.
@@ -280,11 +312,11 @@ class ShardSet:
             return np.zeros(len(self), dtype=bool)
         return self.index[self.task.columns[0]].to_numpy() >= 0
 
-    def _memmap(self, shard: int) -> np.ndarray:
-        if shard not in self._open:
-            mapped = np.load(self.folder / shard_name(shard), mmap_mode="r")
-            self._open[shard] = mapped.view(np.ndarray)  # slicing np.memmap itself is slow
-        return self._open[shard]
+    def _memmap(self, name: str) -> np.ndarray:
+        if name not in self._open:
+            mapped = np.load(self.folder / name, mmap_mode="r")
+            self._open[name] = mapped.view(np.ndarray)  # slicing np.memmap itself is slow
+        return self._open[name]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": {}}  # a worker opens its own maps
@@ -323,7 +355,7 @@ def merge_parts(dataset: Dataset, settings: Any, folder: Path) -> dict[str, Any]
     tables = [pd.read_parquet(parts / f"shard-{shard:05d}.parquet") for shard in range(settings.shards)]
     filled = [table for table in tables if len(table)] or tables[:1]
     index = pd.concat(filled, ignore_index=True)
-    for stale in folder.glob("shard-*.npy"):
+    for stale in (*folder.glob("shard-*.npy"), *folder.glob("scale-*.npy")):
         if int(stale.stem.partition("-")[2]) >= settings.shards:
             stale.unlink()  # of an earlier setting with more shards
     write_parquet(folder / "index.parquet", index, columns)
@@ -337,6 +369,7 @@ def merge_parts(dataset: Dataset, settings: Any, folder: Path) -> dict[str, Any]
     digest = hashlib.sha256((folder / "index.parquet").read_bytes())
     for shard in sorted(checksums):
         digest.update(checksums[shard].encode())
+        digest.update((folder / scale_name(shard)).read_bytes())
     meta = {
         "dataset": dataset.name,
         "slug": dataset.slug,

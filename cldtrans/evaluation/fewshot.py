@@ -21,7 +21,7 @@ from cldtrans.evaluation.cell import NO_WINDOWS, write_cell
 from cldtrans.machine import limit_threads
 from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import FINE_TUNED, PROBED, build, spec_of
-from cldtrans.methods.windows import Classifier, LabelledWindows, counts
+from cldtrans.methods.windows import Classifier, Features, LabelledWindows, counts
 from cldtrans.scoring import alarms
 from cldtrans.scoring.metrics import Scores, choose_thresholds, classification, unscored
 
@@ -105,8 +105,8 @@ def labelled_parts(
     return (train, val, test), ""
 
 
-def load_features(path: Path, n_windows: int) -> np.ndarray:
-    """Read the pooled features [n_windows, F] of a shard set.
+def load_features(path: Path, n_windows: int) -> Features:
+    """Read the pooled features of a shard set.
 
     Raises
     ------
@@ -114,10 +114,12 @@ def load_features(path: Path, n_windows: int) -> np.ndarray:
         Where their number disagrees with the index.
     """
     with np.load(path) as content:
-        features = content["features"]
-    if len(features) != n_windows:
+        values = content["features"]
+        blocks = content["blocks"] if "blocks" in content else [(values.shape[1], 1.0)]
+        features = Features(values, tuple((int(width), float(share)) for width, share in blocks))
+    if len(features.values) != n_windows:
         raise DataError(
-            f"{path}: features of {len(features)} windows, but the index holds {n_windows}; "
+            f"{path}: features of {len(features.values)} windows, but the index holds {n_windows}; "
             "delete it and run again"
         )
     return features

@@ -29,7 +29,7 @@ from cldtrans.methods.windows import LabelledWindows, counts, in_batches
 from cldtrans.scoring.metrics import Scores, main_names
 
 Signals = tuple[np.ndarray, np.ndarray]  # x [C, T], mask [C]
-Extract = Callable[[np.ndarray, np.ndarray], np.ndarray]  # x [n, C, T], mask [n, C] -> features [n, F]
+Extract = Callable[[np.ndarray, np.ndarray], np.ndarray]  # signals [n, C, T], mask -> features [n, F]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class DegradedWindows(LabelledWindows):
     seed : int
         Of the random parts.
     extract : callable or None
-        Pooled features [n, F] of (x, mask); None for classifiers that read signals.
+        Pooled features [n, F] of (x, mask), x in microvolts or millivolts; None for classifiers that read
+        signals.
     """
 
     def __init__(
@@ -78,7 +79,11 @@ class DegradedWindows(LabelledWindows):
         """Features of the degraded windows, float32 [n, F]."""
         if self._extract is None:
             raise ValueError("these windows were opened without a feature extractor")
-        return np.concatenate([self._extract(*self._degraded(part)) for part in in_batches(len(self), 256)])
+        found = []
+        for part in in_batches(len(self), 256):
+            x, mask = self._degraded(part)
+            found.append(self._extract(x * self.shards.scales(self.rows[part])[..., None], mask))
+        return np.concatenate(found)
 
     def _degraded(self, which: slice | np.ndarray) -> Signals:
         rows = self.rows[which]
@@ -198,10 +203,11 @@ def _extractor(checkpoint: Path | None, test: LabelledWindows, modality: str, th
 
     pooled = PooledFeatures(checkpoint, modality, threads)
     some = slice(0, 4)
-    again, stored = pooled(test.x(some), test.mask(some), test.rate_hz), test.features[some]
+    again = pooled(test.signals(some), test.mask(some), test.rate_hz, test.channels)
+    stored = test.features[some]
     if again.shape != stored.shape or not np.allclose(again, stored, rtol=1e-2, atol=1e-3):
         raise DataError(f"{checkpoint} does not give the stored features; delete them and run again")
-    return lambda x, mask: pooled(x, mask, test.rate_hz)
+    return lambda x, mask: pooled(x, mask, test.rate_hz, test.channels)
 
 
 def _keep(scores: Scores, found: Scores, names: list[str], suffix: str) -> None:

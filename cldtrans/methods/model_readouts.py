@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from cldtrans.machine import best_device
-from cldtrans.methods.features import features_of
 from cldtrans.methods.windows import in_batches, of_equal_count
 from cldtrans.models import CLDTrans
 from cldtrans.models.readouts import READOUT, READOUTS, focal_scores
@@ -118,10 +117,12 @@ class PooledFeatures:
         self._model = CLDTrans.from_pretrained(str(checkpoint)).to(best_device()).eval()
         self._modality = modality
 
-    def __call__(self, x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
-        """Return the features float32 [n, F] of windows x [n, C, T]."""
+    def __call__(
+        self, x: np.ndarray, mask: np.ndarray, sample_rate: float, channels: Sequence[str]
+    ) -> np.ndarray:
+        """Return the features float32 [n, F] of windows x [n, C, T] in microvolts or millivolts."""
         pieces = []
         for part in in_batches(len(x), _BATCH):
-            out = self._model.read(x[part], sample_rate, mask[part], self._modality)
-            pieces.append(features_of(out, torch.from_numpy(mask[part])).float().numpy())
+            out = self._model.read(x[part], sample_rate, mask[part], self._modality, positions=channels)
+            pieces.append(out.pooled.float().numpy())
         return np.concatenate(pieces)

@@ -12,21 +12,15 @@ class ProbedFeatures:
     """A linear probe as a classifier of windows that carry features."""
 
     def __init__(self, kind: str, classes: tuple[str, ...]) -> None:
-        self._probe = LinearProbe(kind, classes)
-
-    @property
-    def parameters(self) -> int | None:
-        """Number of fitted parameters; None before the fit."""
-        return self._probe.parameters
-
-    @property
-    def notes(self) -> list[str]:
-        """Remarks on the fit, for the result file."""
-        return self._probe.notes
+        self._kind, self._classes = kind, classes
+        self.parameters: int | None = None
+        self.notes: list[str] = []
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
-        """Fit the probe on the windows' features."""
+        """Fit the probe on the windows' features, block by block."""
+        self._probe = LinearProbe(self._kind, self._classes, train.blocks)
         self._probe.fit(train.features, train.y, val.features, val.y)
+        self.parameters, self.notes = self._probe.parameters, self._probe.notes
 
     def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
         """Predict probabilities [n, K] from the windows' features."""

@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a pretrained model says of every window of a shard set.
+
+    Attributes
+    ----------
+    values : array [windows, F] of float32
+        Aligned with the index.
+    blocks : tuple of (int, float)
+        Width and share of each block of columns, as a `LinearProbe` takes them.
+    """
+
+    values: np.ndarray
+    blocks: tuple[tuple[int, float], ...]
 
 
 class LabelledWindows:
@@ -17,8 +34,8 @@ class LabelledWindows:
         As in `cldtrans.data.shards`.
     rows : array [n] of int
         Positions in its index.
-    features : array [all windows of the shard set, F] of float32, optional
-        From a pretrained model, aligned with the index.
+    features : Features, optional
+        From a pretrained model, of all windows of the shard set.
 
     Attributes
     ----------
@@ -32,7 +49,7 @@ class LabelledWindows:
         Names of the C channels.
     """
 
-    def __init__(self, shards: Any, rows: np.ndarray, features: np.ndarray | None = None) -> None:
+    def __init__(self, shards: Any, rows: np.ndarray, features: Features | None = None) -> None:
         self.shards, self.rows, self._features = shards, np.asarray(rows, dtype=np.int64), features
         self.y: np.ndarray = np.asarray(shards.labels(self.rows))
         self.subjects: np.ndarray = shards.index["subject"].to_numpy()[self.rows].astype(str)
@@ -42,8 +59,12 @@ class LabelledWindows:
         return len(self.rows)
 
     def x(self, which: slice | np.ndarray = slice(None)) -> np.ndarray:
-        """Read signals, float32 [n, C, T], of all or `which` of the windows."""
+        """Read standardised signals, float32 [n, C, T], of all or `which` of the windows."""
         return self.shards.windows(self.rows[which])
+
+    def signals(self, which: slice | np.ndarray = slice(None)) -> np.ndarray:
+        """Read the same in microvolts (EEG) or millivolts (ECG)."""
+        return self.x(which) * self.shards.scales(self.rows[which])[..., None]
 
     def mask(self, which: slice | np.ndarray = slice(None)) -> np.ndarray:
         """Return the valid channels, bool [n, C], of all or `which` of the windows."""
@@ -54,7 +75,14 @@ class LabelledWindows:
         """Features of the windows, float32 [n, F]."""
         if self._features is None:
             raise ValueError("these windows were opened without features")
-        return self._features[self.rows]
+        return self._features.values[self.rows]
+
+    @property
+    def blocks(self) -> tuple[tuple[int, float], ...]:
+        """Width and share of each block of the features."""
+        if self._features is None:
+            raise ValueError("these windows were opened without features")
+        return self._features.blocks
 
     @property
     def n_subjects(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -23,12 +23,14 @@ from cldtrans.files import SUMS
 from cldtrans.models import saved
 from cldtrans.models.card import model_card
 from cldtrans.models.graph_ode import Adjacency, GraphODE, TokenMap, Trajectory, control_path, to_tokens
-from cldtrans.models.heads import HeadSpec, TaskHead, channel_width, pool_channels, pool_window
+from cldtrans.models.heads import HeadSpec, TaskHead
 from cldtrans.models.lag_inference.covariances import standardise
 from cldtrans.models.lag_inference.network import LagInference, Lags, ZeroLag
 from cldtrans.models.lag_inference.one_source import any_of, one_source
 from cldtrans.models.modality import MODALITIES, PATCH, RATE_HZ
 from cldtrans.models.motifs import Codebook, Codes, Decoder, Encoder
+from cldtrans.models.readout.channels import pool_channels
+from cldtrans.models.readout.readout import SHARES, Positions, Readout, placed
 from cldtrans.models.readouts import focal_scores
 from cldtrans.models.recompute import recomputed
 from cldtrans.models.resample import resample
@@ -58,9 +60,10 @@ class Output:
     lead : tensor [B, C]
         Log posterior of the first channel, were it one source that drives the window; masked: -inf.
     pooled : tensor [B, F] of float
-        The same for any order of the channels.
+        What heads and probes see, the same for any order of the channels: blocks as `CLDTrans.blocks` names
+        them.
     channels : tensor [B, C, P]
-        Pooled over time alone.
+        Of each channel: moments of latents and states over time, and a summary of its lags. No head sees it.
     tokens : tensor [B, C, L] or None
         Codebook entries; None without a codebook.
     logits : tensor [B, K] or None
@@ -90,6 +93,7 @@ class Encoding:
     """The same, with everything that training needs."""
 
     x: Float[Tensor, "B C T"]  # standardised, at the modality's rate
+    scale: Float[Tensor, "B C"]  # deviation that each channel had
     mask: Bool[Tensor, "B C"]  # valid and not flat
     modality: str
     codes: Codes
@@ -140,10 +144,11 @@ class CLDTrans(
         self.fill = nn.Linear(state, width)
         self.to_latent = nn.Linear(state, width)
         nn.init.zeros_(self.to_latent.weight)
-        self.n_features = 3 * channel_width(width, state)
+        self.readout = Readout(width, self.config.codebook_size if self.config.quantize else 0)
         self.heads = nn.ModuleDict()
         for name, values in (tasks or {}).items():
-            self.heads[name] = TaskHead(self.n_features, HeadSpec.from_json(values))
+            spec = HeadSpec.from_json(values)
+            self.heads[name] = TaskHead(self.n_features(spec.modality), spec)
         self.provenance = dict(provenance or {})
         self._set_hub_config()
 
@@ -157,13 +162,15 @@ class CLDTrans(
         modality: str | None = None,
         task: str | None = None,
         background: Tensor | None = None,
+        positions: Positions | None = None,
     ) -> Output:
         """Say everything about windows.
 
         Parameters
         ----------
         x : tensor [B, C, T]
-            Windows in any unit.
+            Windows in microvolts (EEG) or millivolts (ECG). Of `pooled`, and so of logits, the blocks
+            "covariance" and "eigenvalues" depend on the unit; nothing else does.
         sample_rate : float
             Hertz; other rates than 160 (EEG) and 500 (ECG) are resampled.
         channel_mask : tensor [B, C] of bool, optional
@@ -175,6 +182,9 @@ class CLDTrans(
         background : tensor [B, K, C, U] or [K, C, U], optional
             Windows of the same recordings without a discharge, at the rate and in the unit of x: the noise in
             which one source is sought. None: the start of each window.
+        positions : sequence of C str, tensor [C, 3] or [B, C, 3], optional
+            Names of electrodes or leads, or places as `cldtrans.data.montages.places` gives them (NaN: not
+            known), for the block "covariance" of `pooled`, which is zero without any.
 
         Returns
         -------
@@ -185,7 +195,15 @@ class CLDTrans(
         encoding = self.encode(x, sample_rate, channel_mask, modality, background=background)
         lags = encoding.lags
         channels = pool_channels(encoding.codes.latents, encoding.trajectory.states, lags)
-        pooled = pool_window(channels, encoding.mask)
+        pooled = self.readout(
+            encoding.x,
+            encoding.scale,
+            encoding.mask,
+            encoding.codes.encoded,
+            encoding.codes.index,
+            placed(positions, x, modality),
+            modality,
+        )
         name = self._task(task, modality)
         valid = torch.ones_like(encoding.mask) if channel_mask is None else channel_mask
         return Output(
@@ -212,26 +230,28 @@ class CLDTrans(
         modality: str,
         task: str | None = None,
         background: Num[np.ndarray, "B K C U"] | Num[np.ndarray, "K C U"] | None = None,
+        positions: Sequence[str] | Float[np.ndarray, "*B C 3"] | None = None,
     ) -> Output:
         """Run `forward` of arrays on the model's own device; the result is on the CPU.
 
         Parameters
         ----------
         x : array [B, C, T]
-            Windows in any unit.
+            Windows in microvolts (EEG) or millivolts (ECG).
         sample_rate : float
             Hertz.
         channel_mask : array [B, C] of bool
             True where valid.
         modality : one of "eeg", "ecg"
             Of the windows.
-        task, background : optional
+        task, background, positions : optional
             As in `forward`.
         """
         device = self.fill.weight.device
         mask = torch.from_numpy(channel_mask).to(device)
         quiet = None if background is None else torch.from_numpy(background).to(device)
-        out = self(torch.from_numpy(x).to(device), sample_rate, mask, modality, task, quiet)
+        where = torch.from_numpy(positions) if isinstance(positions, np.ndarray) else positions
+        out = self(torch.from_numpy(x).to(device), sample_rate, mask, modality, task, quiet, where)
         values: dict[str, Any] = {f.name: getattr(out, f.name) for f in fields(out)}
         return replace(out, **{name: v.cpu() for name, v in values.items() if isinstance(v, Tensor)})
 
@@ -264,7 +284,7 @@ class CLDTrans(
         Arguments as in `forward`.
         """
         modality = self.which_modality(x, sample_rate, modality)
-        signal, mask = self._prepare(x, sample_rate, channel_mask, modality)
+        signal, _, mask = self._prepare(x, sample_rate, channel_mask, modality)
         return self._infer_lags(signal, mask, x, sample_rate, modality, background)
 
     def lead(
@@ -296,10 +316,9 @@ class CLDTrans(
                 f"x has shape {tuple(x.shape)}; expected [discharges, windows, channels, samples]"
             )
         modality = self.which_modality(x[:, 0], sample_rate, modality)
-        mask = (
-            torch.ones_like(x[:, 0, :, 0], dtype=torch.bool) if channel_mask is None else channel_mask.bool()
-        )
-        alive = mask & standardise(x.transpose(1, 2).flatten(2), mask)[1]
+        given = torch.ones(x.shape[0], x.shape[2], dtype=torch.bool, device=x.device)
+        mask = given if channel_mask is None else channel_mask.bool()
+        _, alive = standardise(x.transpose(1, 2).flatten(2), mask)
         if isinstance(self.lag_inference, ZeroLag):
             return any_of(alive).to(x)
         max_lag = self.lag_inference.max_lag(modality)
@@ -321,14 +340,26 @@ class CLDTrans(
             The motifs.
         """
         modality = self.which_modality(x, sample_rate, modality)
-        x, mask = self._prepare(x, sample_rate, channel_mask, modality)
+        x, _, mask = self._prepare(x, sample_rate, channel_mask, modality)
         return x, mask, self.tokenize(x, mask, modality)
 
     def attach_head(self, name: str, spec: HeadSpec) -> TaskHead:
         """Add (or replace) a task head; it is saved and loaded with the model."""
-        self.heads[name] = TaskHead(self.n_features, spec).to(self.fill.weight)
+        self.heads[name] = TaskHead(self.n_features(spec.modality), spec).to(self.fill.weight)
         self._set_hub_config()
         return self.heads[name]  # type: ignore[return-value]
+
+    def blocks(self, modality: str) -> dict[str, int]:
+        """Return the width of each block of `Output.pooled`, in their order."""
+        return self.readout.blocks(modality)
+
+    def shares(self, modality: str) -> list[tuple[int, float]]:
+        """Return width and share of each block, as a `LinearProbe` takes them."""
+        return [(width, SHARES[name]) for name, width in self.blocks(modality).items()]
+
+    def n_features(self, modality: str) -> int:
+        """Return F, the length of `Output.pooled`."""
+        return sum(self.blocks(modality).values())
 
     # --- parts ----------------------------------------------------------------------------------------------
 
@@ -351,14 +382,14 @@ class CLDTrans(
             Control steps whose latents the dynamics do not see.
         """
         raw = x
-        x, mask = self._prepare(x, sample_rate, channel_mask, modality)
+        x, scale, mask = self._prepare(x, sample_rate, channel_mask, modality)
         codes = self.tokenize(x, mask, modality)
         lags = self._infer_lags(x, mask, raw, sample_rate, modality, background)
         path = control_path(codes.latents)
         seen = path if hide is None else torch.where(hide[..., None], self.hidden.to(path.dtype), path)
         adjacency = self.adjacency(seen, lags.weight.to(path.dtype), lags.edge_probability.to(path.dtype))
         trajectory = self.dynamics(seen, adjacency, mask)
-        return Encoding(x, mask, modality, codes, lags, path, adjacency, trajectory)
+        return Encoding(x, scale, mask, modality, codes, lags, path, adjacency, trajectory)
 
     def _infer_lags(
         self,
@@ -383,7 +414,7 @@ class CLDTrans(
         encode = partial(self.encoder, modality=modality)
         z = recomputed(encode, rows, ROWS_AT_ONCE, self.encoder.parameters()).unflatten(0, (b, c))
         if not self.config.quantize:
-            return Codes(z, torch.zeros(z.shape[:3], dtype=torch.long, device=z.device), z[..., 0] * 0.0)
+            return Codes(z, z, torch.zeros(z.shape[:3], dtype=torch.long, device=z.device), z[..., 0] * 0.0)
         return self.codebook(modality)(z, mask[:, :, None].expand(z.shape[:3]))
 
     def codebook(self, modality: str) -> Codebook:
@@ -404,6 +435,16 @@ class CLDTrans(
         for book in self.codebooks.values():
             book.update()  # type: ignore[operator]
 
+    def settle(self) -> None:
+        """Fit what follows from the codebooks in closed form: once, after training without labels.
+
+        Without a codebook, latents of events are narrowed by the random map of fresh weights.
+        """
+        if self.config.quantize:
+            for modality in MODALITIES:
+                book = self.codebook(modality)
+                self.readout.events.settle(book.entries, book.counts, modality)
+
     def which_modality(self, x: Tensor, sample_rate: float, modality: str | None) -> str:
         """Return the named modality, or a guess from the rate and the number of channels."""
         if x.dim() != 3:
@@ -421,8 +462,11 @@ class CLDTrans(
 
     def _prepare(
         self, x: Tensor, sample_rate: float, channel_mask: Tensor | None, modality: str
-    ) -> tuple[Tensor, Tensor]:
-        """Bring x to the modality's rate, a whole number of patches, mean zero and variance one a channel."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Bring x to the modality's rate, a whole number of patches, mean zero and variance one a channel.
+
+        Returns x [B, C, T], the deviation that each channel had [B, C], and which are valid and not flat.
+        """
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         if channel_mask is not None:
             mask = channel_mask.to(torch.bool)
@@ -437,8 +481,9 @@ class CLDTrans(
                     f"windows of {x.shape[-1] / RATE_HZ[modality]:.3g} s are too short: at least "
                     f"{MIN_PATCHES * patch / RATE_HZ[modality]:g} s of {modality} are needed"
                 )
+            scale = x.std(-1, correction=0)
             x, mask = standardise(x, mask)
-            return F.pad(x, (0, -x.shape[-1] % patch)), mask
+            return F.pad(x, (0, -x.shape[-1] % patch)), scale, mask
 
     def _task(self, task: str | None, modality: str) -> str | None:
         if task is not None:

@@ -98,6 +98,7 @@ class Codes:
     """Result of a look-up: latents replaced by their entries, and what training needs to know about it."""
 
     latents: Float[Tensor, "*n D"]  # gradient passes straight through
+    encoded: Float[Tensor, "*n D"]  # the same before they were replaced
     index: Int[Tensor, "*n"]  # entry of each latent
     distance: Float[Tensor, "*n"]  # mean squared difference of each latent from its entry
 
@@ -188,7 +189,7 @@ class Codebook(nn.Module):
                 seen, chosen = seen[valid.flatten()], chosen[valid.flatten()]
             self._gather(seen, chosen)
         latents, distance = _Replaced.apply(z, index, self.entries)
-        return Codes(latents, index, distance)
+        return Codes(latents, z, index, distance)
 
     @torch.no_grad()
     def nearest(self, z: Float[Tensor, "*n D"], at_once: int = 4096) -> Int[Tensor, "*n"]:

@@ -76,7 +76,12 @@ class FineTuned:
         parts = []
         for which in in_batches(len(windows), BATCH):
             out = self.model.read(
-                windows.x(which), windows.rate_hz, windows.mask(which), self.modality, task="task"
+                windows.signals(which),
+                windows.rate_hz,
+                windows.mask(which),
+                self.modality,
+                task="task",
+                positions=windows.channels,
             )
             self.nfe = float(out.nfe)
             assert out.logits is not None

@@ -368,6 +368,7 @@ def save(
         windows_a_step=loop.batch_size,
     )
     model.to("cpu").eval()
+    model.settle()
     with atomic_path(output) as folder:
         model.save_pretrained(folder)
         record = {**result.to_json(), "notes": corpora.notes, "trained_on": trained_on}

@@ -40,16 +40,17 @@ class LabelledCorpus:
 
     def load(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Gather `x`, `mask` and `y`."""
-        return {"x": self.windows.x(rows), "mask": self.windows.mask(rows), "y": self.windows.y[rows]}
+        return {"x": self.windows.signals(rows), "mask": self.windows.mask(rows), "y": self.windows.y[rows]}
 
 
 def pooled_features(model: CLDTrans, windows: LabelledWindows, modality: str) -> np.ndarray:
     """Compute the model's pooled vectors [n, F] of labelled windows."""
     parts = []
     for which in in_batches(len(windows), BATCH):
-        out = model.read(windows.x(which), windows.rate_hz, windows.mask(which), modality)
+        x, mask = windows.signals(which), windows.mask(which)
+        out = model.read(x, windows.rate_hz, mask, modality, positions=windows.channels)
         parts.append(out.pooled.float().numpy())
-    return np.concatenate(parts) if parts else np.zeros((0, model.n_features), dtype=np.float32)
+    return np.concatenate(parts) if parts else np.zeros((0, model.n_features(modality)), dtype=np.float32)
 
 
 def fit_head(
@@ -75,7 +76,7 @@ def fit_head(
     train, val : (array [n, F], array [n] or [n, K])
         Features and labels; validation chooses the penalty.
     """
-    probe = LinearProbe(task.kind, task.classes)
+    probe = LinearProbe(task.kind, task.classes, model.shares(modality))
     probe.fit(*train, *val)
     head = model.attach_head(name, HeadSpec(task.kind, tuple(task.classes), modality))  # type: ignore[arg-type]
     weight, bias = probe.linear()
@@ -138,7 +139,7 @@ def finetune(
     weight = torch.as_tensor(class_weights(train.y, task.kind, len(task.classes)), dtype=torch.float32)
 
     def loss_fn(module: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        out = module(batch.x, batch.rate_hz, batch.mask, batch.modality, task=name)
+        out = module(batch.x, batch.rate_hz, batch.mask, batch.modality, task=name, positions=train.channels)
         return {"loss": task_loss(out.logits, batch.data["y"], task.kind, weight.to(out.logits))}
 
     def validate(module: nn.Module) -> dict[str, float]:
@@ -232,7 +233,7 @@ def train_stage2(
     splits : Path
         Folder of `<dataset>/seed-<s>.csv`.
     features : Path
-        Holds `<dataset>/<variant>/seed-<s>.npz`; their first columns are the pooled vectors.
+        Holds `<dataset>/<variant>/seed-<s>.npz`.
     checkpoint : Path
         Folder of the stage-1 model.
     output : Path
@@ -253,7 +254,7 @@ def train_stage2(
             notes.append(f"{dataset}: no head (training windows hold fewer than two classes)")
             continue
         with np.load(features / dataset / name / f"seed-{seed}.npz") as content:
-            pooled = content["features"][:, : model.n_features]
+            pooled = content["features"]
         if len(pooled) != len(windows):
             raise DataError(
                 f"features of {dataset} hold {len(pooled)} windows, its index {len(windows)}; make them again"

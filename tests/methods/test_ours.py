@@ -7,7 +7,6 @@ from toys.model import make_model
 from toys.windows import Fake
 
 from cldtrans.methods import model_readouts
-from cldtrans.methods.features import features_of
 from cldtrans.methods.linear_probe import LinearProbe
 from cldtrans.methods.model_readouts import ModelReadouts, PooledFeatures
 from cldtrans.methods.ours import ProbedFeatures
@@ -46,8 +45,9 @@ def test_readouts_and_features_are_the_models(checkpoint, windows, monkeypatch):
         expected = focal_scores(out.tau, out.edge_probability, torch.from_numpy(mask), name or READOUT)
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
         assert found[3, 2] == -np.inf
-    features = PooledFeatures(folder, "eeg", threads=1)(x, mask, 160.0)
-    np.testing.assert_allclose(features, features_of(out, torch.from_numpy(mask)), rtol=1e-3, atol=1e-4)
+    out = model.read(x, 160.0, mask, "eeg", positions=("C3", "Cz", "C4", "Pz"))
+    features = PooledFeatures(folder, "eeg", threads=1)(x, mask, 160.0, ("C3", "Cz", "C4", "Pz"))
+    np.testing.assert_allclose(features, out.pooled, rtol=1e-3, atol=1e-3)
 
 
 def test_every_window_is_read_with_its_own_background(checkpoint, windows, monkeypatch):
@@ -84,18 +84,10 @@ def test_the_windows_of_a_discharge_are_read_together_by_the_posterior_and_ranke
         make_model().lead(torch.zeros(2, 4, 800), 160.0, modality="eeg")
 
 
-def test_channels_that_are_not_there_have_no_features(checkpoint, windows):
-    (_, model), (x, mask) = checkpoint, windows
-    out = model.read(x, 160.0, mask, "eeg")
-    features = features_of(out, torch.from_numpy(mask))
-    width = out.channels.shape[2]
-    by_channel = features[:, out.pooled.shape[1] :].view(5, 4, width)
-    assert not by_channel[3, 2].any() and torch.equal(by_channel[0], out.channels[0])
-
-
 def test_probed_features_are_the_probe_of_features():
     class Featured(Fake):
         features = np.zeros(0)
+        blocks = ((1, 1.0), (3, 0.3))
 
     rng = np.random.default_rng(0)
     parts = []
@@ -104,7 +96,7 @@ def test_probed_features_are_the_probe_of_features():
         part.features = rng.standard_normal((n, 4)) + part.y[:, None]
         parts.append(part)
     train, val, test = parts
-    ours, probe = ProbedFeatures("binary", ("no", "yes")), LinearProbe("binary", ("no", "yes"))
+    ours, probe = ProbedFeatures("binary", ("no", "yes")), LinearProbe("binary", ("no", "yes"), train.blocks)
     ours.fit(train, val)
     probe.fit(train.features, train.y, val.features, val.y)
     np.testing.assert_array_equal(ours.predict_proba(test), probe.predict_proba(test.features))

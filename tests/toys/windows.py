@@ -13,12 +13,16 @@ class Fake(LabelledWindows):
         self._x, self.y = x.astype(np.float32), y
         self._mask = np.ones(x.shape[:2], dtype=bool) if mask is None else mask
         self.subjects = np.arange(len(x)).astype(str)
+        self.channels = tuple(f"c{k}" for k in range(x.shape[1]))
 
     def __len__(self):
         return len(self._x)
 
     def x(self, which=slice(None)):
         return self._x[which]
+
+    def signals(self, which=slice(None)):
+        return self.x(which)
 
     def mask(self, which=slice(None)):
         return self._mask[which]
