@@ -41,8 +41,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = DOCS / "representation.md"
 MIRROR = ROOT.parent / "shared" / "physionet"
 FOLDS, SEEDS, DRAWS = 10, (1, 2, 3), 3
-RESAMPLED = 200
-KERNELS = 2000
+RESAMPLED = 1000
+KERNELS = 1000
 BATCH = 16
 
 
@@ -215,14 +215,14 @@ def ridge(features: np.ndarray, windows: Windows, split: Split, blocks: Blocks |
             np.column_stack([np.zeros(len(r)) if f is None else f.decision_function(z[r]) for f in fits])
             for r in (split.val, split.test)
         )
-        quality = float(np.nanmean(auroc([(split.val, val)], y, np.ones(len(y)))))
+        quality = float(np.nanmean(auroc([(split.val, val)], y, np.ones((1, len(y))))))
         if quality > best:
             best, scores = quality, test
     return scores
 
 
-def auroc(scored: Sequence[tuple[np.ndarray, np.ndarray]], y: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Compute each label's AUROC [K] over the pairs of one fold, all folds together.
+def auroc(scored: Sequence[tuple[np.ndarray, np.ndarray]], y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Compute each label's AUROC [R, K] over the pairs of one fold, all folds together.
 
     Parameters
     ----------
@@ -230,18 +230,18 @@ def auroc(scored: Sequence[tuple[np.ndarray, np.ndarray]], y: np.ndarray, weight
         Rows of a test fold and their scores.
     y : array [n, K]
         Labels of all windows.
-    weight : array [n]
-        Of each window.
+    weights : array [R, n]
+        Of each window, R times.
     """
-    right, pairs = np.zeros(y.shape[1]), np.zeros(y.shape[1])
+    right, pairs = np.zeros((len(weights), y.shape[1])), np.zeros((len(weights), y.shape[1]))
     for rows, scores in scored:
         for k in range(y.shape[1]):
             yes = y[rows, k] == 1
             above = np.sign(scores[yes, None, k] - scores[None, ~yes, k]) / 2 + 0.5
-            w = weight[rows]
-            right[k] += w[yes] @ above @ w[~yes]
-            pairs[k] += w[yes].sum() * w[~yes].sum()
-    return np.divide(right, pairs, out=np.full(len(right), np.nan), where=pairs > 0)
+            heavy, light = weights[:, rows[yes]], weights[:, rows[~yes]]
+            right[:, k] += np.einsum("ra,ra->r", heavy, light @ above.T)
+            pairs[:, k] += heavy.sum(1) * light.sum(1)
+    return np.divide(right, pairs, out=np.full(right.shape, np.nan), where=pairs > 0)
 
 
 def resampled(scored: dict[str, list[tuple[np.ndarray, np.ndarray]]], windows: Windows) -> pd.DataFrame:
@@ -250,15 +250,11 @@ def resampled(scored: dict[str, list[tuple[np.ndarray, np.ndarray]]], windows: W
     names, group = np.unique(windows.groups, return_inverse=True)
     if windows.modality == "eeg":  # few runs: windows are resampled, which the page says
         names, group = np.arange(len(y)), np.arange(len(y))
-    rng = np.random.default_rng(0)
-    counts = [np.ones(len(names))] + [
-        np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names)) for _ in range(RESAMPLED)
-    ]
+    drawn = np.random.default_rng(0).integers(len(names), size=(RESAMPLED, len(names)))
+    counts = np.stack([np.bincount(draw, minlength=len(names)) for draw in drawn])
+    weights = np.vstack([np.ones(len(y)), counts[:, group]])
     return pd.DataFrame(
-        {
-            name: [float(np.nanmean(auroc(parts, y, count[group].astype(float)))) for count in counts]
-            for name, parts in scored.items()
-        }
+        {name: np.nanmean(auroc(parts, y, weights), axis=1) for name, parts in scored.items()}
     )
 
 

@@ -75,7 +75,8 @@ def preprocess_batch(
 
     if not 0 <= batch < settings.batches:
         raise DataError(f"{dataset.name}: batch {batch} of {settings.batches}; batches count from 0")
-    (folder / "parts").mkdir(parents=True, exist_ok=True)
+    for name in ("parts", "scales"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
     table = _selected(dataset, raw, settings) if stamp["status"] == "ok" else None
     shards = range(batch, settings.shards, settings.batches)

@@ -1,8 +1,9 @@
 """Shards: windows on disk, their index, and the view of them that everything after preprocessing uses.
 
-``shard-00000.npy`` [windows, C, T] float16 or float32 in C order; ``scale-00000.npy`` [windows, C] float32,
-by which a window is to be multiplied to be in microvolts (EEG) or millivolts (ECG); ``index.parquet`` one
-row a window; ``meta.json`` what is common to all; ``quarantine.csv`` what could not be used and why.
+``shard-00000.npy`` [windows, C, T] float16 or float32 in C order; ``scales/shard-00000.npy`` [windows, C]
+float32, by which a window is to be multiplied to be in microvolts (EEG) or millivolts (ECG);
+``index.parquet`` one row a window; ``meta.json`` what is common to all; ``quarantine.csv`` what could not
+be used and why.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def shard_name(shard: int) -> str:
 
 def scale_name(shard: int) -> str:
     """Return the file name of a shard's scales."""
-    return f"scale-{shard:05d}.npy"
+    return f"scales/{shard_name(shard)}"
 
 
 class ShardWriter:
@@ -355,7 +356,7 @@ def merge_parts(dataset: Dataset, settings: Any, folder: Path) -> dict[str, Any]
     tables = [pd.read_parquet(parts / f"shard-{shard:05d}.parquet") for shard in range(settings.shards)]
     filled = [table for table in tables if len(table)] or tables[:1]
     index = pd.concat(filled, ignore_index=True)
-    for stale in (*folder.glob("shard-*.npy"), *folder.glob("scale-*.npy")):
+    for stale in (*folder.glob("shard-*.npy"), *folder.glob("scales/shard-*.npy")):
         if int(stale.stem.partition("-")[2]) >= settings.shards:
             stale.unlink()  # of an earlier setting with more shards
     write_parquet(folder / "index.parquet", index, columns)

@@ -21,7 +21,7 @@ from cldtrans.evaluation.cell import NO_WINDOWS, write_cell
 from cldtrans.machine import limit_threads
 from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import FINE_TUNED, PROBED, build, spec_of
-from cldtrans.methods.windows import Classifier, Features, LabelledWindows, counts
+from cldtrans.methods.windows import Classifier, LabelledWindows, counts
 from cldtrans.scoring import alarms
 from cldtrans.scoring.metrics import Scores, choose_thresholds, classification, unscored
 
@@ -100,13 +100,13 @@ def labelled_parts(
         split_rows(windows, divided, "val"),
         split_rows(windows, divided, "test"),
     ]
-    found = None if features is None else load_features(features, len(windows))
-    train, val, test = (LabelledWindows(windows, part, found) for part in rows)
+    found = (None, None) if features is None else load_features(features, len(windows))
+    train, val, test = (LabelledWindows(windows, part, *found) for part in rows)
     return (train, val, test), ""
 
 
-def load_features(path: Path, n_windows: int) -> Features:
-    """Read the pooled features of a shard set.
+def load_features(path: Path, n_windows: int) -> tuple[np.ndarray, list[tuple[int, float]] | None]:
+    """Read the pooled features [n_windows, F] of a shard set, and width and share of their blocks.
 
     Raises
     ------
@@ -114,15 +114,14 @@ def load_features(path: Path, n_windows: int) -> Features:
         Where their number disagrees with the index.
     """
     with np.load(path) as content:
-        values = content["features"]
-        blocks = content["blocks"] if "blocks" in content else [(values.shape[1], 1.0)]
-        features = Features(values, tuple((int(width), float(share)) for width, share in blocks))
-    if len(features.values) != n_windows:
+        features = content["features"]
+        blocks = [(int(w), float(s)) for w, s in content["blocks"]] if "blocks" in content else None
+    if len(features) != n_windows:
         raise DataError(
-            f"{path}: features of {len(features.values)} windows, but the index holds {n_windows}; "
+            f"{path}: features of {len(features)} windows, but the index holds {n_windows}; "
             "delete it and run again"
         )
-    return features
+    return features, blocks
 
 
 def unfit(task: Task, train: LabelledWindows, test: LabelledWindows) -> str:

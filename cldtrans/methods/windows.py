@@ -3,26 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-
-
-@dataclass(frozen=True)
-class Features:
-    """What a pretrained model says of every window of a shard set.
-
-    Attributes
-    ----------
-    values : array [windows, F] of float32
-        Aligned with the index.
-    blocks : tuple of (int, float)
-        Width and share of each block of columns, as a `LinearProbe` takes them.
-    """
-
-    values: np.ndarray
-    blocks: tuple[tuple[int, float], ...]
 
 
 class LabelledWindows:
@@ -34,8 +17,10 @@ class LabelledWindows:
         As in `cldtrans.data.shards`.
     rows : array [n] of int
         Positions in its index.
-    features : Features, optional
-        From a pretrained model, of all windows of the shard set.
+    features : array [all windows of the shard set, F] of float32, optional
+        From a pretrained model, aligned with the index.
+    blocks : sequence of (int, float), optional
+        Width and share of each block of the features, as a `LinearProbe` takes them; default: one block.
 
     Attributes
     ----------
@@ -49,8 +34,15 @@ class LabelledWindows:
         Names of the C channels.
     """
 
-    def __init__(self, shards: Any, rows: np.ndarray, features: Features | None = None) -> None:
+    def __init__(
+        self,
+        shards: Any,
+        rows: np.ndarray,
+        features: np.ndarray | None = None,
+        blocks: Sequence[tuple[int, float]] | None = None,
+    ) -> None:
         self.shards, self.rows, self._features = shards, np.asarray(rows, dtype=np.int64), features
+        self.blocks = blocks
         self.y: np.ndarray = np.asarray(shards.labels(self.rows))
         self.subjects: np.ndarray = shards.index["subject"].to_numpy()[self.rows].astype(str)
         self.rate_hz, self.channels = float(shards.rate_hz), tuple(shards.channels)
@@ -75,14 +67,7 @@ class LabelledWindows:
         """Features of the windows, float32 [n, F]."""
         if self._features is None:
             raise ValueError("these windows were opened without features")
-        return self._features.values[self.rows]
-
-    @property
-    def blocks(self) -> tuple[tuple[int, float], ...]:
-        """Width and share of each block of the features."""
-        if self._features is None:
-            raise ValueError("these windows were opened without features")
-        return self._features.blocks
+        return self._features[self.rows]
 
     @property
     def n_subjects(self) -> int:

@@ -355,7 +355,7 @@ class CLDTrans(
 
     def shares(self, modality: str) -> list[tuple[int, float]]:
         """Return width and share of each block, as a `LinearProbe` takes them."""
-        return [(width, SHARES[name]) for name, width in self.blocks(modality).items()]
+        return [(width, SHARES[modality][name]) for name, width in self.blocks(modality).items()]
 
     def n_features(self, modality: str) -> int:
         """Return F, the length of `Output.pooled`."""

@@ -19,6 +19,8 @@ from toys.preprocess import OK, Synthetic, build, settings_of
 from cldtrans.data import get_dataset
 from cldtrans.data.base import Signal
 from cldtrans.data.preprocess import onset_starts, pack_mask, preprocess_batch, window_starts
+from cldtrans.data.quality import fill_gaps
+from cldtrans.data.zero_phase import band_pass
 from cldtrans.errors import DataError
 
 
@@ -155,6 +157,23 @@ def test_bytes_do_not_depend_on_jobs_or_place(tmp_path):
         found.append(digests(folder))
     assert found[0] == found[1] == found[2]
     assert len(found[0]) == 4 + 3
+
+
+@pytest.mark.parametrize("scale", ["recording", "window"])
+def test_scales_bring_back_the_unit(tmp_path, scale):
+    dataset = Synthetic(2)
+    shards = build(dataset, tmp_path, settings_of(scale=scale), tmp_path / "s")
+    rows = np.arange(len(shards))
+    signals, mask = shards.signals(rows), shards.mask(rows)
+    table = dataset.recordings(tmp_path).set_index("recording", drop=False)
+    for row, signal, valid in zip(shards.index.itertuples(), signals, mask, strict=True):
+        read = dataset.read(tmp_path, table.loc[row.recording]).data
+        first = round(row.start_s * 160)
+        expected = band_pass(fill_gaps(read[None]), 256, 160, (0.5, 40))[0, :, first : first + 1600]
+        expected = expected - expected.mean(1, keepdims=True)
+        found = signal - signal.mean(1, keepdims=True)
+        np.testing.assert_allclose(found[valid], expected[valid], atol=2e-3 * expected.std())
+        assert not signal[~valid].any()
 
 
 def test_shards_of_an_earlier_larger_setting_go(tmp_path):

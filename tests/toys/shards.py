@@ -42,7 +42,8 @@ def write_shards(
     folder.mkdir(parents=True)
     np.save(folder / "shard-00000.npy", x.astype(np.float32))
     mask = np.ones(x.shape[:2], dtype=bool) if mask is None else mask
-    np.save(folder / "scale-00000.npy", np.where(mask, SCALE, 0).astype(np.float32))
+    (folder / "scales").mkdir()
+    np.save(folder / "scales/shard-00000.npy", np.where(mask, SCALE, 0).astype(np.float32))
     bits = (mask.astype(np.uint64) << np.arange(x.shape[1], dtype=np.uint64)).sum(axis=1, dtype=np.uint64)
     window_s = x.shape[-1] / sample_rate
     defaults = {

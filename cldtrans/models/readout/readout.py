@@ -19,7 +19,10 @@ from cldtrans.models.readout.covariance import (
 from cldtrans.models.readout.events import Events
 from cldtrans.models.readout.histogram import code_histogram
 
-SHARES = {"events": 1.0, "codes": 1.0, "covariance": 0.3, "eigenvalues": 0.1}
+SHARES = {
+    "ecg": {"events": 1.0, "codes": 1.0, "covariance": 0.3, "eigenvalues": 0.1},
+    "eeg": {"events": 0.1, "codes": 0.1, "covariance": 1.0, "eigenvalues": 0.1},
+}
 """Variance of each block beside the others' before a probe chooses: benchmarks/ptbxl_probe.py."""
 
 Positions = Sequence[str] | Tensor
