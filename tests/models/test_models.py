@@ -310,3 +310,9 @@ def test_an_ablation_changes_what_it_says(changes, without, new):
         assert two.nfe == 0 and torch.equal(one.tokens, two.tokens)
     if "quantize" in changes:
         assert two.tokens is None
+
+
+def test_one_channel_has_nobody_to_follow():
+    out = make_model()(torch.randn(2, 1, 1600), 160.0, None, "eeg")
+    assert out.pooled.isfinite().all() and not out.tau.any() and not out.edge_probability.any()
+    torch.testing.assert_close(out.lead, torch.zeros(2, 1), atol=1e-6, rtol=0)

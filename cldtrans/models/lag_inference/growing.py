@@ -130,13 +130,13 @@ def grow(
     most, marginal_lag = gain.unflatten(2, (c, n_lags)).max(-1)
     left = (residual[..., None] - most).clamp_min(NOISE_FLOOR * 1e-2)
     marginal = (most * n_samples / left).sqrt()
-    taken: list[Tensor] = []
-    scales: list[Tensor] = []
-    used: list[Tensor] = []
+    steps = len(rows) - OWN_LAGS  # 0 where there is one channel
+    chosen = torch.zeros(b, n_targets, steps, dtype=torch.long, device=wide.device)
+    scales, used = torch.ones_like(chosen, dtype=wide.dtype), torch.zeros_like(chosen, dtype=torch.bool)
     window, me = torch.arange(b, device=wide.device)[:, None], channel[:n_targets]
-    for step in range(OWN_LAGS, len(rows)):
-        so_far, direction = rows[:step], rows[step]
-        if step > OWN_LAGS:
+    for step in range(steps):
+        so_far, direction = rows[: OWN_LAGS + step], rows[OWN_LAGS + step]
+        if step:
             torch.mul(num, num, out=gain).div_(den)
         if allowed is not None:
             gain.view(shape).mul_(allowed[..., None])
@@ -156,21 +156,18 @@ def grow(
         left = by_source[window, me, source]
         by_source[window, me, source] = left.masked_fill(use[..., None], torch.inf)  # it is taken once
         F.threshold(den, TINY, torch.inf, inplace=True)
-        taken.append(best)
-        scales.append(scale[..., 0])
-        used.append(use)
-    chosen = torch.stack(taken, -1)
+        chosen[..., step], scales[..., step], used[..., step] = best, scale[..., 0], use
     return Grown(
         target=channel[bare.targets],
         source=chosen // n_lags,
         lag=chosen % n_lags,
-        used=torch.stack(used, -1),
+        used=used,
         marginal=marginal,
         marginal_lag=marginal_lag,
         den=den,
         rows=rows,
         factor=factor,
-        scale=torch.stack(scales, -1),
+        scale=scales,
     )
 
 
