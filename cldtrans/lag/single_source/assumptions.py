@@ -27,7 +27,7 @@ REFINED = 3  # rounds with the best start
 SMALL, FIRST, LARGE = 0, 1, 2  # of the misfits; `FIRST` chooses the start, and judges drift
 DRIFTS = (0.5, -0.5)  # delays run from 1 - drift to 1 + drift times their mean
 PARTS, PART_S = 3, 2.0  # of a window; shorter ones hold too little
-RARE = 3.0, 20.0  # nats that conduction and drift have to gain to be believed as much as neither
+RARE = 10.0, 20.0  # nats that conduction and drift have to gain to be believed as much as neither
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TAU_MAX_S = 0.75
-UNKNOWN_NOISE = 370.0
+UNKNOWN_NOISE = 320.0
 """Nats of evidence that one quiet window in twenty has where its own start is all that is known of noise.
 
 Measured on 10-s windows of 18 bipolar channels (docs/focal_lead.md); for other sizes it is a guess.
