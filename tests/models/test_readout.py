@@ -74,6 +74,16 @@ def test_settling_keeps_the_principal_directions():
     np.testing.assert_allclose(np.abs(cosines), 1, atol=1e-3)
 
 
+def test_a_model_without_a_codebook_keeps_its_map_and_lacks_a_block():
+    with_codes, without = make_model(), make_model(quantize=False)
+    for model, moves in ((with_codes, True), (without, False)):
+        narrow: Any = model.readout.events.narrow
+        before = narrow["ecg"].weight.clone()
+        model.settle()
+        assert torch.equal(narrow["ecg"].weight, before) != moves
+    assert set(with_codes.blocks("ecg")) - set(without.blocks("ecg")) == {"codes"}
+
+
 def test_a_histogram_is_the_root_of_frequencies():
     index = torch.randint(0, 9, (2, 3, 50))
     found = code_histogram(index, 9)
