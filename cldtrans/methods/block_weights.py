@@ -46,7 +46,8 @@ def block_weights(
     truth, truth_val = y[some].astype(float), y_val[some_val].astype(float)
 
     def errors(weights: np.ndarray) -> np.ndarray:
-        return _errors(*(np.tensordot(weights, g, 1) / size for g in (grams, across)), truth, truth_val)
+        gram, onto = (np.tensordot(weights, g, 1) / size for g in (grams, across))
+        return _errors(gram, onto, truth, truth_val)
 
     best = errors(weights)
     for _ in range(ROUNDS):

@@ -52,7 +52,8 @@ dynamics {config.dynamics}. Any number of channels.
 from cldtrans.models import CLDTrans
 
 model = CLDTrans.from_pretrained("path/to/this/folder").eval()
-out = model(x, sample_rate, modality="eeg")  # x [windows, channels, samples]
+# x [windows, channels, samples] in microvolts (ECG: millivolts); positions: the channels' names
+out = model(x, sample_rate, modality="eeg", positions=["C3", "Cz", "C4"])
 out.tau  # seconds; tau[b, i, j] is the delay from source j to target i
 out.edge_probability, out.focal_scores, out.logits
 ```

@@ -1,5 +1,7 @@
 """The pooled vector against loops, counts and matrix functions of numpy and scipy."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -33,7 +35,7 @@ def test_a_window_is_the_moments_and_maxima_of_its_valid_channels():
 def test_events_are_averages_by_loops(modality):
     torch.manual_seed(0)
     rate_hz, patch = RATE_HZ[modality], PATCH[modality]
-    events = Events(5).double()
+    events: Any = Events(5).double()
     x = torch.randn(2, 3, 40 * patch, dtype=torch.float64)
     mask = torch.tensor([[True, True, True], [True, False, True]])
     latents = torch.randn(2, 3, 40, 5, dtype=torch.float64)
@@ -41,7 +43,7 @@ def test_events_are_averages_by_loops(modality):
     frequency = np.fft.rfftfreq(x.shape[-1], 1 / rate_hz)
     narrow = events.narrow[modality].weight.detach().numpy()
     first, last = OFFSETS[modality]
-    expected = []
+    sums = []
     for window in range(2):
         z = latents[window].numpy() @ narrow.T
         for low, high in BANDS_HZ[modality]:
@@ -52,8 +54,8 @@ def test_events_are_averages_by_loops(modality):
             for offset in range(first, last + 1):
                 there = [t for t in range(40) if 0 <= t + offset < 40]
                 total = sum(energy[t] for t in there)
-                expected.append(sum(energy[t] * z[:, t + offset] for t in there) / total)
-    expected = np.array(expected).reshape(2, -1, 3, narrow.shape[0]).transpose(0, 2, 1, 3).reshape(2, 3, -1)
+                sums.append(sum(energy[t] * z[:, t + offset] for t in there) / total)
+    expected = np.array(sums).reshape(2, -1, 3, narrow.shape[0]).transpose(0, 2, 1, 3).reshape(2, 3, -1)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)  # bands are float32
     assert found.shape[-1] == events.width(modality)
 
@@ -63,12 +65,23 @@ def test_settling_keeps_the_principal_directions():
     latents = (
         rng.standard_normal((400, 40)) * np.linspace(3, 0.1, 40) @ np.linalg.qr(rng.normal(size=(40, 40)))[0]
     )
-    events, counts = Events(40), rng.integers(1, 9, 400)
+    events: Any = Events(40)
+    counts = rng.integers(1, 9, 400)
     events.settle(torch.from_numpy(latents).float(), torch.from_numpy(counts).float(), "eeg")
     every = np.repeat(latents, counts, axis=0)
     directions = np.linalg.svd(every - every.mean(0), full_matrices=False)[2][:32]
     cosines = (events.narrow["eeg"].weight.detach().numpy() * directions).sum(1)
     np.testing.assert_allclose(np.abs(cosines), 1, atol=1e-3)
+
+
+def test_a_model_without_a_codebook_keeps_its_map_and_lacks_a_block():
+    with_codes, without = make_model(), make_model(quantize=False)
+    for model, moves in ((with_codes, True), (without, False)):
+        narrow: Any = model.readout.events.narrow
+        before = narrow["ecg"].weight.clone()
+        model.settle()
+        assert torch.equal(narrow["ecg"].weight, before) != moves
+    assert set(with_codes.blocks("ecg")) - set(without.blocks("ecg")) == {"codes"}
 
 
 def test_a_histogram_is_the_root_of_frequencies():
@@ -87,7 +100,8 @@ def test_log_covariances_are_those_of_scipy():
     mask = np.ones((1, 12), dtype=bool)
     mask[0, 7] = False
     place = places(TWELVE, "ecg")
-    found = covariance.log_covariance(*map(torch.from_numpy, (x, mask, place[None])), "ecg")[0].numpy()
+    windows, valid, where = (torch.from_numpy(value) for value in (x, mask, place[None]))
+    found = covariance.log_covariance(windows, valid, where, "ecg")[0].numpy()
     anchors = places(covariance.ANCHORS["ecg"], "ecg")
     near = np.exp(covariance.SHARPNESS * (anchors @ place[mask[0]].T))
     virtual = near / near.sum(1, keepdims=True) @ x[0, mask[0]]
