@@ -104,8 +104,8 @@ def seizure_cases(windows: ShardSet, readouts: Readouts) -> list[Case]:
     groups = index.iloc[rows].assign(position=rows).groupby(["recording", "event"], sort=True)
     for (recording, event), group in tqdm(groups, desc="seizures", disable=None):
         position = group["position"].to_numpy()
-        x, mask = windows.windows(position), windows.mask(position)
-        background = windows.windows(spread(quiet.get(str(recording), position[:0])))
+        x, mask = windows.signals(position), windows.mask(position)
+        background = windows.signals(spread(quiet.get(str(recording), position[:0])))
         scores = readouts.of_seizure(x, mask, windows.rate_hz, background)
         scores["line_length"] = aggregate(line_length(x, mask, windows.rate_hz), mask)
         first = group.iloc[0]
@@ -161,13 +161,13 @@ def planted_cases(
             ]
         )
         x, mask, channels = planted.to_double_banana(
-            windows.windows(rows), windows.mask(rows), windows.channels
+            windows.signals(rows), windows.mask(rows), windows.channels
         )
         adjacent = planted.neighbours(channels) if adjacent is None else adjacent
         recordings = index["recording"].astype(str).to_numpy()[rows]
         others = [spread(quiet[name][quiet[name] != row]) for name, row in zip(recordings, rows, strict=True)]
         background = [
-            planted.to_double_banana(windows.windows(some), windows.mask(some), windows.channels)[0]
+            planted.to_double_banana(windows.signals(some), windows.mask(some), windows.channels)[0]
             for some in others
         ]
         plans, signals = [], []

@@ -113,7 +113,7 @@ def stretch(
     if not joined or start[rows[0]] > start_s + 1e-9 or start[rows[-1]] + window_s < last_s - 1e-9:
         return None
     first = round((start_s - start[rows[0]]) * windows.rate_hz)
-    whole = np.concatenate(list(windows.windows(rows)), axis=-1)
+    whole = np.concatenate(list(windows.signals(rows)), axis=-1)
     x = whole[:, first : first + round(length_s * windows.rate_hz)]
     return x, np.all(windows.mask(rows), axis=0)
 
@@ -127,7 +127,7 @@ def _read(
     if not len(quiet):
         return None
     chosen = spread(quiet)
-    background, sound = windows.windows(chosen), windows.mask(chosen).all(axis=0)
+    background, sound = windows.signals(chosen), windows.mask(chosen).all(axis=0)
     parts = []
     for after in after_s:
         found = stretch(windows, recording, onset_s + after, windows.meta["window_s"])

@@ -171,14 +171,14 @@ def test_background_is_of_the_same_recording_and_touches_no_seizure(tmp_path):
         rows = np.flatnonzero((index["subject"] == f"chb{k // 2:02d}") & (index["kind"] == "grid"))
         assert len(given) == 2  # as many as the seizure has windows: each is judged by itself
         for one in given:
-            np.testing.assert_array_equal(one, windows.windows(rows[[0, 1, 2, 5]]))
+            np.testing.assert_array_equal(one, windows.signals(rows[[0, 1, 2, 5]]))
     cases = planted_cases(windows, Readouts(spy := Spy()), [5.0], 12, seed=0)
     (x, given), starts = spy.calls[0], index["start_s"].to_numpy()
     assert len(cases) == len(x) == 12
     for case, window, quiet in zip(cases, x, given, strict=True):
         assert quiet.shape == (3, 18, N_SAMPLES)  # not the window that the discharge was planted in
         rows = np.flatnonzero((index["recording"] == case.recording) & (index["kind"] == "grid"))
-        own = windows.windows(rows[~np.isin(starts[rows], (30, 40))])
+        own = windows.signals(rows[~np.isin(starts[rows], (30, 40))])
         assert window.std(axis=1) == pytest.approx(1, abs=1e-3)
         likeness = [[np.corrcoef(a[0], b[0])[0, 1] for b in own] for a in quiet]
         assert np.sort(np.max(likeness, axis=1)) == pytest.approx(1, abs=1e-5)

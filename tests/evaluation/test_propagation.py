@@ -58,7 +58,7 @@ def test_numbers_are_those_of_an_independent_call(tmp_path: Path) -> None:
     table, reason = propagation([windows])
     assert reason == "" and tuple(table.columns) == COLUMNS
     assert set(table["after_s"]) == {0.0, 2.0, 5.0} and len(table) == 3 * 18
-    parts = windows.windows(np.arange(8))
+    parts = windows.signals(np.arange(8))
     whole = parts[:7].transpose(1, 0, 2).reshape(18, -1)
     np.testing.assert_array_equal(stretch(windows, "a_01", 43.0, 10.0)[0], parts[7])  # type: ignore[index]
     assert stretch(windows, "a_01", 65.0, 10.0) is None
