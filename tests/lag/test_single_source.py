@@ -10,6 +10,7 @@ from cldtrans.data.montages.electrodes import closing_a_loop
 from cldtrans.evaluation import planted
 from cldtrans.evaluation.discharges import draw_wave
 from cldtrans.lag import focal_lead
+from cldtrans.lag.single_source import conduction
 from cldtrans.lag.single_source.conduction import CONDUCTED as SHARE_SEEN
 from cldtrans.lag.single_source.conduction import judge_beyond
 from cldtrans.lag.single_source.discharge import Inference
@@ -276,6 +277,19 @@ def test_conduction_is_told_from_none_and_the_lead_from_its_neighbours():
                 assert reading.log_share[0, CONDUCTED].exp() < 0.5
     plain, conducted = np.mean(hits, 0)[:3], np.mean(hits, 0)[3]
     assert conducted == 1 and plain.min() < 0.9
+
+
+def test_conduction_from_the_channels_with_most_of_the_discharge_is_nearly_all_of_it(monkeypatch):
+    gains = np.concatenate([[1.0, 0.9, -0.8, 0.9, 0.8, 0.9], np.zeros(22)])
+    x, quiet = spikes(5, 3, gains, np.concatenate([DELAYS_S, np.zeros(22)]))
+    some = reading_of(x, quiet)
+    monkeypatch.setattr(conduction, "MOST", 8)
+    few = reading_of(x, quiet)
+    monkeypatch.setattr(conduction, "MOST", 28)
+    every = reading_of(x, quiet)
+    for found in (some, few):
+        apart = (found.log_first[0, CONDUCTED].exp() - every.log_first[0, CONDUCTED].exp()).abs().max()
+        assert apart < 0.02
 
 
 def test_conduction_is_integrated_out_as_brute_force_does():

@@ -16,9 +16,10 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from cldtrans.lag.single_source.discharge import Found, Inference, State, judged
-from cldtrans.lag.single_source.grids import parts
+from cldtrans.lag.single_source.grids import parts, power
 
 CONDUCTED = 0.2  # standard deviation of the share of another channel's discharge that a channel sees
+MOST = 24  # channels that others see: those with the most discharge
 COARSER = 2  # steps of delay, for the share of a gain's precision that others take: it is smooth
 
 
@@ -48,10 +49,13 @@ def judge_beyond(inference: Inference, state: State) -> tuple[Found, Float[Tenso
     v = _rows(state.mean[:, :, 0])
 
     # The others' discharges as regressors beside the channel's own, [B, R, C, J].
-    others = 1 - torch.eye(count, dtype=b.dtype, device=b.device)
+    heard = power(v).sum(-1).topk(min(count, MOST), -1).indices  # [B, R, J]
+    others = (heard[:, :, None] != torch.arange(count, device=b.device)[:, None]).to(b)  # [B, R, C, J]
+    v = v.gather(2, heard[..., None].expand(-1, -1, -1, v.shape[-1]))
+    count = v.shape[2]
     sides = parts(v)
     weighted = weight.repeat_interleave(2, -1)[..., None, :] * sides[:, :, None]  # [B, R, C, J, 2 F]
-    gram = (weighted @ sides[:, :, None].mT) * others[:, :, None] * others[:, None, :]
+    gram = (weighted @ sides[:, :, None].mT) * others[..., :, None] * others[..., None, :]
     gram = gram + torch.eye(count, dtype=b.dtype, device=b.device) / CONDUCTED**2
     root = torch.linalg.cholesky(gram)
     inverse = torch.linalg.solve_triangular(root, torch.eye(count).to(b).expand_as(root), upper=False)
