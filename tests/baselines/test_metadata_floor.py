@@ -28,7 +28,7 @@ def test_a_line_is_found_and_unknown_cells_are_the_mean() -> None:
 def test_what_tells_subjects_apart_and_nothing_else_is_penalised_away() -> None:
     """Fifteen random numbers a subject explain his own labels, and nothing of other subjects'."""
     rng = np.random.default_rng(0)
-    subjects = np.repeat(np.arange(20), 30)
+    subjects = np.tile(np.arange(20), 30)
     y = rng.normal(size=20)[subjects] + 0.1 * rng.normal(size=600)
     x = rng.normal(size=(20, 15))[subjects]
     found = ridge_floor(x, y, subjects, rng.normal(size=(50, 15)))
