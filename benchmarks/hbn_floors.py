@@ -23,8 +23,8 @@ FOLDER = DOCS.parent.parent / "shared" / "hbn"
 TRAINING, VALIDATION = "ds005508", "ds005509"
 PERSON = ["age", "male", "ehq_total"]
 DESIGN = ["foreperiod_s", "run", "trial"]
-# Teams KUL_EEG and JLShen, 0.88668 and 0.97843 at https://eeg2025.github.io/leaderboard: with EEG, on a hidden
-# release.
+# Teams KUL_EEG and JLShen, 0.88668 and 0.97843 at https://eeg2025.github.io/leaderboard: with EEG, on a
+# hidden release.
 WINNERS = {"response_time_s": 0.887, "externalizing": 0.978}
 
 

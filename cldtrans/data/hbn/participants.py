@@ -13,8 +13,8 @@ from cldtrans.errors import DataError, listing
 FACTORS = ("p_factor", "attention", "internalizing", "externalizing")
 TRAINING_RELEASES = ("R1", "R2", "R3", "R4", "R6", "R7", "R8", "R9", "R10", "R11")
 VALIDATION_RELEASES = ("R5",)
-# `sub_rm` of the challenge's starter kit (github eeg2025/startkit, challenge_1.py and challenge_2.py), "due to
-# quality issues (insufficient channels or duration)"; none of them is in R4 or R5.
+# `sub_rm` of the challenge's starter kit (github eeg2025/startkit, challenge_1.py and challenge_2.py), for
+# "quality issues (insufficient channels or duration)"; none of them is in R4 or R5.
 STARTER_KIT_DROPS = frozenset(
     (
         "NDARWV769JM7",
