@@ -85,13 +85,13 @@ def test_the_cosine_of_a_random_direction_is_that_of_theory() -> None:
 
     gradient = torch.cat([(2 * c * p).detach().flatten() for c, p in zip(curvature, parameters, strict=True)])
     cosines = []
-    for seed in range(2000):
+    for seed in range(1000):
         z = torch.cat([part.flatten() for part in Perturbation(seed).directions(parameters)])
         estimate = projected_gradient(loss, parameters, Perturbation(seed), 1e-3).slope * z
         cosines.append(float(estimate @ gradient / estimate.norm() / gradient.norm()))
     error = np.std(cosines) / np.sqrt(len(cosines))
     assert np.mean(cosines) == pytest.approx(np.sqrt(2 / (np.pi * 400)), abs=3 * error)
-    assert error < 0.001
+    assert error < 0.0015
     assert min(cosines) >= 0  # a slope never points the wrong way
 
 
@@ -237,6 +237,11 @@ def test_bytes_are_counted_once_a_storage_and_until_the_graph_is_gone() -> None:
         assert all_of_it.held == 800
         z.sum().backward()
     assert (all_of_it.held, all_of_it.peak) == (0, 800)
+    with saved_bytes() as let_go:
+        y = (x * x).exp().softmax(0)
+        assert let_go.held == 1200
+        del y  # without a backward pass
+        assert let_go.held == 0
     with saved_bytes(apart_from=[x]) as new:
         (x * x).exp().sum().backward()
     assert new.peak == 400

@@ -72,7 +72,8 @@ def saved_bytes(apart_from: Iterable[Tensor] = ()) -> Iterator[SavedBytes]:
     held_anyway = {id(storage): storage for storage in (tensor.untyped_storage() for tensor in apart_from)}
 
     def pack(tensor: Tensor) -> Tensor | _Saved:
-        return tensor if id(tensor.untyped_storage()) in held_anyway else _Saved(tensor, counted)
+        data = tensor.detach()  # an operation's own result knows the operation, which would never be let go
+        return data if id(data.untyped_storage()) in held_anyway else _Saved(data, counted)
 
     def unpack(saved: Tensor | _Saved) -> Tensor:
         return saved.tensor if isinstance(saved, _Saved) else saved
