@@ -152,6 +152,7 @@ def test_a_real_run_counted_by_hand() -> None:
 
 @needs_tables
 @pytest.mark.data
+@pytest.mark.slow
 @pytest.mark.parametrize("release", RELEASES)
 def test_hits_of_real_trials_are_those_that_the_feedback_says(release: str) -> None:
     """The feedback was shown by the task itself, which knew the answer: smiley or sad face."""
