@@ -290,8 +290,10 @@ def inside_recording(events: list[tuple[float, float]], duration_s: float, origi
             )
 
 
-def read_table(path: Path, columns: Sequence[str], dtypes: dict[str, Any] | None = None) -> pd.DataFrame:
-    """Read a csv's columns; a missing one is named.
+def read_table(
+    path: Path, columns: Sequence[str], dtypes: dict[str, Any] | None = None, separator: str = ","
+) -> pd.DataFrame:
+    """Read a table's columns; a missing one is named.
 
     Parameters
     ----------
@@ -301,6 +303,8 @@ def read_table(path: Path, columns: Sequence[str], dtypes: dict[str, Any] | None
         Those wanted, in the order wanted.
     dtypes : dict, optional
         Types by column.
+    separator : str
+        Between cells.
 
     Raises
     ------
@@ -312,7 +316,7 @@ def read_table(path: Path, columns: Sequence[str], dtypes: dict[str, Any] | None
     if not path.is_file():
         raise DataError(f"{path}: no such file; run the download first")
     try:
-        header = pd.read_csv(path, nrows=0, skipinitialspace=True)
+        header = pd.read_csv(path, sep=separator, nrows=0, skipinitialspace=True)
         names = {str(name).strip().lower(): name for name in header.columns}
         missing = [name for name in columns if name.lower() not in names]
         if missing:
@@ -321,7 +325,7 @@ def read_table(path: Path, columns: Sequence[str], dtypes: dict[str, Any] | None
             )
         found = {names[name.lower()]: name for name in columns}
         types = {source: (dtypes or {}).get(name, "str") for source, name in found.items()}
-        table = pd.read_csv(path, usecols=list(found), dtype=types, skipinitialspace=True)
+        table = pd.read_csv(path, sep=separator, usecols=list(found), dtype=types, skipinitialspace=True)
     except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as a table: {' '.join(str(error).split())}") from None
     return table.rename(columns=found)[list(columns)]

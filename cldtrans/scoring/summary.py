@@ -40,6 +40,8 @@ LOWER_IS_BETTER = (
     "false_edges",
     "false_alarms_per_h",
     "latency_s",
+    "rmse",
+    "nrmse",
 )
 
 
