@@ -6,10 +6,19 @@ What runs is chosen by lists (an overlay replaces a list but merges a mapping).
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from cldtrans.errors import suggestion
 
@@ -95,6 +104,9 @@ class DatasetConfig(Section):
         return self
 
 
+Block = Literal["events", "codes", "covariance", "eigenvalues"]
+
+
 class ModelConfig(Section):
     """The network; an ablation is an overlay on this section."""
 
@@ -129,12 +141,31 @@ class ModelConfig(Section):
     dynamics: Literal["ode", "none"] = Field(
         description="What moves the states; none (no-ode): a map of each token by itself."
     )
+    layers: int = Field(
+        ge=0, description="Of the transformer that gives tokens their context; 0 (no-attention): none."
+    )
+    attention_width: PositiveInt = Field(
+        multiple_of=2, description="Width of a token in the transformer, best a multiple of 64."
+    )
+    readout: list[Block] = Field(
+        min_length=1, description="Blocks of the vector that heads and probes see; docs/representation.md."
+    )
+
+    @field_validator("readout")
+    @classmethod
+    def _in_order(cls, blocks: list[Block]) -> list[Block]:
+        return [name for name in get_args(Block) if name in blocks]
 
 
 class LoopConfig(Section):
     """The training loop; limited by steps, never by the clock."""
 
-    steps: PositiveInt = Field(description="Optimiser steps; training is never limited by the clock.")
+    steps: PositiveInt | None = Field(
+        description="Optimiser steps; training is never limited by the clock. null: as many as `epochs` take."
+    )
+    epochs: PositiveFloat | None = Field(
+        default=None, description="How often a real window is seen, on average, where `steps` is null."
+    )
     batch_size: PositiveInt = Field(description="Windows a step over all ranks.")
     micro_batch: PositiveInt = Field(
         description="Windows in memory at once on one rank; the rest of a step is accumulated."
@@ -158,6 +189,27 @@ class LoopConfig(Section):
     compile: bool = Field(description="Whether torch.compile compiles the model.")
     num_workers: int = Field(ge=0, description="Threads that gather batches ahead.")
 
+    @model_validator(mode="after")
+    def _ends(self) -> LoopConfig:
+        if self.steps is None and self.epochs is None:
+            raise ValueError("give steps, or epochs")
+        return self
+
+    def n_steps(self, windows: float = 0.0, real: float = 1.0) -> int:
+        """Return the steps: as given, or as many as the epochs of so many windows take.
+
+        Parameters
+        ----------
+        windows : float
+            Real windows that training sees.
+        real : float
+            Share of the steps that are of real windows.
+        """
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return max(1, math.ceil(self.epochs * windows / (self.batch_size * max(real, 1e-9)) - 1e-6))
+
 
 Term = Literal[
     "waveform",
@@ -169,6 +221,7 @@ Term = Literal[
     "smoothness",
     "energy",
     "fill",
+    "masked",
     "edge",
     "lag",
     "lead",
@@ -193,6 +246,12 @@ class Stage1Config(Section):
     )
     mask_fraction: Fraction = Field(
         description="Share of tokens hidden from the dynamics, which have to fill them in."
+    )
+    span_fraction: Fraction = Field(
+        description="Share of the waveform hidden from the whole network, half of it in all channels at once."
+    )
+    spans_every: PositiveInt = Field(
+        description="That is asked of one real window in so many: it takes a further pass of the network."
     )
     weights: dict[Term, NonNegativeFloat] = Field(
         description="Weight of each term of the loss; docs/model.md says what each of them asks."
@@ -355,6 +414,10 @@ class Config(Section):
     variants: dict[Name, VariantConfig] = Field(
         description="Variants of our model by name; an ablation is one of them."
     )
+    size: Name = Field(description="Size of the network, one of `sizes`.")
+    sizes: dict[Name, dict[str, Any]] = Field(
+        description="Values of `model` by the size's name; what `model` itself says comes before them."
+    )
     model: ModelConfig = Field(description="The network.")
     loop: LoopConfig = Field(description="The training loop.")
     stage1: Stage1Config = Field(description="Pretraining.")
@@ -366,12 +429,25 @@ class Config(Section):
     robustness: RobustnessConfig = Field(description="Degraded test input.")
     experiments: list[ExperimentBlock] = Field(min_length=1, description="The plan: blocks of result files.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sized(cls, values: Any) -> Any:
+        """Complete `model` by the values of its size."""
+        if not isinstance(values, dict) or not isinstance(values.get("model"), dict):
+            return values
+        sizes = values.get("sizes")
+        of_size = sizes.get(values.get("size")) if isinstance(sizes, dict) else None
+        return (
+            values if not isinstance(of_size, dict) else {**values, "model": {**of_size, **values["model"]}}
+        )
+
     @model_validator(mode="after")
     def _known_names(self) -> Config:
         def known(name: str, names: Any, where: str) -> None:
             if name not in names:
                 raise ValueError(f"{where}: unknown name {name!r}{suggestion(name, names)}")
 
+        known(self.size, self.sizes, "size")
         for name in self.datasets:
             known(name, self.preprocess, "datasets")
         for name in self.stage1.datasets:

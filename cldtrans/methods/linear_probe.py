@@ -1,9 +1,10 @@
 """Logistic regression on given features: the linear probe, and the classifier of hand-made features.
 
 Standardised on the training windows alone, classes weighted to balance, ridge penalty chosen on validation
-subjects by the task's primary metric. Features may come in blocks, each with a penalty of its own: the same
-total variance times its share, whatever its width, until validation says otherwise (`block_weights`).
-Deterministic: lbfgs from zero.
+subjects by the log loss, each answer to a question equally heavy: with few windows the task's metric, which
+sees ranks alone, has few values and chooses by chance. Features may come in blocks, each with a penalty of
+its own: the same total variance times its share, whatever its width, until validation says otherwise
+(`block_weights`). Deterministic: lbfgs from zero.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from cldtrans.methods.block_weights import block_weights
-from cldtrans.scoring.metrics import PRIMARY, classification
 
 PENALTIES = (1e4, 1e3, 1e2, 10.0, 1.0, 0.1, 0.01, 0.001)  # of |w|^2 / 2 beside the mean loss of a window
 DEFAULT_PENALTY = 0.1
 MAX_ITERATIONS = 300
+LEAST = 1e-6  # of a probability, before its logarithm
 _NEVER = -30.0  # logit of a class that training lacks
 
 Linear = tuple[np.ndarray, np.ndarray]  # weights [K', F], biases [K']; K' is 1 for a yes/no question
@@ -73,7 +74,7 @@ class LinearProbe:
         if None in qualities:
             best = PENALTIES.index(DEFAULT_PENALTY)
             self.notes.append(
-                f"validation does not define {PRIMARY[self.kind]}: penalty {DEFAULT_PENALTY:g} by default"
+                f"validation windows give no question both answers: penalty {DEFAULT_PENALTY:g} by default"
             )
         else:
             best = int(np.argmax(np.round(np.array(qualities, dtype=float), 9)))  # ties: the stronger penalty
@@ -126,9 +127,18 @@ class LinearProbe:
         return np.clip((np.asarray(x, dtype=np.float64) - self.mean) / self.scale, -10, 10)
 
     def _quality(self, models: Sequence[Linear], x_val: np.ndarray, y_val: np.ndarray) -> float | None:
-        together = np.zeros(len(y_val), dtype=int)  # as one subject: no interval is wanted here
-        scores = classification(self.kind, self.classes, y_val, self._predict(models, x_val), together)
-        return scores.metrics[PRIMARY[self.kind]]
+        """Return minus the log loss, the mean over questions of the mean of both answers' means."""
+        if not len(y_val):
+            return None
+        truth, found = self._one_hot(y_val), self._predict(models, x_val)
+        found = found[:, 1:] if self.kind == "binary" else found
+        losses = []
+        for k in range(truth.shape[1]):
+            sure = np.log(np.where(truth[:, k] == 1, found[:, k], 1 - found[:, k]).clip(LEAST))
+            answers = [sure[truth[:, k] == answer] for answer in (0, 1)]
+            if all(map(len, answers)):
+                losses.append(np.mean([part.mean() for part in answers]))
+        return float(np.mean(losses)) if losses else None
 
     def _predict(self, models: Sequence[Linear], x: np.ndarray) -> np.ndarray:
         logits = np.concatenate([x @ weights.T + bias for weights, bias in models], axis=1)

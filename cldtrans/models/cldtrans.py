@@ -34,6 +34,7 @@ from cldtrans.models.readout.readout import SHARES, Positions, Readout, placed
 from cldtrans.models.readouts import focal_scores
 from cldtrans.models.recompute import recomputed
 from cldtrans.models.resample import resample
+from cldtrans.models.transformer import Context
 
 ECG_MIN_RATE_HZ = 400.0
 ECG_MAX_CHANNELS = 15
@@ -144,7 +145,8 @@ class CLDTrans(
         self.fill = nn.Linear(state, width)
         self.to_latent = nn.Linear(state, width)
         nn.init.zeros_(self.to_latent.weight)
-        self.readout = Readout(width, self.config.codebook_size if self.config.quantize else 0)
+        self.context = Context(self.config) if self.config.layers else None
+        self.readout = Readout(self.config)
         self.heads = nn.ModuleDict()
         for name, values in (tasks or {}).items():
             spec = HeadSpec.from_json(values)
@@ -195,13 +197,17 @@ class CLDTrans(
         encoding = self.encode(x, sample_rate, channel_mask, modality, background=background)
         lags = encoding.lags
         channels = pool_channels(encoding.codes.latents, encoding.trajectory.states, lags)
+        places = placed(positions, x, modality)
+        tokens = encoding.codes.encoded
+        if self.context is not None:
+            tokens = self.context(tokens, lags, encoding.mask, places, modality)
         pooled = self.readout(
             encoding.x,
             encoding.scale,
             encoding.mask,
-            encoding.codes.encoded,
+            tokens,
             encoding.codes.index,
-            placed(positions, x, modality),
+            places,
             modality,
         )
         name = self._task(task, modality)
@@ -371,6 +377,7 @@ class CLDTrans(
         modality: str,
         hide: Bool[Tensor, "B C S"] | None = None,
         background: Tensor | None = None,
+        look: Bool[Tensor, " B"] | None = None,
     ) -> Encoding:
         """Go from the waveform to the ODE's states.
 
@@ -380,11 +387,13 @@ class CLDTrans(
             As in `forward`.
         hide : tensor [B, C, S] of bool, optional
             Control steps whose latents the dynamics do not see.
+        look : tensor [B] of bool, optional
+            In which windows one source is looked for. Default: in all.
         """
         raw = x
         x, scale, mask = self._prepare(x, sample_rate, channel_mask, modality)
         codes = self.tokenize(x, mask, modality)
-        lags = self._infer_lags(x, mask, raw, sample_rate, modality, background)
+        lags = self._infer_lags(x, mask, raw, sample_rate, modality, background, look)
         path = control_path(codes.latents)
         seen = path if hide is None else torch.where(hide[..., None], self.hidden.to(path.dtype), path)
         adjacency = self.adjacency(seen, lags.weight.to(path.dtype), lags.edge_probability.to(path.dtype))
@@ -399,23 +408,26 @@ class CLDTrans(
         sample_rate: float,
         modality: str,
         background: Tensor | None,
+        look: Bool[Tensor, " B"] | None = None,
     ) -> Lags:
         """Infer lags of standardised windows; one source is sought in x as it was given, unit and rate."""
         if isinstance(self.lag_inference, ZeroLag):
             return self.lag_inference(signal, mask, modality)
         max_lag = self.lag_inference.max_lag(modality)
-        source = one_source(x.detach(), float(sample_rate), mask, modality, max_lag, background)
+        source = one_source(x.detach(), float(sample_rate), mask, modality, max_lag, background, look)
         return self.lag_inference(signal, mask, modality, source)
 
     def tokenize(self, x: Float[Tensor, "B C T"], mask: Bool[Tensor, "B C"], modality: str) -> Codes:
         """Replace standardised windows [B, C, T] by codes; masked channels get tokens that nothing uses."""
-        b, c, _ = x.shape
-        rows = x.flatten(0, 1)
-        encode = partial(self.encoder, modality=modality)
-        z = recomputed(encode, rows, ROWS_AT_ONCE, self.encoder.parameters()).unflatten(0, (b, c))
+        z = self._latents(x, modality)
         if not self.config.quantize:
             return Codes(z, z, torch.zeros(z.shape[:3], dtype=torch.long, device=z.device), z[..., 0] * 0.0)
         return self.codebook(modality)(z, mask[:, :, None].expand(z.shape[:3]))
+
+    def _latents(self, x: Float[Tensor, "B C T"], modality: str) -> Float[Tensor, "B C L D"]:
+        encode = partial(self.encoder, modality=modality)
+        rows = recomputed(encode, x.flatten(0, 1), ROWS_AT_ONCE, self.encoder.parameters())
+        return rows.unflatten(0, x.shape[:2])
 
     def codebook(self, modality: str) -> Codebook:
         """Return the codebook of a modality."""
@@ -430,6 +442,38 @@ class CLDTrans(
         rows = latents.flatten(0, 1)
         return recomputed(decode, rows, ROWS_AT_ONCE, self.decoder.parameters()).unflatten(0, (b, c))
 
+    def fill_spans(
+        self,
+        x: Float[Tensor, "B C T"],
+        hide: Bool[Tensor, "B C L"],
+        lags: Lags,
+        mask: Bool[Tensor, "B C"],
+        modality: str,
+        positions: Float[Tensor, "B C 3"] | None = None,
+    ) -> Float[Tensor, "B C T"]:
+        """Predict the waveform of tokens that are hidden from the whole network.
+
+        Parameters
+        ----------
+        x : tensor [B, C, T]
+            Standardised windows at the modality's rate.
+        hide : tensor [B, C, L] of bool
+            The hidden tokens.
+        lags : Lags
+            Of the windows.
+        mask : tensor [B, C] of bool
+            Valid channels.
+        modality : one of "eeg", "ecg"
+            Of the windows.
+        positions : tensor [B, C, 3], optional
+            Places of the channels.
+        """
+        assert self.context is not None
+        shown = x.masked_fill(hide.repeat_interleave(PATCH[modality], 2), 0.0)
+        latents = self._latents(shown, modality)
+        context = self.context(latents, lags, mask, positions, modality, hide)
+        return self.context.waveform(context, modality)
+
     def update_codebooks(self) -> None:
         """Move the codebooks by what they have seen since the last call: after each optimiser step."""
         for book in self.codebooks.values():
@@ -438,9 +482,10 @@ class CLDTrans(
     def settle(self) -> None:
         """Fit what follows from the codebooks in closed form: once, after training without labels.
 
-        Without a codebook, latents of events are narrowed by the random map of fresh weights.
+        That is how latents of events are narrowed where there is no transformer, whose contexts are narrow by
+        what they predict; without a codebook the random map of fresh weights stays.
         """
-        if self.config.quantize:
+        if self.config.quantize and self.context is None:
             for modality in MODALITIES:
                 book = self.codebook(modality)
                 self.readout.events.settle(book.entries, book.counts, modality)

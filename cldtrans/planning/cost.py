@@ -154,7 +154,8 @@ def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list
     download_h = sum(cost.download_bytes for cost in datasets) / (pace.download_mb_s * 1e6) / 3600
     stored = sum(cost.download_bytes for cost in datasets) / 2  # 16-bit samples
     preprocess_h = stored / (pace.samples_m_s * 1e6) / 3600 / max(1, pace.cores)
-    pretrained = jobs["train_stage1"] * config.loop.steps * config.loop.batch_size
+    steps, how = pretraining_steps(config, size)
+    pretrained = None if steps is None else float(jobs["train_stage1"] * steps * config.loop.batch_size)
     return [
         StageCost(
             "download", jobs["download_dataset"], 0.0, download_h, f"assumed {pace.download_mb_s:g} MB/s"
@@ -166,9 +167,7 @@ def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list
             preprocess_h,
             f"assumed {pace.samples_m_s:g} M samples/s a core, {pace.cores} cores",
         ),
-        training(
-            "stage 1", "train_stage1", pretrained, f"{config.loop.steps} steps of {config.loop.batch_size}"
-        ),
+        training("stage 1", "train_stage1", pretrained, how),
         training("features", "extract_features", passes, "one forward pass a window", FORWARD_SHARE),
         training("stage 2", "train_stage2", heads, f"{config.stage2.finetune_steps} steps"),
         training("few-shot", "score_fewshot", cells, f"{config.stage2.finetune_steps} steps at most"),
@@ -179,6 +178,16 @@ def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list
         others("identifiability", ["score_identifiability"]),
         others("miniature, tables, figures", ["write_miniature", *REPORT]),
     ]
+
+
+def pretraining_steps(config: Config, size: dict[str, DatasetCost]) -> tuple[int | None, str]:
+    """Return the steps of a pretraining (None: its corpora are not known yet), and how they come about."""
+    loop, corpora = config.loop, [size[name] for name in config.stage1.datasets]
+    if loop.steps is None and not all(cost.known for cost in corpora):
+        return None, f"{loop.epochs:g} epochs of corpora that are not here yet"
+    steps = loop.n_steps(sum(cost.windows for cost in corpora), 1 - config.stage1.simulator_fraction)
+    how = f"{steps:,} steps of {loop.batch_size}, size {config.size}"
+    return steps, how if loop.steps is not None else f"{loop.epochs:g} epochs: {how}"
 
 
 def measured_step_ms(config: Config, root: Path = Path()) -> float | None:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cldtrans.data.montages.places import places
 from cldtrans.training.sampler import MixedSampler, rank_share
 
 MAX_FREE_BUFFERS = 8  # of a corpus
@@ -73,6 +74,11 @@ class Batch:
     def mask(self) -> Tensor:
         """Valid channels, bool [B, C]."""
         return self.data["mask"]
+
+    @property
+    def places(self) -> Tensor | None:
+        """Where channels lie, [B, C, 3], NaN: unknown; None: all are."""
+        return self.data.get("places")
 
     def __len__(self) -> int:
         return len(self.data["x"])
@@ -151,21 +157,25 @@ class ShardCorpus:
         self.modality, self.rate_hz = str(shards.modality), float(shards.rate_hz)
         self.labels, self.choose_channels = labels, choose_channels
         self._shape = tuple(shards.windows(self.rows[:1]).shape[1:])
+        self._places = places(shards.channels, self.modality).astype(np.float32)
         self._buffers = Buffers()
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def load(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Gather `x`, `mask` and, where asked for, `y`."""
+        """Gather `x`, `mask`, the channels' `places` [B, C, 3] and, where asked for, `y`."""
         chosen = self.rows[rows]
         x = self._buffers.lend((len(rows), *self._shape), np.float32)
         arrays = {"x": self.shards.windows(chosen, out=x), "mask": self.shards.mask(chosen)}
         if self.labels:
             arrays["y"] = self.shards.labels(chosen)
+        there = self._places
         if self.choose_channels is not None:
             channels = self.choose_channels(rng, arrays["x"].shape[1])
             arrays["x"], arrays["mask"] = arrays["x"][:, channels], arrays["mask"][:, channels]
+            there = there[channels]
+        arrays["places"] = np.broadcast_to(there, (len(rows), *there.shape))
         return arrays
 
 

@@ -87,7 +87,7 @@ def run_training(
     corpora : sequence of Corpus
         What batches are drawn from, one corpus a batch.
     loop : LoopConfig
-        Steps, batch sizes, optimiser.
+        Steps, or epochs of all corpora; batch sizes, optimiser.
     seed : int
         Of batches and of everything random inside a step.
     device : device or str
@@ -143,7 +143,9 @@ class _Trainer:
         store: Store,
         name: str,
     ):
+        loop = loop.model_copy(update={"steps": loop.n_steps(sum(map(len, corpora)))})
         self.module, self.loss_fn, self.loop, self.seed = module, loss_fn, loop, seed
+        self.n_steps = loop.n_steps()
         self.device, self.validate, self.step_end = device, validate, step_end
         self.store, self.name = store, name
         self.rank, self.world_size = distributed.rank(), distributed.world_size()
@@ -170,14 +172,14 @@ class _Trainer:
             log.warning("%s: resumed after step %d", self.name, progress.step)
         trainable = sum(param.numel() for param in self.params) / 1e6
         self._say(
-            f"{self.loop.steps - progress.step} of {self.loop.steps} steps, batch {self.loop.batch_size}, "
+            f"{self.n_steps - progress.step} of {self.n_steps} steps, batch {self.loop.batch_size}, "
             f"on {self.world_size} x {self.device.type}; {trainable:.2f} M trainable parameters"
         )
         self.module.train()
         with (
             self.stop.listening(),
-            closing(Recorder(progress, self.loop.steps, log_dir)) as self.recorder,
-            tqdm(total=self.loop.steps, desc=self.name, unit="step", disable=self.rank > 0 or None) as bar,
+            closing(Recorder(progress, self.n_steps, log_dir)) as self.recorder,
+            tqdm(total=self.n_steps, desc=self.name, unit="step", disable=self.rank > 0 or None) as bar,
         ):
             while not progress.finished:
                 bar.initial = progress.step
@@ -266,7 +268,7 @@ class _Trainer:
     def _after_step(self) -> None:
         """Validate, save and stop, where they are due."""
         progress, loop = self.state.progress, self.loop
-        last = progress.step >= loop.steps
+        last = progress.step >= self.n_steps
         if self.validate is not None and (progress.step % loop.validate_every == 0 or last):
             self._validate(self.validate)
         progress.finished = last or progress.worse >= loop.patience
@@ -282,7 +284,7 @@ class _Trainer:
             )
             raise Preempted
         if len(self.recorder.times_ms) == TIMED_STEPS:
-            self._say(self.recorder.outlook(loop.steps, loop.batch_size, self.world_size))
+            self._say(self.recorder.outlook(self.n_steps, loop.batch_size, self.world_size))
 
     def _validate(self, validate: Validation) -> None:
         """Judge held-out windows, with the averaged weights where there are any."""

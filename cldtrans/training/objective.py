@@ -22,6 +22,7 @@ FREQUENCIES = 48  # bins of the log-determinant, which is smooth in frequency
 SCALE_FLOOR = 1e-2  # of a residual, in standard deviations of its channel
 DEPENDENT = 1e-4  # share of a channel's variance that others leave unexplained: below, it is a sum of others
 LEAST_LOG = -20.0  # of a posterior: a lead may be flat
+SPANS = (3, 6)  # shortest and longest, tokens: 190 to 375 ms of EEG, 120 to 240 ms of ECG
 HIDE_STEPS = 4  # length of a hidden stretch in control steps
 
 
@@ -102,6 +103,59 @@ def fill(prediction: Tensor, path: Tensor, hide: Tensor, mask: Tensor) -> Tensor
         Valid channels.
     """
     error = (prediction - path.detach()).square().mean(-1)
+    weight = (hide & mask[..., None]).to(error.dtype)
+    return (error * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
+
+
+def hidden_spans(shape: tuple[int, int], fraction: float, step: int, device: torch.device) -> Tensor:
+    """Choose spans of the waveform that the network does not see, the same for all windows of a step.
+
+    Half of what is hidden is so in every channel at once, and has to be told from time; half in single ones.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        C and L.
+    fraction : float
+        Share of the tokens that are hidden, on average.
+    step : int
+        Number of the training step.
+    device : device
+        Where the result lies.
+
+    Returns
+    -------
+    tensor [C, L] of bool
+        True where hidden.
+    """
+    generator = torch.Generator().manual_seed(step)
+    n_channels, n_tokens = shape
+    each = 1 - (1 - fraction) ** 0.5  # of all channels, and of each alone: together the fraction
+    mean = sum(SPANS) / 2
+    hidden = []
+    for rows in (1, n_channels):
+        starts = torch.rand(rows, n_tokens, generator=generator) < 1 - (1 - each) ** (1 / mean)
+        lengths = torch.randint(SPANS[0], SPANS[1] + 1, (rows, n_tokens), generator=generator)
+        left = torch.where(starts, lengths, 0)
+        for k in range(1, SPANS[1]):
+            left[:, k:] = torch.maximum(left[:, k:], torch.where(starts, lengths, 0)[:, :-k] - k)
+        hidden.append(left > 0)
+    return (hidden[0] | hidden[1]).to(device)
+
+
+def masked(x: Tensor, guess: Tensor, hide: Tensor, mask: Tensor) -> Tensor:
+    """Compute the mean squared error of hidden tokens' waveform, [B]; channels of unit variance.
+
+    Parameters
+    ----------
+    x, guess : tensor [B, C, T]
+        What is there, and what the network says.
+    hide : tensor [B, C, L] of bool
+        The hidden tokens.
+    mask : tensor [B, C] of bool
+        Valid channels.
+    """
+    error = (guess - x).square().unflatten(-1, (hide.shape[-1], -1)).mean(-1)
     weight = (hide & mask[..., None]).to(error.dtype)
     return (error * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
 

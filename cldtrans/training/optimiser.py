@@ -102,7 +102,7 @@ def learning_rate(step: int, loop: LoopConfig) -> float:
     """
     if step < loop.warmup_steps:
         return loop.learning_rate * (step + 1) / loop.warmup_steps
-    done = (step - loop.warmup_steps) / max(1, loop.steps - loop.warmup_steps)
+    done = (step - loop.warmup_steps) / max(1, loop.n_steps() - loop.warmup_steps)
     return loop.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
 

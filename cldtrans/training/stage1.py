@@ -31,6 +31,7 @@ from cldtrans.training.worlds import WorldCorpus
 HELD_OUT = 0.1  # share of subjects whose windows only validate
 VALIDATION_WORLDS = 32
 LIKELIHOOD_SHARE = 4  # training takes the likelihood of one window in so many
+SOURCE_SHARE = 4  # and looks for one source in one of so many real windows
 SMOOTHNESS_SHARE = 16  # and looks at the later half, by itself, of one in so many
 VALIDATION_STEP = 1 << 40  # numbers steps of validation: never one of training
 
@@ -57,8 +58,10 @@ class Objective:
         hide = objective.hidden_steps(
             (batch.x.shape[1], n_steps), self.settings.mask_fraction, batch.step, batch.x.device
         )
+        look = torch.zeros(len(batch), dtype=torch.bool, device=batch.x.device)
+        look[_some(batch, SOURCE_SHARE if model.training else 1)] = True
         encoding = model.encode(
-            signal, batch.rate_hz, batch.mask, batch.modality, hide.expand(len(batch), *hide.shape)
+            signal, batch.rate_hz, batch.mask, batch.modality, hide.expand(len(batch), *hide.shape), look=look
         )
         y = model.reconstruct(encoding)
         with torch.autocast(batch.x.device.type, enabled=False):
@@ -72,6 +75,23 @@ class Objective:
                 "energy": encoding.trajectory.energy,
                 "fill": objective.fill(model.fill(encoding.trajectory.states), path, hide, mask),
             }
+            if model.context is not None and self.weights["masked"]:
+                spans = objective.hidden_spans(
+                    (x.shape[1], encoding.codes.index.shape[2]),
+                    self.settings.span_fraction,
+                    batch.step,
+                    batch.x.device,
+                )
+
+                def masked(some: slice) -> Tensor:
+                    hidden = spans.expand(len(x[some]), *spans.shape)
+                    places = None if batch.places is None else batch.places[some]
+                    guess = model.fill_spans(
+                        x[some], hidden, lags.of(some), mask[some], batch.modality, places
+                    )
+                    return objective.masked(x[some], guess, hidden, mask[some])
+
+                terms["masked"] = _sampled(batch, self.settings.spans_every if model.training else 1, masked)
             if model.config.lag != "none":
                 tau_max_s = model.config.tau_max_s[batch.modality]  # type: ignore[index]
 
@@ -117,15 +137,17 @@ class Objective:
 
 
 def _sampled(batch: Batch, share: int, term: Callable[[slice], Tensor]) -> Tensor:
-    """Return `term` of one window in `share` of all that training sees, for all of them: [B].
-
-    Windows are counted over ranks, micro-batches and steps, so none of these changes what is summed.
-    """
-    some = slice(-batch.first % share, None, share)
+    """Return `term` of one window in `share` of all that training sees, for all of them: [B]."""
+    some = _some(batch, share)
     values = batch.x.new_zeros(len(batch))
     if len(values[some]):
         values[some] = share * term(some)
     return values
+
+
+def _some(batch: Batch, share: int) -> slice:
+    """Choose one window in `share`, counted over ranks, micro-batches and steps: none of these changes it."""
+    return slice(-batch.first % share, None, share)
 
 
 @dataclass
@@ -138,6 +160,16 @@ class Corpora:
     worlds: list[WorldCorpus]  # held-out simulated windows
     notes: list[str]
     fingerprints: dict[str, str]
+
+    def loop(self, loop: LoopConfig) -> LoopConfig:
+        """Return the loop's settings with as many steps as its epochs of the real windows take."""
+        real = [(len(c), share) for c, share in zip(self.train, self.weights, strict=True) if _is_real(c)]
+        steps = loop.n_steps(sum(n for n, _ in real), sum(share for _, share in real))
+        return loop.model_copy(update={"steps": steps})
+
+
+def _is_real(corpus: Corpus) -> bool:
+    return isinstance(corpus, ShardCorpus)
 
 
 def open_corpora(settings: Stage1Config, network: ModelConfig, shards: Path, seed: int) -> Corpora:
@@ -315,7 +347,8 @@ def train_stage1(
     """
     model_settings, settings = variant(config, name)
     corpora = open_corpora(settings, model_settings, shards, seed)
-    settings_sha256 = fingerprint(model_settings, settings, config.loop, corpora.fingerprints, seed)
+    loop = corpora.loop(config.loop)
+    settings_sha256 = fingerprint(model_settings, settings, loop, corpora.fingerprints, seed)
     with distributed.process_group() as device, transforms_on(config.fft):
         for note in corpora.notes:
             if distributed.is_main():
@@ -323,12 +356,12 @@ def train_stage1(
         torch.manual_seed(seed)
         model = CLDTrans(model_settings)
         loss = Objective(settings)
-        validate = Validation(loss, corpora, config.loop.micro_batch, device) if corpora.validation else None
+        validate = Validation(loss, corpora, loop.micro_batch, device) if corpora.validation else None
         result = run_training(
             model,
             loss,
             corpora.train,
-            config.loop,
+            loop,
             seed=seed,
             device=device,
             weights=corpora.weights,
@@ -341,7 +374,7 @@ def train_stage1(
         )
         if not distributed.is_main():
             return None
-        save(model, result, output, corpora, config.loop, settings, name, seed)
+        save(model, result, output, corpora, loop, settings, name, seed)
         shutil.rmtree(work_dir, ignore_errors=True)
         return result
 

@@ -165,3 +165,23 @@ def test_fresh_shares_are_the_models_and_learned_ones_have_gradients_where_chann
     (lead[mask].sum() + lags.edge_logit[pairs(mask)].sum()).backward()
     gradient = shares.out.weight.grad
     assert gradient is not None and gradient.isfinite().all() and gradient.abs().max() > 0
+
+
+def test_a_source_is_looked_for_where_it_is_asked_for():
+    x, quiet, mask = discharges()
+    some = torch.tensor([False, True, False])
+    found = one_source(x, 160.0, mask, "eeg", MAX_LAG, quiet, look=some)
+    alone = one_source(x[1:2], 160.0, mask[1:2], "eeg", MAX_LAG, quiet[1:2])
+    for field in fields(OneSource):
+        assert torch.equal(getattr(found, field.name)[1:2], getattr(alone, field.name)), field.name
+    assert found.looked.tolist() == [0, 1, 0]
+    model = toy_model.make_model(torch.float64)
+    none, every = (
+        model.encode(x, 160.0, mask, "eeg", background=quiet, look=torch.full((3,), value)).lags
+        for value in (False, True)
+    )
+    mixed = model.encode(x, 160.0, mask, "eeg", background=quiet, look=some).lags
+    assert not none.driven.any() and (every.driven > 0).all()
+    torch.testing.assert_close(mixed.tau[some], every.tau[some])
+    torch.testing.assert_close(mixed.tau[~some], none.tau[~some])
+    torch.testing.assert_close(mixed.edge_probability[~some], none.edge_probability[~some])

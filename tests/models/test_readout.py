@@ -74,9 +74,9 @@ def test_settling_keeps_the_principal_directions():
     np.testing.assert_allclose(np.abs(cosines), 1, atol=1e-3)
 
 
-def test_a_model_without_a_codebook_keeps_its_map_and_lacks_a_block():
-    with_codes, without = make_model(), make_model(quantize=False)
-    for model, moves in ((with_codes, True), (without, False)):
+def test_maps_settle_where_latents_are_narrowed_by_a_codebook():
+    with_codes, without = make_model(layers=0), make_model(layers=0, quantize=False)
+    for model, moves in ((with_codes, True), (without, False), (make_model(), False)):
         narrow: Any = model.readout.events.narrow
         before = narrow["ecg"].weight.clone()
         model.settle()
@@ -160,9 +160,7 @@ def test_few_channels_and_short_windows_are_read(model, modality, names):
 @pytest.mark.parametrize(("modality", "name"), [("eeg", "Cz"), ("ecg", "II")])
 def test_one_channel_is_pooled(model, modality, name):
     x, mask = torch.randn(2, 1, 640, dtype=torch.float64), torch.ones(2, 1, dtype=torch.bool)
-    x, mask, codes = model.motifs(x, RATE_HZ[modality], mask, modality)
-    place = torch.from_numpy(places((name,), modality)).expand(2, 1, 3)
-    pooled = model.readout(x, mask * 2.0, mask, codes.encoded, codes.index, place, modality)
+    pooled = model(x, RATE_HZ[modality], mask, modality, positions=(name,)).pooled
     assert pooled.shape == (2, model.n_features(modality)) and pooled.isfinite().all()
 
 

@@ -34,7 +34,12 @@ def test_stage1_hours_follow_from_the_step_time():
     result = estimate_cost(config, PACE)
     stage = {cost.name: cost for cost in result.stages}["stage 1"]
     assert stage.jobs == Plan(config).jobs()["train_stage1"]
-    assert stage.wall_hours == pytest.approx(stage.jobs * config.loop.steps * 0.4 / 3600)
+    real = (1 - config.stage1.simulator_fraction) * config.loop.batch_size
+    windows = sum(cost.windows for cost in result.datasets if cost.name in config.stage1.datasets)
+    assert config.loop.epochs == 60 and windows > 800_000
+    steps = stage.jobs * 60 * windows / real
+    assert stage.wall_hours == pytest.approx(steps * 0.4 / 3600, rel=1e-4)
+    assert "60 epochs" in stage.how
     assert stage.wall_hours and stage.device_hours == pytest.approx(8 * stage.wall_hours)
 
 

@@ -26,6 +26,9 @@ SETTINGS: dict[str, Any] = {
     "quantize": True,
     "lag": "continuous",
     "dynamics": "ode",
+    "layers": 1,
+    "attention_width": 16,
+    "readout": ["events", "codes", "covariance", "eigenvalues"],
 }
 
 

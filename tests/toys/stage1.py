@@ -31,6 +31,7 @@ WEIGHTS = {
     "smoothness": 0.01,
     "energy": 0.001,
     "fill": 0.5,
+    "masked": 1.0,
     "edge": 1.0,
     "lag": 0.3,
     "lead": 0.3,
@@ -43,6 +44,8 @@ STAGE1 = Stage1Config.model_validate(
         "crop_s": None,
         "simulator_fraction": 0.25,
         "mask_fraction": 0.3,
+        "span_fraction": 0.4,
+        "spans_every": 2,
         "weights": WEIGHTS,
     }
 )
@@ -68,7 +71,8 @@ def small_config(steps=4, **stage1):
 
 def batch_of(x, modality="eeg", **data):
     mask = torch.ones(x.shape[:2], dtype=torch.bool)
-    return Batch(3, "corpus", modality, RATE_HZ[modality], {"x": x, "mask": mask, **data})
+    places = torch.randn(x.shape[1], 3, dtype=x.dtype).expand(len(x), -1, -1)
+    return Batch(3, "corpus", modality, RATE_HZ[modality], {"x": x, "mask": mask, "places": places, **data})
 
 
 def world_batch(modality="eeg", n=4):

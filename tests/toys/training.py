@@ -34,6 +34,7 @@ class FakeShards:
         steps = rng.standard_normal((windows, channels, SAMPLES)).astype(np.float32)
         self.data = np.cumsum(steps, axis=2) / 3
         self.modality, self.rate_hz = modality, sample_rate
+        self.channels = tuple(f"c{k}" for k in range(channels))
 
     def windows(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         return np.take(self.data, rows, axis=0, out=out)

@@ -38,11 +38,21 @@ class OneSource:
     log_share: Float[Tensor, "B M"]  # log posterior of the assumptions, before anything is learned
     valid: Bool[Tensor, "B C"]
     quiet: Float[Tensor, " B"]  # 1 where windows without a discharge were given
-    looked: Float[Tensor, " B"]  # 0 where windows are too short to look for a source
+    looked: Float[Tensor, " B"]  # 0 where no source was looked for, or windows are too short for it
 
     def of(self, windows: slice) -> OneSource:
         """Return what is said of some of the windows."""
         return OneSource(*(getattr(self, field.name)[windows] for field in fields(self)))
+
+    def among(self, some: Bool[Tensor, " B"], mask: Bool[Tensor, "B C"]) -> OneSource:
+        """Return the same for more windows, of which these are `some`; nothing is said of the others."""
+        every = _nothing(self.arrival.new_zeros(len(mask), 1, *mask.shape[1:], 1), mask)
+        for field in fields(self):
+            mine, rest = getattr(self, field.name), getattr(every, field.name)
+            rest = rest.expand(len(mask), *mine.shape[1:]).clone()
+            rest[some] = mine
+            setattr(every, field.name, rest)
+        return every
 
     def later(self) -> Float[Tensor, "B C C M"]:
         """Return how much later a discharge reaches the row's channel than the column's, samples."""
@@ -66,6 +76,7 @@ def one_source(
     modality: str,
     max_lag: int,
     background: Float[Tensor, "*batch K C U"] | None = None,
+    look: Bool[Tensor, " B"] | None = None,
 ) -> OneSource:
     """Look for one source in windows.
 
@@ -87,6 +98,8 @@ def one_source(
     background : tensor [B, K, C, U] or [K, C, U], optional
         Windows without a discharge, of each recording or of all of them, in the unit of x. Default: the start
         of each window.
+    look : tensor [B] of bool, optional
+        In which windows a source is looked for; nothing is said of the others. Default: in all.
     """
     rate_hz = sample_rate * RATE_HZ["eeg"] / RATE_HZ[modality]
     with torch.autocast(x.device.type, enabled=False):
@@ -96,6 +109,12 @@ def one_source(
             return _nothing(x, mask)
         if background is not None:
             background = background.to(x).expand(len(x), *background.shape[-3:])
+        if look is not None and not look.all():
+            if not look.any():
+                return _nothing(x, mask)
+            quiet = None if background is None else background[look]
+            found = one_source(x[look], sample_rate, mask[look], modality, max_lag, quiet)
+            return found.among(look, mask)
         tau_max = min(TAU_MAX_S, x.shape[-1] / rate_hz / 4)
         reading = read(x, rate_hz, background, mask, tau_max)
         carries = reading.takes_part

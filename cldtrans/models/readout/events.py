@@ -1,4 +1,4 @@
-"""Averages of latents around soft events: what follows the heart's beat, a discharge or a burst, and when.
+"""Averages of tokens around soft events: what follows the heart's beat, a discharge or a burst, and when.
 
 An event has no detector. Of each kind, every moment is one to a degree: the energy of the kind's band there,
 averaged over channels of unit variance, squared, and no more than its 98 % quantile in the window. So one
@@ -22,17 +22,17 @@ from cldtrans.models.modality import PATCH, RATE_HZ
 # waves; bursts of alpha, spindles and what is sharp.
 BANDS_HZ = {"ecg": ((5.0, 20.0),), "eeg": ((1.0, 6.0), (8.0, 25.0))}
 OFFSETS = {"ecg": (-7, 13), "eeg": (-4, 6)}  # tokens, both ends included: -280..520, -250..375 ms
-NARROW = 32  # numbers that are left of a latent
+NARROW = 32  # numbers that are left of a token
 QUANTILE = 0.98
 
 
 class Events(nn.Module):
-    """Latents averaged at fixed offsets from soft events.
+    """Tokens averaged at fixed offsets from soft events.
 
     Parameters
     ----------
     width : int
-        D of the latents.
+        D of the tokens: contexts as they are, latents narrowed.
     """
 
     def __init__(self, width: int):
@@ -45,10 +45,11 @@ class Events(nn.Module):
         self.narrow = nn.ModuleDict()
         for modality in BANDS_HZ:
             self.narrow[modality] = nn.Linear(width, min(NARROW, width), bias=False)
-            nn.init.orthogonal_(self.narrow[modality].weight)  # type: ignore[arg-type]
+            start = nn.init.eye_ if width <= NARROW else nn.init.orthogonal_
+            start(self.narrow[modality].weight)  # type: ignore[arg-type]
 
     def width(self, modality: str) -> int:
-        """Return how many numbers a channel has: kinds x offsets x what is left of a latent."""
+        """Return how many numbers a channel has: kinds x offsets x what is left of a token."""
         first, last = OFFSETS[modality]
         narrow: Any = self.narrow[modality]
         return len(BANDS_HZ[modality]) * (last - first + 1) * narrow.out_features
@@ -57,10 +58,10 @@ class Events(nn.Module):
         self,
         x: Float[Tensor, "B C T"],
         mask: Bool[Tensor, "B C"],
-        latents: Float[Tensor, "B C L D"],
+        tokens: Float[Tensor, "B C L D"],
         modality: str,
     ) -> Float[Tensor, "B C E"]:
-        """Average latents around the events of each kind.
+        """Average tokens around the events of each kind.
 
         Parameters
         ----------
@@ -68,13 +69,13 @@ class Events(nn.Module):
             Standardised windows at the modality's rate.
         mask : tensor [B, C] of bool
             Valid channels; the others do not say where events are.
-        latents : tensor [B, C, L, D]
-            Of the tokens, before the codebook.
+        tokens : tensor [B, C, L, D]
+            Their contexts, or latents before the codebook.
         modality : one of "eeg", "ecg"
             Of the windows.
         """
         around = self.weights(self.energy(x, mask, modality), modality)
-        means = around.flatten(1, 2)[:, None] @ self.narrow[modality](latents.to(x.dtype))
+        means = around.flatten(1, 2)[:, None] @ self.narrow[modality](tokens.to(x.dtype))
         return means.flatten(2)
 
     def energy(

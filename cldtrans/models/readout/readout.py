@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from cldtrans.config import ModelConfig
 from cldtrans.data.montages.places import places
 from cldtrans.models.readout.across import MOMENTS, across_channels
 from cldtrans.models.readout.covariance import (
@@ -16,11 +17,11 @@ from cldtrans.models.readout.covariance import (
     log_covariance,
     log_eigenvalues,
 )
-from cldtrans.models.readout.events import Events
+from cldtrans.models.readout.events import NARROW, Events
 from cldtrans.models.readout.histogram import code_histogram
 
 SHARES = {
-    "ecg": {"events": 1.0, "codes": 1.0, "covariance": 0.3, "eigenvalues": 0.1},
+    "ecg": {"events": 1.0, "codes": 0.5, "covariance": 0.3, "eigenvalues": 0.1},
     "eeg": {"events": 0.1, "codes": 0.1, "covariance": 1.0, "eigenvalues": 0.1},
 }
 """Variance of each block beside the others' before a probe chooses: benchmarks/ptbxl_probe.py."""
@@ -33,16 +34,15 @@ class Readout(nn.Module):
 
     Parameters
     ----------
-    width : int
-        D of the latents.
-    codes : int
-        Entries of the codebook; 0: there is none, nor its block.
+    config : ModelConfig
+        Settings of the network; without a codebook its block is left out.
     """
 
-    def __init__(self, width: int, codes: int):
+    def __init__(self, config: ModelConfig):
         super().__init__()
-        self.codes = codes
-        self.events = Events(width)
+        self.names = [name for name in config.readout if name != "codes" or config.quantize]
+        self.codes = config.codebook_size
+        self.events = Events(NARROW if config.layers else config.width)
 
     def blocks(self, modality: str) -> dict[str, int]:
         """Return the width of each block, in the order in which they stand in the vector."""
@@ -52,14 +52,14 @@ class Readout(nn.Module):
             "covariance": covariance_width(modality),
             "eigenvalues": eigenvalue_width(modality),
         }
-        return {name: width for name, width in widths.items() if width}
+        return {name: widths[name] for name in self.names}
 
     def forward(
         self,
         x: Float[Tensor, "B C T"],
         scale: Float[Tensor, "B C"],
         mask: Bool[Tensor, "B C"],
-        latents: Float[Tensor, "B C L D"],
+        tokens: Float[Tensor, "B C L A"],
         index: Int[Tensor, "B C L"],
         positions: Float[Tensor, "B C 3"] | None,
         modality: str,
@@ -74,8 +74,8 @@ class Readout(nn.Module):
             The deviation that each channel had, microvolts (EEG) or millivolts (ECG).
         mask : tensor [B, C] of bool
             Valid channels.
-        latents : tensor [B, C, L, D]
-            Before the codebook.
+        tokens : tensor [B, C, L, A]
+            Their contexts, or their latents where there is no transformer.
         index : tensor [B, C, L] of int
             Codes of the tokens.
         positions : tensor [B, C, 3] or None
@@ -84,17 +84,28 @@ class Readout(nn.Module):
             Of the windows.
         """
         with torch.autocast(x.device.type, enabled=False):
-            parts = [across_channels(self.events(x, mask, latents, modality), mask)]
-            if self.codes:
-                parts.append(across_channels(code_histogram(index, self.codes), mask).to(x.dtype))
-            with torch.no_grad():  # nothing is learned here, and equal eigenvalues have no gradient
-                signal = x * scale[..., None]
-                if positions is None:
-                    parts.append(x.new_zeros(len(x), covariance_width(modality)))
+            signal = x * scale[..., None]
+            parts = []
+            for name in self.names:
+                if name == "events":
+                    found = self.events(x, mask, tokens, modality)
+                elif name == "codes":
+                    found = code_histogram(index, self.codes).to(x.dtype)
                 else:
-                    parts.append(log_covariance(signal, mask, positions, modality))
-                parts.append(log_eigenvalues(signal, mask, modality))
+                    parts.append(self._second_order(name, signal, mask, positions, modality))
+                    continue
+                parts.append(across_channels(found, mask))
             return torch.cat(parts, -1)
+
+    @torch.no_grad()  # nothing is learned here, and equal eigenvalues have no gradient
+    def _second_order(
+        self, name: str, signal: Tensor, mask: Tensor, positions: Tensor | None, modality: str
+    ) -> Tensor:
+        if name == "eigenvalues":
+            return log_eigenvalues(signal, mask, modality)
+        if positions is None:
+            return signal.new_zeros(len(signal), covariance_width(modality))
+        return log_covariance(signal, mask, positions, modality)
 
 
 def placed(positions: Positions | None, x: Tensor, modality: str) -> Float[Tensor, "B C 3"] | None:
