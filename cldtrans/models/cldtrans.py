@@ -200,7 +200,8 @@ class CLDTrans(
         places = placed(positions, x, modality)
         tokens = encoding.codes.encoded
         if self.context is not None:
-            tokens = self.context(tokens, lags, encoding.mask, places, modality)
+            states = encoding.trajectory.states
+            tokens = self.context(tokens, states, lags, encoding.mask, places, modality)
         pooled = self.readout(
             encoding.x,
             encoding.scale,
@@ -396,9 +397,14 @@ class CLDTrans(
         lags = self._infer_lags(x, mask, raw, sample_rate, modality, background, look)
         path = control_path(codes.latents)
         seen = path if hide is None else torch.where(hide[..., None], self.hidden.to(path.dtype), path)
-        adjacency = self.adjacency(seen, lags.weight.to(path.dtype), lags.edge_probability.to(path.dtype))
-        trajectory = self.dynamics(seen, adjacency, mask)
+        adjacency, trajectory = self._evolve(seen, lags, mask)
         return Encoding(x, scale, mask, modality, codes, lags, path, adjacency, trajectory)
+
+    def _evolve(
+        self, path: Float[Tensor, "B C S D"], lags: Lags, mask: Bool[Tensor, "B C"]
+    ) -> tuple[Float[Tensor, "B knots C C"], Trajectory]:
+        adjacency = self.adjacency(path, lags.weight.to(path.dtype), lags.edge_probability.to(path.dtype))
+        return adjacency, self.dynamics(path, adjacency, mask)
 
     def _infer_lags(
         self,
@@ -420,9 +426,13 @@ class CLDTrans(
     def tokenize(self, x: Float[Tensor, "B C T"], mask: Bool[Tensor, "B C"], modality: str) -> Codes:
         """Replace standardised windows [B, C, T] by codes; masked channels get tokens that nothing uses."""
         z = self._latents(x, modality)
+        return self._replaced(z, mask[:, :, None].expand(z.shape[:3]), modality)
+
+    def _replaced(self, z: Float[Tensor, "B C L D"], counted: Bool[Tensor, "B C L"], modality: str) -> Codes:
+        """Replace latents by codes, of which the codebook follows those that are counted."""
         if not self.config.quantize:
             return Codes(z, z, torch.zeros(z.shape[:3], dtype=torch.long, device=z.device), z[..., 0] * 0.0)
-        return self.codebook(modality)(z, mask[:, :, None].expand(z.shape[:3]))
+        return self.codebook(modality)(z, counted)
 
     def _latents(self, x: Float[Tensor, "B C T"], modality: str) -> Float[Tensor, "B C L D"]:
         encode = partial(self.encoder, modality=modality)
@@ -470,8 +480,11 @@ class CLDTrans(
         """
         assert self.context is not None
         shown = x.masked_fill(hide.repeat_interleave(PATCH[modality], 2), 0.0)
-        latents = self._latents(shown, modality)
-        context = self.context(latents, lags, mask, positions, modality, hide)
+        codes = self._replaced(self._latents(shown, modality), torch.zeros_like(hide), modality)
+        tokens = torch.where(hide[..., None], self.context.hidden.to(codes.encoded.dtype), codes.encoded)
+        driving = torch.where(hide[..., None], self.hidden.to(codes.latents.dtype), codes.latents)
+        _, trajectory = self._evolve(control_path(driving), lags, mask)
+        context = self.context(tokens, trajectory.states, lags, mask, positions, modality)
         return self.context.waveform(context, modality)
 
     def update_codebooks(self) -> None:

@@ -1,5 +1,6 @@
 """The transformer: a token attends to its channel's other tokens, and to other channels at the inferred lags.
 
+A token enters with its latent and the state of the graph ODE at its time.
 Along time, every token of a channel sees all others of it (rotary positions, so windows may have any
 length). Between channels, target i sees itself and its most probable sources j, each delayed by tau_ij: keys
 and values pass through the fractional delay, and the logarithm of the edge's probability is added to the
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from cldtrans.config import ModelConfig
 from cldtrans.lag.operator import delay, fast_max_delay
 from cldtrans.models.convolutions import pointwise
+from cldtrans.models.graph_ode import to_tokens
 from cldtrans.models.lag_inference.network import Lags
 from cldtrans.models.modality import MODALITIES, PATCH, RATE_HZ
 from cldtrans.models.readout.events import NARROW
@@ -44,6 +46,8 @@ class Context(nn.Module):
         self.sources, self.tau_max_s = min(config.sources, MOST), dict(config.tau_max_s)
         self.hidden = nn.Parameter(torch.zeros(config.width))  # stands for latents of hidden tokens
         self.enter = nn.Linear(config.width, width)
+        self.of_state = nn.Linear(config.ode_width, width, bias=False)
+        nn.init.zeros_(self.of_state.weight)
         self.kind = nn.ParameterDict({name: nn.Parameter(torch.zeros(width)) for name in MODALITIES})
         self.place = nn.Linear(3, width, bias=False)
         self.layers = nn.ModuleList(Layer(width) for _ in range(config.layers))
@@ -54,11 +58,11 @@ class Context(nn.Module):
     def forward(
         self,
         tokens: Float[Tensor, "B C L D"],
+        states: Float[Tensor, "B C S H"],
         lags: Lags,
         mask: Bool[Tensor, "B C"],
         positions: Float[Tensor, "B C 3"] | None,
         modality: str,
-        hide: Bool[Tensor, "B C L"] | None = None,
     ) -> Float[Tensor, "B C L A"]:
         """Compute the context of every token: all that its waveform is predicted from.
 
@@ -66,6 +70,8 @@ class Context(nn.Module):
         ----------
         tokens : tensor [B, C, L, D]
             Latents.
+        states : tensor [B, C, S, H]
+            Of the graph ODE, at the control times.
         lags : Lags
             Of the windows: who is heard, and how much later.
         mask : tensor [B, C] of bool
@@ -74,12 +80,9 @@ class Context(nn.Module):
             As `cldtrans.data.montages.places` gives them; NaN: unknown; None: all are.
         modality : one of "eeg", "ecg"
             Of the windows.
-        hide : tensor [B, C, L] of bool, optional
-            Tokens whose latents are not seen.
         """
-        if hide is not None:
-            tokens = torch.where(hide[..., None], self.hidden.to(tokens.dtype), tokens)
         h = _mapped(tokens.flatten(0, 1), self.enter).unflatten(0, tokens.shape[:2]) + self.kind[modality]
+        h = h + to_tokens(self.of_state(states.to(h.dtype)), h.shape[2])
         if positions is not None:
             h = h + self.place(positions.nan_to_num().to(h.dtype))[:, :, None]
         token_rate = RATE_HZ[modality] / PATCH[modality]

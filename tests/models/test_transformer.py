@@ -138,13 +138,16 @@ def test_contexts_follow_their_channels_and_places():
     mask = torch.ones(1, 5, dtype=torch.bool)
     order = torch.tensor([3, 0, 4, 1, 2])
     tokens, places = torch.randn(1, 5, 40, 16, dtype=torch.float64), torch.randn(1, 5, 3, dtype=torch.float64)
+    states = torch.randn(1, 5, 10, 8, dtype=torch.float64)
+    torch.nn.init.normal_(context.of_state.weight)
     lags = [model.lags(v, 160.0, mask, "eeg") for v in (x, x[:, order])]
     with torch.no_grad():
-        a = context(tokens, lags[0], mask, places, "eeg")
-        b = context(tokens[:, order], lags[1], mask, places[:, order], "eeg")
-        nowhere = context(tokens, lags[0], mask, None, "eeg")
+        a = context(tokens, states, lags[0], mask, places, "eeg")
+        b = context(tokens[:, order], states[:, order], lags[1], mask, places[:, order], "eeg")
+        nowhere = context(tokens, states, lags[0], mask, None, "eeg")
+        stateless = context(tokens, 0 * states, lags[0], mask, places, "eeg")
     torch.testing.assert_close(a[:, order], b, atol=1e-7, rtol=1e-6)
-    assert not torch.allclose(a, nowhere)
+    assert not torch.allclose(a, nowhere) and not torch.allclose(a, stateless)
 
 
 def test_gradients_reach_lags_and_edges():
@@ -155,8 +158,7 @@ def test_gradients_reach_lags_and_edges():
     tau = lags.tau.detach().requires_grad_()
     probability = lags.edge_probability.detach().requires_grad_()
     lags.tau, lags.edge_probability = tau, probability
-    model.context(
-        torch.randn(1, 4, 160, 16, dtype=torch.float64), lags, mask, None, "eeg"
-    ).square().sum().backward()
+    tokens, states = (torch.randn(1, 4, *shape, dtype=torch.float64) for shape in ((160, 16), (40, 8)))
+    model.context(tokens, states, lags, mask, None, "eeg").square().sum().backward()
     for value in (tau, probability):
         assert value.grad is not None and value.grad.isfinite().all() and value.grad.any()
