@@ -1,5 +1,5 @@
 rule train_stage2:
-    """Fit one head a task, with all training labels, on a pretrained model."""
+    """Fit one head a task, with all training labels, on a pretrained model; and train it on them, if asked."""
     input:
         config=CONFIG,
         weights="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors",
@@ -20,18 +20,21 @@ rule train_stage2:
     threads: SETTINGS.threads
     resources:
         gpu=0,
+        procs=1,
         mem_mb=attempt_scaled(16000),
         runtime=attempt_scaled(480),
     params:
         code=code("train-stage2"),
-        settings=settings_module.fingerprint(SETTINGS.stage2.datasets),
+        settings=settings_module.fingerprint(settings_module.stage2_settings(SETTINGS)),
+        threads_each=lambda wildcards, threads, resources: max(1, threads // resources.procs),
     shell:
         "python -m cldtrans train-stage2 --config {input.config:q} --variant {wildcards.variant:q}"
         " --seed {wildcards.seed:q} --shards data/{wildcards.run:q}/shards --splits data/{wildcards.run:q}/splits"
         " --features results/{wildcards.run:q}/features"
         " --checkpoint results/{wildcards.run:q}/checkpoints/stage1/{wildcards.variant:q}/seed-{wildcards.seed:q}"
+        " --work-dir data/{wildcards.run:q}/scratch/stage2/{wildcards.variant:q}/seed-{wildcards.seed:q}"
         " --output results/{wildcards.run:q}/checkpoints/stage2/{wildcards.variant:q}/seed-{wildcards.seed:q}"
-        " --threads {threads} > {log:q} 2>&1"
+        " --threads {params.threads_each} --procs {resources.procs} > {log:q} 2>&1"
 
 
 rule extract_features:

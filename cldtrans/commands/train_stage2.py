@@ -15,15 +15,20 @@ def add_args(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--splits", type=Path, required=True, help="folder of <dataset>/seed-<s>.csv")
     parser.add_argument("--features", type=Path, required=True, help="folder of <dataset>/<variant>/*.npz")
     parser.add_argument("--checkpoint", type=Path, required=True, help="stage-1 checkpoint folder")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--work-dir", type=Path, required=True, help="scratch folder for rolling checkpoints")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU, a process")
+    parser.add_argument("--procs", type=int, default=1, help="more than one: start them with torchrun")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint folder to write")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train the heads and write the checkpoint."""
+    """Train the heads, in several processes where asked, and write the checkpoint."""
+    from cldtrans import config
+    from cldtrans.training.torchrun import relaunch
+
+    relaunch(args.procs)
     import torch
 
-    from cldtrans import config
     from cldtrans.training.stage2 import train_stage2
 
     torch.set_num_threads(args.threads)
@@ -36,4 +41,5 @@ def run(args: argparse.Namespace) -> None:
         args.features,
         args.checkpoint,
         args.output,
+        args.work_dir,
     )

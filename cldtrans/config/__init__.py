@@ -5,6 +5,7 @@ from cldtrans.config.derived import (
     dataset_settings,
     fingerprint,
     pretraining_settings,
+    stage2_settings,
     variant,
 )
 from cldtrans.config.reading import config_file, deep_merge, load, load_any, parse, resolve, write_resolved
@@ -44,6 +45,7 @@ __all__ = [
     "parse",
     "pretraining_settings",
     "resolve",
+    "stage2_settings",
     "variant",
     "write_resolved",
 ]

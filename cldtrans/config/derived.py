@@ -73,6 +73,14 @@ def pretraining_settings(config: Config, name: str) -> dict[str, Any]:
     }
 
 
+def stage2_settings(config: Config) -> dict[str, Any]:
+    """Return the settings that shape a model with task heads, beside its pretrained model."""
+    stage2 = config.stage2.model_dump(mode="json", exclude={"variants", "seeds", "finetune_steps"})
+    if config.stage2.mode == "heads":
+        return {"datasets": stage2["datasets"]}
+    return {"stage2": stage2, "loop": config.loop.model_dump(mode="json")}
+
+
 def fingerprint(*parts: Any) -> str:
     """Hash settings in canonical JSON by sha256: independent of key order and of where the data came from.
 

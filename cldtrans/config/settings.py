@@ -264,6 +264,10 @@ class Stage2Config(Section):
     variants: list[str] = Field(description="Variants that get a model with task heads.")
     seeds: list[Seed] = Field(description="Seeds of these models: one pretrained model each.")
     datasets: list[str] = Field(min_length=1, description="Datasets that get a head each.")
+    mode: Literal["heads", "multitask"] = Field(
+        description="heads: linear heads alone; multitask: graph ODE and attention learn all tasks at once."
+    )
+    steps: PositiveInt = Field(description="Of that training; batch and peak rate are those of fine-tuning.")
     finetune_steps: int = Field(
         ge=0, description="Steps of the whole network after the linear probe; 0: the probe alone."
     )

@@ -132,8 +132,10 @@ def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list
     jobs = Plan(config).jobs()
     size = {cost.name: cost for cost in datasets}
     window_h = None if pace.step_ms is None else pace.step_ms * pace.devices / config.loop.batch_size / 3.6e6
-    heads = jobs["train_stage2"] * config.stage2.finetune_steps * config.loop.batch_size
-    cells = jobs["score_fewshot"] * config.stage2.finetune_steps * config.loop.batch_size
+    stage2 = config.stage2
+    together = stage2.steps if stage2.mode == "multitask" else 0
+    heads = jobs["train_stage2"] * together * stage2.finetune_batch
+    cells = jobs["score_fewshot"] * stage2.finetune_steps * stage2.finetune_batch
     evaluated = {name for block in config.experiments for name in block.datasets if name in size}
     mean_windows = sum(size[name].windows for name in evaluated) / max(1, len(evaluated))
     known = all(size[name].known for name in evaluated)
@@ -169,8 +171,13 @@ def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list
         ),
         training("stage 1", "train_stage1", pretrained, how),
         training("features", "extract_features", passes, "one forward pass a window", FORWARD_SHARE),
-        training("stage 2", "train_stage2", heads, f"{config.stage2.finetune_steps} steps"),
-        training("few-shot", "score_fewshot", cells, f"{config.stage2.finetune_steps} steps at most"),
+        training("stage 2", "train_stage2", heads, f"{together:,} steps of {stage2.finetune_batch}, at most"),
+        training(
+            "few-shot",
+            "score_fewshot",
+            cells,
+            f"{stage2.finetune_steps:,} steps of {stage2.finetune_batch}, at most",
+        ),
         others(
             "baselines, focal lead, robustness",
             ["score_fewshot_baseline", "score_focal_lead", "score_robustness"],

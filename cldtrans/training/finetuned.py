@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from cldtrans.config import Config
 from cldtrans.data.base import Task
 from cldtrans.machine import best_device
-from cldtrans.methods.windows import LabelledWindows, in_batches
+from cldtrans.methods.windows import LabelledWindows
 from cldtrans.models import CLDTrans
-from cldtrans.training.stage2 import BATCH, adapt
+from cldtrans.training.stage2 import adapt, predicted
 
 
 class FineTuned:
@@ -73,24 +72,5 @@ class FineTuned:
 
     def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
         """Predict probabilities [n, K]."""
-        parts = []
-        for which in in_batches(len(windows), BATCH):
-            out = self.model.read(
-                windows.signals(which),
-                windows.rate_hz,
-                windows.mask(which),
-                self.modality,
-                task="task",
-                positions=windows.channels,
-            )
-            self.nfe = float(out.nfe)
-            assert out.logits is not None
-            parts.append(_probabilities(out.logits.double(), self.task.kind))
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.task.classes)))
-
-
-def _probabilities(logits: Tensor, kind: str) -> np.ndarray:
-    if kind == "multiclass":
-        return logits.softmax(-1).numpy()
-    positive = torch.sigmoid(logits).numpy()
-    return np.concatenate([1 - positive, positive], 1) if kind == "binary" else positive
+        found, self.nfe = predicted(self.model, "task", self.task, windows, np.arange(len(windows)))
+        return found

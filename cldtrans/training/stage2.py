@@ -1,46 +1,35 @@
-"""Stage 2: task heads on a pretrained model, by a linear probe and then, where asked, fine-tuning."""
+"""Stage 2: task heads on a pretrained model, by a linear probe and then, where asked, training."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from cldtrans.config import Config, LoopConfig
+from cldtrans.config import Config, LoopConfig, fingerprint
 from cldtrans.data.base import Task
 from cldtrans.data.shards import ShardSet
 from cldtrans.data.splits import budget_rows, load_split, split_rows
 from cldtrans.errors import DataError
-from cldtrans.files import atomic_path, write_json
+from cldtrans.files import SUMS, atomic_path, sha256_file, write_json
 from cldtrans.methods.linear_probe import LinearProbe
 from cldtrans.methods.windows import LabelledWindows, in_batches
 from cldtrans.models import CLDTrans
 from cldtrans.models.heads import HeadSpec
+from cldtrans.scoring.metrics import PRIMARY, classification
+from cldtrans.training import distributed
 from cldtrans.training.loader import Batch
 from cldtrans.training.loop import TrainingResult, run_training
+from cldtrans.training.multitask import Labelled, train_together
+from cldtrans.training.tasks import BATCH, LabelledCorpus, class_weights, probabilities, task_loss
 
-BATCH = 16
 WARMUP_SHARE, VALIDATIONS = 0.1, 10
-
-
-class LabelledCorpus:
-    """Labelled windows for the training loop."""
-
-    def __init__(self, windows: LabelledWindows, name: str, modality: str):
-        self.windows, self.name, self.modality = windows, name, modality
-        self.rate_hz = windows.rate_hz
-
-    def __len__(self) -> int:
-        return len(self.windows)
-
-    def load(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Gather `x`, `mask` and `y`."""
-        return {"x": self.windows.signals(rows), "mask": self.windows.mask(rows), "y": self.windows.y[rows]}
+TESTED = 2048  # windows of a dataset, evenly spread
 
 
 def pooled_features(model: CLDTrans, windows: LabelledWindows, modality: str) -> np.ndarray:
@@ -51,6 +40,22 @@ def pooled_features(model: CLDTrans, windows: LabelledWindows, modality: str) ->
         out = model.read(x, windows.rate_hz, mask, modality, positions=windows.channels)
         parts.append(out.pooled.float().numpy())
     return np.concatenate(parts) if parts else np.zeros((0, model.n_features(modality)), dtype=np.float32)
+
+
+def predicted(
+    model: CLDTrans, name: str, task: Task, windows: LabelledWindows, rows: np.ndarray
+) -> tuple[np.ndarray, float | None]:
+    """Predict probabilities [n, K] of some of the windows by the head `name`; and the ODE's evaluations."""
+    parts, nfe = [np.zeros((0, len(task.classes)))], None
+    for part in in_batches(len(rows), BATCH):
+        which = rows[part]
+        x, mask = windows.signals(which), windows.mask(which)
+        modality = windows.shards.modality
+        out = model.read(x, windows.rate_hz, mask, modality, task=name, positions=windows.channels)
+        assert out.logits is not None
+        parts.append(probabilities(out.logits.double(), task.kind))
+        nfe = float(out.nfe)
+    return np.concatenate(parts), nfe
 
 
 def fit_head(
@@ -82,45 +87,6 @@ def fit_head(
     weight, bias = probe.linear()
     head.set_linear(*(torch.as_tensor(value) for value in (probe.mean, probe.scale, weight, bias)))
     return probe
-
-
-def task_loss(logits: Tensor, y: Tensor, kind: str, weight: Tensor) -> Tensor:
-    """Compute the cross-entropy of logits; -1 in y stands for unlabelled.
-
-    Parameters
-    ----------
-    logits : tensor [B, K]
-        Of a head.
-    y : tensor [B] or [B, K]
-        Labels.
-    kind : one of "binary", "multiclass", "multilabel"
-        Of the task.
-    weight : tensor [K]
-        Balances classes (of labels: positive against negative).
-    """
-    if kind == "multiclass":
-        return F.cross_entropy(logits, y.long(), weight=weight, ignore_index=-1)
-    if kind == "binary":
-        logits, y = logits[:, :1], y[:, None]
-    known = y >= 0
-    loss = F.binary_cross_entropy_with_logits(
-        logits, y.clamp_min(0).to(logits), pos_weight=weight, reduction="none"
-    )
-    return (loss * known).sum() / known.sum().clamp_min(1)
-
-
-def class_weights(y: np.ndarray, kind: str, n_classes: int) -> np.ndarray:
-    """Return inverse frequencies for exclusive classes, for labels negatives over positives.
-
-    All weights lie between 0.1 and 10.
-    """
-    if kind == "multiclass":
-        counts = np.bincount(y[y >= 0].astype(int), minlength=n_classes).astype(float)
-        weight = counts.sum() / (n_classes * np.maximum(counts, 1.0))
-    else:
-        y = y.reshape(len(y), -1)
-        weight = (y == 0).sum(0) / np.maximum((y == 1).sum(0), 1.0)
-    return np.clip(weight, 0.1, 10.0)
 
 
 def finetune(
@@ -217,8 +183,12 @@ def train_stage2(
     features: Path,
     checkpoint: Path,
     output: Path,
+    work_dir: Path | None = None,
 ) -> None:
-    """Train one head a labelled dataset, with all its training labels, on one stage-1 checkpoint.
+    """Give a stage-1 checkpoint one head a labelled dataset, by all its training labels.
+
+    Heads are linear probes. In the mode `multitask` graph ODE and attention then learn all tasks at once; the
+    record says how both predict windows of test subjects, which decide nothing.
 
     Parameters
     ----------
@@ -238,39 +208,86 @@ def train_stage2(
         Folder of the stage-1 model.
     output : Path
         Checkpoint folder to write.
+    work_dir : Path, optional
+        Scratch folder for rolling checkpoints of the training.
     """
     model = CLDTrans.from_pretrained(str(checkpoint)).eval()
-    heads: dict[str, Any] = {}
-    notes: list[str] = []
-    for dataset in tqdm(config.stage2.datasets, desc="heads", disable=None):
-        windows = ShardSet(shards / dataset)
-        if windows.reason is not None or windows.task is None:
-            notes.append(f"{dataset}: no head ({windows.reason or 'no labels'})")
-            continue
-        split = load_split(splits / dataset / f"seed-{seed}.csv")
-        train, val = budget_rows(windows, split, "1.0", seed), split_rows(windows, split, "val")
-        labels = windows.labels(train)
-        if len(train) == 0 or len(np.unique(labels)) < 2:
-            notes.append(f"{dataset}: no head (training windows hold fewer than two classes)")
-            continue
-        with np.load(features / dataset / name / f"seed-{seed}.npz") as content:
-            pooled = content["features"]
-        if len(pooled) != len(windows):
-            raise DataError(
-                f"features of {dataset} hold {len(pooled)} windows, its index {len(windows)}; make them again"
+    with distributed.process_group() as device:
+        heads: dict[str, Any] = {}
+        notes: list[str] = []
+        tasks: dict[str, Labelled] = {}
+        held: dict[str, LabelledWindows] = {}
+        for dataset in tqdm(config.stage2.datasets, desc="heads", disable=None):
+            windows = ShardSet(shards / dataset)
+            if windows.reason is not None or windows.task is None:
+                notes.append(f"{dataset}: no head ({windows.reason or 'no labels'})")
+                continue
+            split = load_split(splits / dataset / f"seed-{seed}.csv")
+            with np.load(features / dataset / name / f"seed-{seed}.npz") as content:
+                pooled = content["features"]
+            if len(pooled) != len(windows):
+                raise DataError(
+                    f"features of {dataset} hold {len(pooled)} windows, its index {len(windows)}; "
+                    "make them again"
+                )
+            rows = [budget_rows(windows, split, "1.0", seed)]
+            rows += [split_rows(windows, split, side) for side in ("val", "test")]
+            train, val, test = (LabelledWindows(windows, some, pooled) for some in rows)
+            if len(train) == 0 or len(np.unique(train.y)) < 2:
+                notes.append(f"{dataset}: no head (training windows hold fewer than two classes)")
+                continue
+            seen, checked = ((part.features, part.y) for part in (train, val))
+            probe = fit_head(model, dataset, windows.task, windows.modality, seen, checked)
+            heads[dataset] = {"penalty": probe.penalty, "windows": len(train), "notes": probe.notes}
+            heads[dataset]["test, linear head"] = scored(model, dataset, windows.task, test)
+            tasks[dataset], held[dataset] = Labelled(windows.task, train, val), test
+        for note in notes:
+            tqdm.write(f"stage 2: {note}")
+        record: dict[str, Any] = {"heads": heads, "notes": notes}
+        stage = "2, linear heads with all training labels"
+        if config.stage2.mode == "multitask" and tasks:
+            stage = "2, graph ODE, attention and heads with all training labels"
+            sums = sha256_file(checkpoint / SUMS)
+            settings = fingerprint(config.stage2, config.loop, list(tasks), seed, sums)
+            scratch = None if work_dir is None else work_dir / settings[:12]
+            result = train_together(
+                model,
+                tasks,
+                config,
+                seed=seed,
+                device=device,
+                work_dir=scratch,
+                settings_sha256=settings,
+                name=f"stage 2 {name} seed {seed}",
             )
-        probe = fit_head(
-            model,
-            dataset,
-            windows.task,
-            windows.modality,
-            (pooled[train], labels),
-            (pooled[val], windows.labels(val)),
-        )
-        heads[dataset] = {"penalty": probe.penalty, "windows": len(train), "notes": probe.notes}
-    for note in notes:
-        tqdm.write(f"stage 2: {note}")
-    model.describe(stage="2, linear heads with all training labels", heads=", ".join(heads) or "none")
-    with atomic_path(output) as folder:
-        model.save_pretrained(folder)
-        write_json(folder / "training.json", {"heads": heads, "notes": notes})
+            model.to("cpu").eval()
+            record["training"] = result.to_json()
+            if distributed.is_main():
+                for dataset, test in held.items():
+                    found = scored(model, dataset, tasks[dataset].task, test)
+                    heads[dataset]["test, trained together"] = found
+        if not distributed.is_main():
+            return
+        model.describe(stage=stage, heads=", ".join(heads) or "none")
+        with atomic_path(output) as folder:
+            model.save_pretrained(folder)
+            write_json(folder / "training.json", record)
+        if work_dir is not None:
+            shutil.rmtree(work_dir, ignore_errors=True)
+
+
+def scored(model: CLDTrans, name: str, task: Task, windows: LabelledWindows) -> dict[str, Any]:
+    """Score the head `name` on at most `TESTED` windows: the task's primary metric, interval, chance, n."""
+    n = len(windows)
+    every = np.unique(np.linspace(0, n - 1, TESTED).round().astype(int)) if n else np.arange(0)
+    proba, _ = predicted(model, name, task, windows, every)
+    scores = classification(task.kind, task.classes, windows.y[every], proba, windows.subjects[every])
+    metric = PRIMARY[task.kind]
+    return {
+        "metric": metric,
+        "value": scores.metrics[metric],
+        "ci95": scores.ci95.get(metric),
+        "chance": scores.chance.get(metric),
+        "windows": len(every),
+        "subjects": len(np.unique(windows.subjects[every])),
+    }

@@ -1,23 +1,31 @@
 """Features of a checkpoint, task heads by linear probe, few-shot fine-tuning."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 from toys.model import make_model
 from toys.shards import write_shards
 from toys.stage1 import small_config
 
-from cldtrans.config import Config
+from cldtrans.config import Config, write_resolved
 from cldtrans.data.shards import ShardSet
 from cldtrans.methods.features import extract_features
 from cldtrans.methods.windows import LabelledWindows
 from cldtrans.models import CLDTrans
 from cldtrans.models.heads import HeadSpec
 from cldtrans.training.finetuned import FineTuned
-from cldtrans.training.stage2 import adapt, class_weights, task_loss, train_stage2
+from cldtrans.training.multitask import TRAINED, Labelled, train_together
+from cldtrans.training.stage2 import adapt, train_stage2
+from cldtrans.training.tasks import class_weights, task_loss
 
 TASK = {"name": "rhythm", "kind": "multiclass", "classes": ["slow", "fast", "none"]}
 
@@ -47,10 +55,13 @@ def shards(tmp_path):
     return folder
 
 
-def stage2_config(steps):
+def stage2_config(steps, mode="heads"):
     settings = small_config().model_dump(mode="json")
+    settings["loop"]["ema_decay"] = 0.9
     settings["stage2"] |= {
         "datasets": ["sleepedf"],
+        "mode": mode,
+        "steps": 12,
         "finetune_steps": steps,
         "finetune_batch": 8,
         "finetune_learning_rate": 1e-3,
@@ -153,3 +164,62 @@ def test_losses_balance_classes_and_ignore_what_is_not_known(kind, y):
         assert logits.grad is not None and logits.grad[3, 0] == 0
     if kind == "binary":
         assert weight.tolist() == [3.0]
+
+
+def test_tasks_train_graph_and_attention_and_leave_motifs_and_lags(shards, tmp_path):
+    windows = ShardSet(shards)
+    assert windows.task
+    train, val = (LabelledWindows(windows, np.arange(*r)) for r in ((0, 30), (30, 36)))
+    config = stage2_config(0, "multitask")
+    model = make_model()
+    assert adapt(model, windows.task, train, val, config, modality="eeg", name="sleepedf") is None
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    tasks = {"sleepedf": Labelled(windows.task, train, val)}
+    result = train_together(model, tasks, config, seed=0, device="cpu", work_dir=None)
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert result.steps == 12 and all(name.startswith(TRAINED) for name in moved)
+    assert {name.split(".")[0] for name in moved} >= {"context", "readout", "heads"}
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_every_task_sends_gradients_through_the_graph():
+    """Contexts begin without states: one step lets them in, and then the graph ODE learns from labels."""
+    model = make_model()
+    torch.nn.init.normal_(model.context.of_state.weight)
+    model.attach_head("task", HeadSpec("binary", ("no", "yes"), "eeg"))
+    out = model(torch.randn(2, 4, 800), 160.0, modality="eeg", task="task")
+    out.logits.sum().backward()
+    for part in (model.adjacency.query, model.dynamics.field.own, model.context.layers[0].in_channels):
+        assert part.weight.grad is not None and part.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.slow
+def test_two_processes_killed_and_resumed_end_with_the_same_bits(shards, tmp_path):
+    extract_features(tmp_path / "stage1", shards, tmp_path / "features/sleepedf/cldtrans/seed-1.npz", 1)
+    write_resolved(stage2_config(0, "multitask"), tmp_path / "config.json")
+
+    def start(name):
+        folders = ("shards", "splits", "features")
+        paths = [f"--{folder}={tmp_path / folder}" for folder in folders]
+        paths += [f"--checkpoint={tmp_path / 'stage1'}", f"--output={tmp_path / name}"]
+        paths += [f"--config={tmp_path / 'config.json'}", f"--work-dir={tmp_path / 'work' / name}"]
+        command = [sys.executable, "-m", "cldtrans", "train-stage2", "--variant=cldtrans", "--seed=1"]
+        return subprocess.Popen([*command, *paths, "--procs=2"], start_new_session=True)
+
+    assert start("whole").wait(300) == 0
+    killed = start("cut")
+    while not list((tmp_path / "work/cut").glob("*/step-*/state.json")):
+        assert killed.poll() is None
+        time.sleep(0.02)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "cut").exists()
+    assert start("cut").wait(300) == 0
+    whole, cut = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
+    assert whole.keys() == cut.keys() and all(torch.equal(value, cut[key]) for key, value in whole.items())
+    record = json.loads((tmp_path / "whole/training.json").read_text())
+    found = record["heads"]["sleepedf"]
+    for kind in ("test, linear head", "test, trained together"):
+        assert found[kind]["windows"] == 12 and found[kind]["subjects"] == 2
+        assert found[kind]["value"] > found[kind]["chance"]
+    assert record["training"]["steps"] == 12

@@ -1,0 +1,73 @@
+"""Tasks for the training loop: labelled windows, and the loss of a head."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from cldtrans.methods.windows import LabelledWindows
+
+BATCH = 16  # windows at a time where nothing is learned
+
+
+class LabelledCorpus:
+    """Labelled windows for the training loop."""
+
+    def __init__(self, windows: LabelledWindows, name: str, modality: str):
+        self.windows, self.name, self.modality = windows, name, modality
+        self.rate_hz = windows.rate_hz
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def load(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Gather `x`, `mask` and `y`."""
+        return {"x": self.windows.signals(rows), "mask": self.windows.mask(rows), "y": self.windows.y[rows]}
+
+
+def task_loss(logits: Tensor, y: Tensor, kind: str, weight: Tensor) -> Tensor:
+    """Compute the cross-entropy of logits; -1 in y stands for unlabelled.
+
+    Parameters
+    ----------
+    logits : tensor [B, K]
+        Of a head.
+    y : tensor [B] or [B, K]
+        Labels.
+    kind : one of "binary", "multiclass", "multilabel"
+        Of the task.
+    weight : tensor [K]
+        Balances classes (of labels: positive against negative).
+    """
+    if kind == "multiclass":
+        return F.cross_entropy(logits, y.long(), weight=weight, ignore_index=-1)
+    if kind == "binary":
+        logits, y = logits[:, :1], y[:, None]
+    known = y >= 0
+    loss = F.binary_cross_entropy_with_logits(
+        logits, y.clamp_min(0).to(logits), pos_weight=weight, reduction="none"
+    )
+    return (loss * known).sum() / known.sum().clamp_min(1)
+
+
+def class_weights(y: np.ndarray, kind: str, n_classes: int) -> np.ndarray:
+    """Return inverse frequencies for exclusive classes, for labels negatives over positives.
+
+    All weights lie between 0.1 and 10.
+    """
+    if kind == "multiclass":
+        counts = np.bincount(y[y >= 0].astype(int), minlength=n_classes).astype(float)
+        weight = counts.sum() / (n_classes * np.maximum(counts, 1.0))
+    else:
+        y = y.reshape(len(y), -1)
+        weight = (y == 0).sum(0) / np.maximum((y == 1).sum(0), 1.0)
+    return np.clip(weight, 0.1, 10.0)
+
+
+def probabilities(logits: Tensor, kind: str) -> np.ndarray:
+    """Turn logits [n, K'] of a head into probabilities [n, K]."""
+    if kind == "multiclass":
+        return logits.softmax(-1).numpy()
+    positive = logits.sigmoid().numpy()
+    return np.concatenate([1 - positive, positive], 1) if kind == "binary" else positive
