@@ -26,6 +26,7 @@ from cldtrans.models.motifs import perplexity
 from cldtrans.training import distributed, objective
 from cldtrans.training.loader import Batch, Corpus, ShardCorpus
 from cldtrans.training.loop import TrainingResult, run_training
+from cldtrans.training.probing import Probe
 from cldtrans.training.worlds import WorldCorpus
 
 HELD_OUT = 0.1  # share of subjects whose windows only validate
@@ -284,11 +285,14 @@ def _subset(limit: int | None) -> Any:
 class Validation:
     """The loss on held-out subjects, and lags on held-out simulated worlds."""
 
-    def __init__(self, loss: Objective, corpora: Corpora, batch_size: int, device: torch.device):
+    def __init__(
+        self, loss: Objective, corpora: Corpora, batch_size: int, device: torch.device, probe: Probe
+    ):
         self.loss, self.corpora, self.batch_size, self.device = loss, corpora, batch_size, device
+        self.probe = probe
 
     def __call__(self, module: nn.Module) -> dict[str, float]:
-        """Return means over windows; `loss` is the mean of the corpora's."""
+        """Return means over windows, `loss` the mean of the corpora's; and what a probe reads."""
         dtype = next(module.parameters()).dtype
         rows: dict[str, list[tuple[float, int]]] = {}
         for number, corpus in enumerate(self._all()):
@@ -306,7 +310,7 @@ class Validation:
             name: sum(v * n for v, n in pairs) / sum(n for _, n in pairs) for name, pairs in rows.items()
         }
         losses = [value for name, value in means.items() if name.startswith("loss/")]
-        return {"loss": float(np.mean(losses)), **means}
+        return {"loss": float(np.mean(losses)), **means, **self.probe(module)}
 
     def _all(self) -> Sequence[ShardCorpus | WorldCorpus]:
         return [*self.corpora.validation, *self.corpora.worlds]
@@ -356,7 +360,8 @@ def train_stage1(
         torch.manual_seed(seed)
         model = CLDTrans(model_settings)
         loss = Objective(settings)
-        validate = Validation(loss, corpora, loop.micro_batch, device) if corpora.validation else None
+        probe = Probe(settings.probe, shards, settings.validation_windows, seed)
+        validate = Validation(loss, corpora, loop.micro_batch, device, probe) if corpora.validation else None
         result = run_training(
             model,
             loss,

@@ -51,7 +51,7 @@ def other_values(path: tuple[str, ...], value: Any) -> Iterator[Any]:
     elif value == {}:
         yield {"model": {"width": 8}, "stage1": {"mask_fraction": 0.5}}.get(path[-1], {"anything": 1})
     else:
-        choices = ("window", "float16", "float32", "dopri5", "integer", "none", "cpu", "ode", "S")
+        choices = ("window", "float16", "float32", "dopri5", "integer", "none", "cpu", "ode", "S", "heads")
         yield from (*choices, f"{value}2", "package.module:other")
 
 

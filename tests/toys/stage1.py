@@ -40,6 +40,7 @@ STAGE1 = Stage1Config.model_validate(
     {
         "datasets": ["eegmmidb", "ptbxl"],
         "validation_windows": 8,
+        "probe": [],
         "max_channels": None,
         "crop_s": None,
         "simulator_fraction": 0.25,

@@ -12,7 +12,12 @@ def read_histories(paths: list[str]) -> pd.DataFrame:
     rows = []
     for path in map(Path, paths):
         seed, variant = path.parent.name.removeprefix("seed-"), path.parent.parent.name
-        for entry in json.loads(path.read_text())["history"]:
+        record = json.loads(path.read_text())
+        checks = [
+            {"step": entry["step"]} | {_shown(term): value for term, value in entry.items() if _shown(term)}
+            for entry in record["validations"]
+        ]
+        for entry in [*record["history"], *checks]:
             step = entry["step"]
             rows += [
                 {"variant": variant, "seed": seed, "step": step, "term": term, "value": value}
@@ -20,6 +25,13 @@ def read_histories(paths: list[str]) -> pd.DataFrame:
                 if term != "step" and isinstance(value, int | float)
             ]
     return pd.DataFrame(rows, columns=["variant", "seed", "step", "term", "value"])
+
+
+def _shown(term: str) -> str:
+    """Name a validation's number in the figure: the loss that decides, and probes; others have no panel."""
+    if term == "loss":
+        return "validation loss"
+    return term if term.startswith("probe/") else ""
 
 
 def plot_training(histories: pd.DataFrame, *paths: str) -> None:
