@@ -111,8 +111,7 @@ def batch_files(wildcards):
 
 def stage1_indices(wildcards):
     """Shard indices of the corpora that a variant is pretrained on, and of those that a probe reads."""
-    _, stage1 = settings_module.variant(SETTINGS, wildcards.variant)
-    return [PLAN.shards(dataset) for dataset in dict.fromkeys([*stage1.datasets, *stage1.probe])]
+    return [PLAN.shards(dataset) for dataset in PLAN.read_by_stage1(wildcards.variant)]
 
 
 def checkpoint_file(wildcards):

@@ -236,8 +236,8 @@ class Stage1Config(Section):
         description="At most so many windows, from held-out subjects of each corpus."
     )
     probe: list[str] = Field(
-        description="Datasets with training folds; the labels of their training subjects show what a linear "
-        "probe reads at a validation, and nothing depends on it."
+        description="Datasets with training folds: where the run has them, labels of training subjects show "
+        "what a linear probe reads at a validation; nothing depends on it."
     )
     max_channels: PositiveInt | None = Field(
         description="Channels of a batch, a random subset: cheaper, and it teaches transfer; null: all."
@@ -461,7 +461,7 @@ class Config(Section):
         for name in self.stage1.datasets:
             known(name, self.datasets, "stage1.datasets")
         for name in self.stage1.probe:
-            known(name, self.datasets, "stage1.probe")
+            known(name, self.preprocess, "stage1.probe")
         for name in self.stage2.datasets:
             known(name, self.datasets, "stage2.datasets")
         for block in self.experiments:

@@ -118,6 +118,12 @@ class Plan:
         """Return a file of a dataset's shards."""
         return f"data/{self.run}/shards/{dataset}/{file}"
 
+    def read_by_stage1(self, name: str) -> list[str]:
+        """Return the corpora that a variant is pretrained on, and those that a probe reads meanwhile."""
+        stage1 = variant(self.config, name)[1]
+        probed = [dataset for dataset in stage1.probe if dataset in self.config.datasets]
+        return list(dict.fromkeys([*stage1.datasets, *probed]))
+
     def every_shards(self, file: str = "index.parquet") -> list[str]:
         """Return that file of every dataset."""
         return [self.shards(name, file) for name in self.config.datasets]
@@ -213,9 +219,7 @@ class Plan:
         """
         executed, asked = self._code.command(command), []
         if command == "train-stage1" and method is not None:
-            asked = [
-                root for name in variant(self.config, method)[1].datasets for root in self._code.dataset(name)
-            ]
+            asked = [root for name in self.read_by_stage1(method) for root in self._code.dataset(name)]
         elif dataset in self.config.zeroshot.intracranial:
             executed += self._code.reader(dataset)
         elif command in READS_DATASET and dataset is not None:

@@ -360,7 +360,8 @@ def train_stage1(
         torch.manual_seed(seed)
         model = CLDTrans(model_settings)
         loss = Objective(settings)
-        probe = Probe(settings.probe, shards, settings.validation_windows, seed)
+        probed = [dataset for dataset in settings.probe if dataset in config.datasets]
+        probe = Probe(probed, shards, settings.validation_windows, seed)
         validate = Validation(loss, corpora, loop.micro_batch, device, probe) if corpora.validation else None
         result = run_training(
             model,

@@ -256,7 +256,7 @@ HASHED = {
     "index": PREPARATION,
     "split": set(),
     "train-stage1": {*PRETRAINING, "Config.variants", "ModelConfig"},
-    "train-stage2": {"Config.stage2", "Stage2Config.datasets", "ModelConfig"},
+    "train-stage2": {"Config.stage2", "Stage2Config", "Config.loop", "LoopConfig", "ModelConfig"},
     "features": {"ModelConfig"},
     "fewshot": {*METHOD, "Config.stage2", "Stage2Config.finetune_steps"},
     "focal-lead": {
@@ -272,7 +272,7 @@ HASHED = {
 def test_every_setting_that_a_job_reads_is_in_the_hash_of_its_cell(finished: Path) -> None:
     jobs = [job for job in watched(finished) if job.command in HASHED]
     assert {job.command for job in jobs} == set(HASHED)
-    assert any("LoopConfig.steps" in job.fields for job in jobs)
+    assert any("LoopConfig.batch_size" in job.fields for job in jobs)
     for job in jobs:
         allowed = HASHED[job.command] | NO_CONTENT
         assert not {name for name in job.fields if not {name, name.split(".")[0]} & allowed}, job.command
