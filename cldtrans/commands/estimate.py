@@ -12,6 +12,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
         "--config", required=True, nargs="+", type=Path, metavar="FILE",
         help="results/<run>/config.json, or YAML overlays on config/config.yaml",
     )  # fmt: skip
+    parser.add_argument("--size", help="another size of the network than the config's, one of its `sizes`")
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument("--step-ms", type=float, help="measured time of one stage-1 step on all devices")
     pace.add_argument(
@@ -37,6 +38,8 @@ def run(args: argparse.Namespace) -> None:
     from cldtrans.planning.cost import Pace, calibrated_step_ms, estimate_cost, measured_step_ms, render
 
     settings = config.load_any(args.config)
+    if args.size is not None:
+        settings = config.resized(settings, args.size)
     if args.calibrate:
         from cldtrans.planning.calibrate import calibrate
 

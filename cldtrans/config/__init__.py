@@ -5,6 +5,7 @@ from cldtrans.config.derived import (
     dataset_settings,
     fingerprint,
     pretraining_settings,
+    resized,
     stage2_settings,
     variant,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "load_any",
     "parse",
     "pretraining_settings",
+    "resized",
     "resolve",
     "stage2_settings",
     "variant",

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from cldtrans.config.reading import deep_merge, explain
+from cldtrans.config.reading import deep_merge, explain, parse
 from cldtrans.config.settings import Config, DatasetConfig, ModelConfig, Stage1Config
 from cldtrans.errors import ConfigError, suggestion
 
@@ -71,6 +71,22 @@ def pretraining_settings(config: Config, name: str) -> dict[str, Any]:
         "fft": config.fft,
         "preprocess": {dataset: content_settings(config, dataset) for dataset in stage1.datasets},
     }
+
+
+def resized(config: Config, size: str) -> Config:
+    """Return the config with the network of another size.
+
+    Raises
+    ------
+    ConfigError
+        Where there is no such size, or its values do not fit.
+    """
+    if size not in config.sizes:
+        raise ConfigError(f"unknown size {size!r}{suggestion(size, config.sizes)}")
+    settings = config.model_dump(mode="json")
+    return parse(
+        {**settings, "size": size, "model": {**settings["model"], **config.sizes[size]}}, f"size {size}"
+    )
 
 
 def stage2_settings(config: Config) -> dict[str, Any]:

@@ -19,8 +19,9 @@ from cldtrans.training.loop import run_training
 from cldtrans.training.stage1 import Corpora, Objective, add_worlds
 
 STEPS = 5  # of each corpus; the median leaves out those that warm up
-CPU_WINDOWS = 4  # a step: as many as share one likelihood, so that steps are alike; what only one window in
-# sixteen has, the median leaves out
+# On a CPU, a step: as many as share one likelihood or hidden spans, so that steps are alike; what only one
+# window in sixteen has, the median leaves out.
+CPU_WINDOWS = 8
 
 
 class SyntheticCorpus:

@@ -12,7 +12,7 @@ import pytest
 from toys.paths import PROJECT
 
 from cldtrans.cli import main
-from cldtrans.config import load_any
+from cldtrans.config import load_any, resized
 from cldtrans.data import get_dataset
 from cldtrans.planning.cost import (
     GIB,
@@ -129,6 +129,17 @@ def test_calibration_is_kept_and_used_while_its_settings_hold(tmp_path, monkeypa
     assert main(command) == 0 and "calibrated on one" in capsys.readouterr().out
     wider = config.model_copy(update={"model": config.model.model_copy(update={"width": 16})})
     assert calibrated_step_ms(wider, devices=1) is None
+
+
+def test_another_size_replaces_the_networks_values(capsys):
+    demo, other = load_any([DEMO]), resized(load_any([DEMO]), "L")
+    assert demo.model.width == 32 and other.size == "L"
+    assert {key: getattr(other.model, key) for key in other.sizes["L"]} == other.sizes["L"]
+    assert other.model.codebook_size == demo.model.codebook_size
+    assert main(["estimate", "--config", str(TINY), "--size", "B"]) == 0
+    assert "2 steps of 4, size B" in capsys.readouterr().out
+    assert main(["estimate", "--config", str(TINY), "--size", "XL"]) != 0
+    assert "unknown size 'XL'" in capsys.readouterr().err
 
 
 def test_a_missing_config_is_one_clear_line(capsys):
