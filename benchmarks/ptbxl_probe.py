@@ -333,7 +333,8 @@ def main() -> None:
             "random kernels": (random_kernels(windows), ridge, None),
         }
         for k, name in enumerate(model.blocks(windows.modality)):
-            ways[f"{name} alone"] = (trained[:, edges[k] : edges[k + 1]], probed, None)
+            kept = np.r_[0 : edges[k], edges[k + 1] : edges[-1]]
+            ways[f"without {name}"] = (trained[:, kept], probed, [*shares[:k], *shares[k + 1 :]])
         budgets = {"all": by_patient(windows, 1.0), "10 %": by_patient(windows, 0.1)}
         for budget, splits in (budgets if windows.modality == "ecg" else {"all": by_group(windows)}).items():
             scored = {
