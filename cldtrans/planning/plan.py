@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 
 from cldtrans.config import Config, content_settings, fingerprint, pretraining_settings, variant
-from cldtrans.data import get_dataset
+from cldtrans.data import chosen_dataset
 from cldtrans.data.intracranial import get_reader
 from cldtrans.files import sha256_file
 from cldtrans.methods.cells import Cell, cell_settings
@@ -92,6 +92,8 @@ class Plan:
     @cached_property
     def heads(self) -> list[tuple[str, int]]:
         """(variant, seed) of every model with task heads."""
+        if not self.config.has_heads:
+            return []
         return list(product(self.config.stage2.variants, self.config.stage2.seeds))
 
     def checkpoint(self, stage: int, variant_name: str, seed: int | str) -> str:
@@ -211,17 +213,19 @@ class Plan:
 
         Arguments as in `code_sha256`.
         """
-        executed, asked = self._code.command(command), []
+        executed, asked, own = self._code.command(command), [], self.config.dataset_classes
         if command == "train-stage1" and method is not None:
             asked = [
-                root for name in variant(self.config, method)[1].datasets for root in self._code.dataset(name)
+                root
+                for name in variant(self.config, method)[1].datasets
+                for root in self._code.dataset(name, own)
             ]
         elif dataset in self.config.zeroshot.intracranial:
             executed += self._code.reader(dataset)
         elif command in READS_DATASET and dataset is not None:
-            executed += self._code.dataset(dataset)
+            executed += self._code.dataset(dataset, own)
         elif command in ASKS_DATASET and dataset is not None:
-            asked = self._code.dataset(dataset)
+            asked = self._code.dataset(dataset, own)
         if method is not None and experiment is not None:
             executed += self._code.factory(spec_of(self.config, method, ROLES[experiment]))
             if method in self.config.methods:  # a setting may name a module, too
@@ -243,7 +247,8 @@ class Plan:
 
     def titles(self) -> dict[str, str]:
         """Return the datasets as tables and figures call them."""
-        found = {name: get_dataset(name).title for name in self.config.datasets}
+        own = self.config.dataset_classes
+        found = {name: chosen_dataset(name, own).title for name in self.config.datasets}
         zones = {cell.dataset for cell in self.cells} & set(self.config.zeroshot.intracranial)
         return found | {name: get_reader(name).title for name in sorted(zones)}
 
