@@ -237,6 +237,7 @@ def test_a_dataset_of_ones_own_needs_window_and_rate_alone() -> None:
     assert (mine.stride_s, mine.band_hz) == (4, (0.5, 22.5))
     assert config.dataset_classes["mine"].factory == "my_package:Mine"
     assert not config.pretrains and not config.has_heads and Plan(config).checkpoints(2) == []
+    assert not [file for file in Plan(config).figures() if "motifs" in file]
     assert settings.parse(config.model_dump(mode="json")) == config  # as the workflow hands it to its jobs
     one, other = (
         settings.content_settings(settings.parse(plan | {"dataset_classes": {"mine": spec}}), "mine")

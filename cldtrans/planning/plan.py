@@ -30,7 +30,8 @@ TABLES = (
     "cost",
 )
 SCORE_FIGURES = ("fewshot", "planted", "identifiability", "robustness")  # drawn from tables alone
-FIGURES = (*SCORE_FIGURES, "training", "lags", "motifs", "propagation")
+MODEL_FIGURES = ("training", "lags", "motifs")  # of a pretrained model: none, where nothing is pretrained
+FIGURES = (*SCORE_FIGURES, *MODEL_FIGURES, "propagation")
 
 # The rule that makes a cell: by experiment, and whether the method is a variant of our model.
 RULES = {
@@ -134,10 +135,16 @@ class Plan:
         kinds = formats or ("csv", "html", "md", "tex")
         return [f"results/{self.run}/tables/{name}.{kind}" for name, kind in product(names, kinds)]
 
+    @cached_property
+    def figure_names(self) -> tuple[str, ...]:
+        """Names of the figures that this plan has something to draw for."""
+        return tuple(name for name in FIGURES if self.pretrained or name not in MODEL_FIGURES)
+
     def figures(self) -> list[str]:
         """Return every figure in both formats."""
+        kinds = ("pdf", "png")
         return [
-            f"results/{self.run}/figures/{name}.{kind}" for name, kind in product(FIGURES, ("pdf", "png"))
+            f"results/{self.run}/figures/{name}.{kind}" for name, kind in product(self.figure_names, kinds)
         ]
 
     def paper(self) -> list[str]:
@@ -164,7 +171,11 @@ class Plan:
             **{rule: scored[rule] for rule in dict.fromkeys(RULES.values())},
             "make_tables": 1,
             "plot_scores": len(SCORE_FIGURES),
-            **{f"plot_{name}": 1 for name in FIGURES if name not in SCORE_FIGURES},
+            **{
+                f"plot_{name}": int(name in self.figure_names)
+                for name in FIGURES
+                if name not in SCORE_FIGURES
+            },
             "write_paper": 1,
         }
 
