@@ -8,12 +8,26 @@ from typing import Any
 
 _HOME = {
     "CLDTrans": "models",
+    "CLDTransFeatures": "interfaces.features",
+    "LDSEM": "interfaces.ldsem",
+    "ShardSet": "data.shards",
+    "WindowsDataset": "interfaces.windows",
     "fit_ldsem": "lag",
     "focal_lead": "lag",
     "lags_of_recording": "lag.recording",
 }
 
-__all__ = ["CLDTrans", "__version__", "fit_ldsem", "focal_lead", "lags_of_recording"]
+__all__ = [
+    "LDSEM",
+    "CLDTrans",
+    "CLDTransFeatures",
+    "ShardSet",
+    "WindowsDataset",
+    "__version__",
+    "fit_ldsem",
+    "focal_lead",
+    "lags_of_recording",
+]
 
 
 def __getattr__(name: str) -> Any:

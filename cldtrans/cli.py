@@ -13,6 +13,7 @@ COMMANDS = {
     "run": "the workflow, from raw recordings to the paper, in the current folder",
     "doctor": "check GPU, FFT, adjoint, disk and data source of this machine",
     "lags": "who leads whom in a recording, by how many milliseconds",
+    "check-dataset": "check a dataset of your own on its files",
     "estimate": "jobs, hours, bytes and days that a config will cost",
     "miniature": "write the miniature PhysioNet bucket",
     "download": "fetch and verify one dataset",
@@ -27,6 +28,8 @@ COMMANDS = {
     "identifiability": "score lag recovery on one simulated world",
     "robustness": "score a fitted model on degraded input",
 }
+PIPELINE = {"jsonschema", "obstore", "psutil", "snakemake", "tensorboard"}
+"""What commands of the workflow import, and the core does without."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,5 +65,11 @@ def main(argv: list[str] | None = None) -> int:
         args.run(args)
     except CldtransError as error:
         print(f"cldtrans {args.command}: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if error.name not in PIPELINE:
+            raise
+        what = f"this needs {error.name}: pip install 'cldtrans[pipeline]'"
+        print(f"cldtrans {args.command}: {what}", file=sys.stderr)
         return 2
     return 0

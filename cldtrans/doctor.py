@@ -200,7 +200,7 @@ def disk_checks(config: Config, url: str) -> Iterator[Check]:
 
 def source_checks(config: Config, url: str) -> Iterator[Check]:
     """Check whether the source answers, and which datasets it has."""
-    from cldtrans.data import get_dataset
+    from cldtrans.data import chosen_dataset
     from cldtrans.data.fetch.sources import Retry, open_source
     from cldtrans.errors import SourceError
 
@@ -214,7 +214,7 @@ def source_checks(config: Config, url: str) -> Iterator[Check]:
         return
     yield Check("source", "OK", url)
     for name in config.datasets:
-        dataset = get_dataset(name)
+        dataset = chosen_dataset(name, config.dataset_classes)
         prefix = f"{dataset.slug}/{dataset.version}"
         try:
             size = int(source.sizes(prefix, ["SHA256SUMS.txt"], 1)[0])

@@ -90,12 +90,12 @@ def _settings_page() -> str:
         _table(schema["properties"], paper),
     ]
     for name, field in schema["properties"].items():
-        section, place, values = _section(field), name, paper[name]
+        section, place, values = _section(field), name, paper.get(name, {})
         if section is None:
             continue
         if "$ref" not in field:  # a mapping or a list of sections: the first one's values
             place += "[]" if isinstance(values, list) else ".<name>"
-            values = values[0] if isinstance(values, list) else next(iter(values.values()))
+            values = values[0] if isinstance(values, list) else next(iter(values.values()), {})
         page += [
             f"## `{place}`",
             sections[section]["description"],
@@ -117,8 +117,9 @@ def _table(fields: dict[str, Any], values: dict[str, Any]) -> str:
     for name, field in fields.items():
         link = name if "$ref" in field else f"{name}" + ("[]" if "items" in field else ".<name>")
         kind = f"[section](#{re.sub('[^a-z0-9-]', '', link)})" if _section(field) else _type(field)
-        text = values[name] if isinstance(values[name], str) else json.dumps(values[name])
-        value = f"`{text}`" if len(text) <= LONGEST_VALUE and not _section(field) else ""
+        given = values.get(name, "")  # what the paper does without has no value
+        text = given if isinstance(given, str) else json.dumps(given)
+        value = f"`{text}`" if 0 < len(text) <= LONGEST_VALUE and not _section(field) else ""
         cells = (f"`{name}`", kind, field["description"], value)
         rows.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
     return "\n".join(rows)

@@ -8,9 +8,10 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
+sys.path.append(os.getcwd())  # where datasets and methods of one's own may lie
 
 from cldtrans import config as settings_module
-from cldtrans.data import get_dataset
+from cldtrans.data import chosen_dataset
 from cldtrans.data.intracranial import get_reader
 from cldtrans.errors import ConfigError
 from cldtrans.methods.cells import Cell
@@ -148,7 +149,7 @@ def annotation_file(wildcards):
     path = SETTINGS.zeroshot.annotations
     if wildcards.dataset in SETTINGS.zeroshot.intracranial or not path:
         return []
-    if get_dataset(wildcards.dataset).focal_truth != "annotation":
+    if chosen_dataset(wildcards.dataset, SETTINGS.dataset_classes).focal_truth != "annotation":
         return []
     inside_mirror = SETTINGS.source.miniature and Path(path).is_relative_to(SETTINGS.source.url)
     return [] if inside_mirror else path

@@ -11,6 +11,7 @@ from toys.paths import PROJECT
 
 from cldtrans import config as settings
 from cldtrans.errors import ConfigError
+from cldtrans.planning.plan import Plan
 
 BASE = [PROJECT / "config" / "config.yaml", *sorted((PROJECT / "config" / "datasets").glob("*.yaml"))]
 OVERLAYS = sorted(path for path in (PROJECT / "config").glob("*.yaml") if path.name != "config.yaml")
@@ -219,3 +220,33 @@ def test_the_paper_plans_what_the_protocol_says() -> None:
     assert fewshot["seeds"] == [42, 123, 7, 0, 256]
     assert fewshot["budgets"] == ["0.01", "0.1", "1.0"]
     assert set(fewshot["datasets"]) == {"chbmit", "ptbxl", "sleepedf"}
+
+
+def test_a_dataset_of_ones_own_needs_window_and_rate_alone() -> None:
+    plan = resolved() | {
+        "datasets": ["mine"],
+        "dataset_classes": {"mine": "my_package:Mine"},
+        "experiments": [
+            {"target": "baselines", "experiment": "fewshot", "datasets": ["mine"],
+             "methods": ["feature_linear"], "budgets": ["1.0"], "seeds": [42]}
+        ],
+    }  # fmt: skip
+    plan["preprocess"]["mine"] = {"window_s": 4, "rate_hz": 50}
+    config = settings.parse(plan)
+    mine = config.preprocess["mine"]
+    assert (mine.stride_s, mine.band_hz) == (4, (0.5, 22.5))
+    assert config.dataset_classes["mine"].factory == "my_package:Mine"
+    assert not config.pretrains and not config.has_heads and Plan(config).checkpoints(2) == []
+    assert not [file for file in Plan(config).figures() if "motifs" in file]
+    assert settings.parse(config.model_dump(mode="json")) == config  # as the workflow hands it to its jobs
+    one, other = (
+        settings.content_settings(settings.parse(plan | {"dataset_classes": {"mine": spec}}), "mine")
+        for spec in ("my_package:Mine", {"class": "my_package:Mine", "settings": {"folder": "x"}})
+    )
+    assert one != other
+    plan["experiments"][0]["methods"] = ["cldtrans"]
+    with pytest.raises(ConfigError, match=r"stage1.datasets: unknown name 'eegmmidb'"):
+        settings.parse(plan)
+    del plan["preprocess"]["mine"]["rate_hz"]
+    with pytest.raises(ConfigError, match=r"missing key 'preprocess\.mine\.rate_hz'"):
+        settings.parse(plan)

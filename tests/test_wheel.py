@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -42,7 +43,14 @@ def python(programs: Path, cwd: Path, script: str) -> str:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from what git knows, in a folder of its own, so that nothing built before gets in."""
     folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
+    source = clone(folder / "source")
+    options: list[str | Path] = ["--no-deps", "--no-build-isolation", "--wheel-dir", folder, source]
+    call(sys.executable, "-m", "pip", "wheel", "--quiet", *options, cwd=folder)
+    return next(folder.glob("cldtrans-*.whl"))
+
+
+def clone(source: Path) -> Path:
+    """Copy what git knows of the project to a folder."""
     known = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=PROJECT, capture_output=True, text=True, check=True,
@@ -51,21 +59,54 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (PROJECT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((PROJECT / name).read_bytes())
-    options: list[str | Path] = ["--no-deps", "--no-build-isolation", "--wheel-dir", folder, source]
-    call(sys.executable, "-m", "pip", "wheel", "--quiet", *options, cwd=folder)
-    return next(folder.glob("cldtrans-*.whl"))
+    return source
 
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of programs of a fresh environment that holds the wheel alone."""
-    home = tmp_path_factory.mktemp("environment") / "venv"
+    return environment(tmp_path_factory.mktemp("environment") / "venv", wheel)
+
+
+def environment(home: Path, *what: str | Path) -> Path:
+    """Make an environment with one package installed; return the folder of its programs."""
     call(sys.executable, "-m", "venv", "--without-pip", home, cwd=home.parent)
     site = next(home.glob("lib/python*/site-packages"))
-    call(sys.executable, "-m", "pip", "--python", home / "bin/python", "install", "--quiet", "--no-deps",
-         "--no-index", wheel, cwd=home.parent)  # fmt: skip
     (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    call(sys.executable, "-m", "pip", "--python", home / "bin/python", "install", "--quiet", "--no-deps",
+         "--no-index", "--no-build-isolation", *what, cwd=home.parent)  # fmt: skip
     return home / "bin"
+
+
+def test_the_folder_that_holds_the_clone_does_not_hide_the_package(tmp_path: Path) -> None:
+    """A folder `cldtrans` in the current one would be taken for a namespace package."""
+    project = clone(tmp_path / "cldtrans")
+    programs = environment(tmp_path / "venv", "--editable", project)
+    script = "import cldtrans; print(cldtrans.LDSEM.__module__, cldtrans.__file__)"
+    where = python(programs, tmp_path, script)
+    assert where.split() == ["cldtrans.interfaces.ldsem", str(project / "cldtrans" / "__init__.py")]
+
+
+def test_the_core_needs_nothing_of_the_pipeline(installed: Path, tmp_path: Path) -> None:
+    """Lags of arrays and files, and the model, without the packages of the extra `pipeline`."""
+    extras = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    names = [re.split(r"[<>=\[]", name)[0].replace("-", "_") for name in extras["pipeline"]]
+    make_model().save_pretrained(tmp_path / "model")
+    write_two_channels(tmp_path / "two.edf")
+    script = f"""
+import sys
+for name in {names}: sys.modules[name] = None
+import numpy as np
+from cldtrans import LDSEM, CLDTransFeatures, ShardSet, WindowsDataset, fit_ldsem, focal_lead
+from cldtrans.cli import main
+x = np.random.default_rng(0).laplace(size=(1, 2, 1600))
+print(fit_ldsem(x, 160.0), LDSEM(sample_rate=160.0).fit(x), focal_lead(x, 160.0))
+print(CLDTransFeatures('model', sample_rate=160.0).fit_transform(x).shape)
+assert main(['lags', 'two.edf', '--reference', 'none']) == 0
+sys.exit(main(['run', '--configfile', 'demo']))
+"""
+    output = call(installed / "python", "-c", script, cwd=tmp_path, code=2)
+    assert "C3" in output and "pip install 'cldtrans[pipeline]'" in output.splitlines()[-1]
 
 
 def test_the_wheel_holds_what_the_workflow_needs(wheel: Path) -> None:
@@ -87,12 +128,17 @@ def test_the_command_line_and_the_front_door(installed: Path, tmp_path: Path) ->
     assert "device-hours" in call(installed / "cldtrans", "estimate", "--config", "demo", cwd=tmp_path)
 
 
-def test_lags_of_a_file(installed: Path, tmp_path: Path) -> None:
+def write_two_channels(path: Path) -> None:
+    """C3 leads C4 by 18.75 ms."""
     rng = np.random.default_rng(0)
     leader = 20 * rng.laplace(size=30 * 160)
     follower = np.roll(leader, 3) + 6 * rng.laplace(size=30 * 160)
     signals = [EdfSignal(name, x, 160, (-500, 500)) for name, x in (("C3", leader), ("C4", follower))]
-    (tmp_path / "two.edf").write_bytes(edf_bytes(signals))
+    path.write_bytes(edf_bytes(signals))
+
+
+def test_lags_of_a_file(installed: Path, tmp_path: Path) -> None:
+    write_two_channels(tmp_path / "two.edf")
     output = call(installed / "cldtrans", "lags", "two.edf", "--reference", "none", cwd=tmp_path)
     assert re.search(r"C3 +(→|->)? *C4 +18\.\d", output), output
 
@@ -134,4 +180,4 @@ def test_without_snakemake_one_line_says_what_to_install(installed: Path, tmp_pa
         "import sys; sys.modules['snakemake'] = None; from cldtrans.cli import main; sys.exit(main(['run']))"
     )
     output = call(installed / "python", "-c", script, cwd=tmp_path, code=2)
-    assert output == "cldtrans run: a run needs Snakemake: pip install 'cldtrans[workflow]'\n"
+    assert output == "cldtrans run: a run needs Snakemake: pip install 'cldtrans[pipeline]'\n"

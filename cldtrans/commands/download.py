@@ -20,7 +20,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Download the dataset and write what was fetched."""
     from cldtrans import config
-    from cldtrans.data import get_dataset
+    from cldtrans.data import chosen_dataset
     from cldtrans.data.base import raw_folder
     from cldtrans.data.fetch.checksums import Selection
     from cldtrans.data.fetch.download import download
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     selection = Selection(chosen.subjects, chosen.records, tuple(chosen.glob) if chosen.glob else None)
     url = args.source or os.environ.get("CLDTRANS_MIRROR") or settings.source.url
     source = open_source(url, settings.source.endpoint)
-    dataset = get_dataset(args.dataset)
+    dataset = chosen_dataset(args.dataset, settings.dataset_classes)
     write_json(
         args.output,
         download(source, dataset, raw_folder(settings), selection, settings.source.allow_absent),

@@ -16,12 +16,12 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write index, quarantine and meta.json, and print what they hold."""
     from cldtrans import config
-    from cldtrans.data import get_dataset
+    from cldtrans.data import chosen_dataset
     from cldtrans.data.shards import merge_parts
 
     settings = config.load(args.config)
     chosen = config.dataset_settings(settings, args.dataset, args.config)
-    meta = merge_parts(get_dataset(args.dataset), chosen, args.output_dir)
+    meta = merge_parts(chosen_dataset(args.dataset, settings.dataset_classes), chosen, args.output_dir)
     print(
         f"{args.dataset}: {meta['n_windows']} windows of {meta['n_recordings']} recordings and "
         f"{meta['n_subjects']} subjects, {meta['n_quarantined']} recordings in quarantine"

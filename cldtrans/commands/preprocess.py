@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> None:
     import json
 
     from cldtrans import config
-    from cldtrans.data import get_dataset
+    from cldtrans.data import chosen_dataset
     from cldtrans.data.base import raw_folder
     from cldtrans.data.preprocess import preprocess_batch
     from cldtrans.errors import DataError
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     except (OSError, json.JSONDecodeError) as error:
         raise DataError(f"{args.stamp}: not a download's record ({error}); run the download again") from None
     preprocess_batch(
-        get_dataset(args.dataset),
+        chosen_dataset(args.dataset, settings.dataset_classes),
         raw_folder(settings),
         chosen,
         args.batch,

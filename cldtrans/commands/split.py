@@ -17,10 +17,12 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the division, and print how many subjects each part has."""
-    from cldtrans.data import get_dataset
+    from cldtrans import config
+    from cldtrans.data import chosen_dataset
     from cldtrans.data.splits import make_split, read_index, split_problem, write_split
 
-    dataset = get_dataset(args.dataset)
+    settings = config.load(args.config)
+    dataset = chosen_dataset(args.dataset, settings.dataset_classes)
     split = make_split(dataset, read_index(dataset, args.shards), args.seed)
     write_split(args.output, split)
     problem = split_problem(dict(zip(split["subject"], split["split"], strict=True)))

@@ -13,6 +13,7 @@ from cldtrans.config.reading import config_file, deep_merge, load, load_any, par
 from cldtrans.config.settings import (
     NAME,
     Config,
+    DatasetClassConfig,
     DatasetConfig,
     IntracranialConfig,
     LoopConfig,
@@ -27,6 +28,7 @@ from cldtrans.config.settings import (
 __all__ = [
     "NAME",
     "Config",
+    "DatasetClassConfig",
     "DatasetConfig",
     "IntracranialConfig",
     "LoopConfig",

@@ -58,7 +58,10 @@ def content_settings(config: Config, dataset: str) -> dict[str, Any]:
 
     These are all but the number of jobs, which leaves no trace in them.
     """
-    return config.preprocess[dataset].model_dump(mode="json", exclude={"batches"})
+    settings = config.preprocess[dataset].model_dump(mode="json", exclude={"batches"})
+    if dataset in config.dataset_classes:
+        settings["class"] = config.dataset_classes[dataset].model_dump(mode="json")
+    return settings
 
 
 def pretraining_settings(config: Config, name: str) -> dict[str, Any]:

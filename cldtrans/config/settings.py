@@ -65,29 +65,84 @@ class SourceConfig(Section):
     )
 
 
+class DatasetClassConfig(Section):
+    """A dataset of one's own, as ``module:Class``; the word alone stands for one without settings."""
+
+    factory: str = Field(
+        alias="class", description="Class, as `package.module:Class`; its package may be your own."
+    )
+    settings: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the class.")
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, value: Any) -> Any:
+        return {"class": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _names_a_class(self) -> DatasetClassConfig:
+        if self.factory.count(":") != 1:
+            raise ValueError(f"{self.factory!r} should read 'package.module:Class'")
+        return self
+
+
 class DatasetConfig(Section):
-    """How one corpus becomes shards (``config/datasets/<name>.yaml``)."""
+    """How one corpus becomes shards (``config/datasets/<name>.yaml``); window and rate have no default."""
 
     window_s: PositiveFloat = Field(description="Length of a window, seconds.")
-    stride_s: PositiveFloat = Field(description="From one window's start to the next one's, seconds.")
+    stride_s: PositiveFloat = Field(
+        default=0.0,
+        validate_default=False,
+        description="From one window's start to the next one's, seconds; left out: a window's length.",
+    )
     rate_hz: PositiveFloat = Field(
         description="Sampling rate of the windows, hertz; recordings of other rates are resampled."
     )
     band_hz: tuple[float, float] = Field(
-        description="Pass band of the zero-phase filter, hertz: rising, and below half of `rate_hz`."
+        default=(0.0, 0.0),
+        description="Pass band of the zero-phase filter, hertz: rising, and below half of `rate_hz`; left "
+        "out: 0.5 to 40, or to 0.45 times a lower rate.",
     )
     scale: Literal["recording", "window"] = Field(
-        description="What each channel is standardised over: the whole recording, or each window."
+        default="recording",
+        description="What each channel is standardised over: the whole recording, or each window.",
     )
-    dtype: Literal["float32", "float16"] = Field(description="Number format of the samples in the shards.")
-    shards: PositiveInt = Field(description="Files of windows, a multiple of `batches`: part of the content.")
-    batches: PositiveInt = Field(description="Preprocessing jobs: they leave no trace in the content.")
-    onset_windows: int = Field(ge=0, description="Extra windows a seizure, the first beginning at its onset.")
-    subjects: PositiveInt | None = Field(description="The first so many subjects only; null: all.")
-    records: PositiveInt | None = Field(description="The first so many recordings only; null: all.")
+    dtype: Literal["float32", "float16"] = Field(
+        default="float32", description="Number format of the samples in the shards."
+    )
+    shards: PositiveInt = Field(
+        default=4, description="Files of windows, a multiple of `batches`: part of the content."
+    )
+    batches: PositiveInt = Field(
+        default=4, description="Preprocessing jobs: they leave no trace in the content."
+    )
+    onset_windows: int = Field(
+        default=0, ge=0, description="Extra windows a seizure, the first beginning at its onset."
+    )
+    subjects: PositiveInt | None = Field(
+        default=None, description="The first so many subjects only; null: all."
+    )
+    records: PositiveInt | None = Field(
+        default=None, description="The first so many recordings only; null: all."
+    )
     glob: list[str] | None = Field(
-        description="Patterns, one of which a recording's key has to match; null: all."
+        default=None, description="Patterns, one of which a recording's key has to match; null: all."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow(cls, values: Any) -> Any:
+        """Fill in what follows from window and rate."""
+        if not isinstance(values, dict):
+            return values
+        window_s, rate_hz = values.get("window_s"), values.get("rate_hz")
+        follow: dict[str, Any] = {}
+        if isinstance(window_s, int | float):
+            follow["stride_s"] = window_s
+        if isinstance(rate_hz, int | float):
+            follow["band_hz"] = (0.5, min(40.0, 0.45 * rate_hz))
+        return {**follow, **values}
 
     @model_validator(mode="after")
     def _divides(self) -> DatasetConfig:
@@ -416,6 +471,11 @@ class Config(Section):
     )
     source: SourceConfig = Field(description="Where recordings come from.")
     datasets: list[str] = Field(min_length=1, description="Datasets that are downloaded and preprocessed.")
+    dataset_classes: dict[Name, DatasetClassConfig] = Field(
+        default_factory=dict,
+        exclude_if=lambda classes: not classes,  # a run without any has the settings that it always had
+        description="Datasets of your own by name, `package.module:Class`; `datasets` chooses among them.",
+    )
     preprocess: dict[Name, DatasetConfig] = Field(
         description="How each dataset becomes shards; one file a dataset, `config/datasets/<name>.yaml`."
     )
@@ -449,6 +509,19 @@ class Config(Section):
             values if not isinstance(of_size, dict) else {**values, "model": {**of_size, **values["model"]}}
         )
 
+    @property
+    def has_heads(self) -> bool:
+        """Tell whether task heads are made: not where `datasets` holds none of those that get one."""
+        return bool(set(self.stage2.datasets) & set(self.datasets))
+
+    @property
+    def pretrains(self) -> bool:
+        """Tell whether any variant of our model is trained, for task heads or for an experiment."""
+        heads = self.has_heads and self.stage2.variants and self.stage2.seeds
+        return bool(
+            heads or {name for block in self.experiments for name in block.methods} & set(self.variants)
+        )
+
     @model_validator(mode="after")
     def _known_names(self) -> Config:
         def known(name: str, names: Any, where: str) -> None:
@@ -459,11 +532,11 @@ class Config(Section):
         for name in self.datasets:
             known(name, self.preprocess, "datasets")
         for name in self.stage1.datasets:
-            known(name, self.datasets, "stage1.datasets")
+            known(name, self.datasets if self.pretrains else self.preprocess, "stage1.datasets")
         for name in self.stage1.probe:
             known(name, self.preprocess, "stage1.probe")
         for name in self.stage2.datasets:
-            known(name, self.datasets, "stage2.datasets")
+            known(name, self.datasets if self.has_heads else self.preprocess, "stage2.datasets")
         for block in self.experiments:
             worlds = block.experiment == "identifiability"
             zones = self.zeroshot.intracranial if block.experiment == "zeroshot" else {}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cldtrans.config import IntracranialConfig, MarksConfig
+from cldtrans.data.formats.bids_table import read_tsv
 from cldtrans.data.intracranial import Intracranial, MarkedRecording, in_zone
 from cldtrans.data.recording import open_recording
 from cldtrans.errors import DataError, listing
@@ -68,8 +69,8 @@ def read_marked(path: Path, marks: MarksConfig) -> MarkedRecording:
         Where a table is missing, or no usable channel is in the zone.
     """
     stem = path.name.rpartition("_ieeg.")[0]
-    channels = _table(path.with_name(f"{stem}_channels.tsv"), ("name", "type"))
-    events = _table(path.with_name(f"{stem}_events.tsv"), ("onset", "trial_type"))
+    channels = read_tsv(path.with_name(f"{stem}_channels.tsv"), ("name", "type"))
+    events = read_tsv(path.with_name(f"{stem}_events.tsv"), ("onset", "trial_type"))
     recording = open_recording(path)
     status = channels["status"] if "status" in channels else channels["name"].map(lambda _: "good")
     of_brain = channels["type"].str.upper().isin(TYPES)
@@ -101,7 +102,7 @@ def _zone(path: Path, channels: pd.DataFrame, marks: MarksConfig) -> set[str]:
     entities = set(path.name.split("_")[:-1])
     for file in sorted(path.parent.glob("*_electrodes.tsv")):
         if {part for part in file.name.split("_")[:-1] if not part.startswith("space-")} <= entities:
-            tables.append(_table(file, ("name",)))
+            tables.append(read_tsv(file, ("name",)))
     for table in tables:
         if marks.zone_column in table:
             return set(table["name"][_holds(table[marks.zone_column], marks.zone_pattern)])
@@ -130,20 +131,3 @@ def _holds(cells: pd.Series, pattern: str) -> pd.Series:
     """Tell which cells hold a pattern, in capitals or not."""
     wanted = re.compile(pattern, re.IGNORECASE)
     return cells.map(lambda cell: wanted.search(cell) is not None).astype(bool)
-
-
-def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read a table's cells as they are written; columns in small letters, "" for n/a."""
-    import pandas as pd
-
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; a BIDS recording needs it")
-    try:
-        table = pd.read_csv(path, sep="\t", dtype="str", keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a table: {' '.join(str(error).split())}") from None
-    table.columns = [str(name).strip().lower() for name in table.columns]
-    lacking = [name for name in columns if name not in table]
-    if lacking:
-        raise DataError(f"{path}: no column {', '.join(map(repr, lacking))}; found {', '.join(table)}")
-    return table.apply(lambda column: column.str.strip().replace("n/a", ""))

@@ -92,7 +92,7 @@ def preprocess_batch(
 
 def _selected(dataset: Dataset, raw: Path, settings: DatasetConfig) -> pd.DataFrame:
     table = dataset.recordings(raw)
-    place = f"{dataset.slug}/{dataset.version}"
+    place = dataset.folder(raw).relative_to(raw).as_posix()
     return select_recordings(table, place, settings.subjects, settings.records, settings.glob)
 
 

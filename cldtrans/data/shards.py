@@ -151,7 +151,10 @@ def write_parquet(path: Path, table: pd.DataFrame, columns: dict[str, str]) -> N
 
 
 class ShardSet:
-    """Windows of one dataset.
+    """Windows of one dataset; a map-style dataset, which torch's DataLoader takes as it is.
+
+    An item is `(signals, label)`: float32 [C, T] in microvolts (EEG) or millivolts (ECG), and the class index
+    (of a multilabel task float32 [K]); -1 where there is no label.
 
     Parameters
     ----------
@@ -186,6 +189,13 @@ class ShardSet:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def __getitem__(self, row: int) -> tuple[np.ndarray, Any]:
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"window {row} of {len(self)}")  # which also ends a loop over all
+        rows = np.array([row % len(self)])
+        label = -1 if self.task is None else self.labels(rows)[0]
+        return self.signals(rows)[0], label
 
     @property
     def channels(self) -> tuple[str, ...]:

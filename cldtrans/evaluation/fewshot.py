@@ -19,6 +19,7 @@ from cldtrans.data.splits import budget_rows, load_split, split_rows
 from cldtrans.errors import DataError
 from cldtrans.evaluation.cell import NO_WINDOWS, write_cell
 from cldtrans.machine import limit_threads
+from cldtrans.methods import classifiers
 from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import FINE_TUNED, PROBED, build, spec_of
 from cldtrans.methods.windows import Classifier, LabelledWindows, counts
@@ -158,7 +159,15 @@ def make_classifier(
             raise DataError(f"a linear probe of {method} needs its features (--features)")
         return build(spec, task.kind, task.classes)
     settings = config.methods[method].settings
-    return build(spec, task, windows.channels, windows.rate_hz, windows.modality, seed, threads, **settings)
+    about = {
+        "task": task,
+        "channels": windows.channels,
+        "sample_rate": windows.rate_hz,
+        "modality": windows.modality,
+        "seed": seed,
+        "threads": threads,
+    }
+    return classifiers.make(spec, about, settings)
 
 
 def score_classifier(

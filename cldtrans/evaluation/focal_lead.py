@@ -20,7 +20,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from cldtrans.config import Config
-from cldtrans.data import get_dataset
+from cldtrans.data import chosen_dataset
 from cldtrans.data.intracranial import ZoneSet
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
@@ -89,7 +89,7 @@ def run_focal_lead(
     if zones is None and shards is None:
         raise DataError(f"{dataset}: its shard folder is needed (--shards)")
     windows = ZoneSet(dataset, zones) if zones is not None else ShardSet(Path(str(shards)))
-    truth = "zone" if zones is not None else get_dataset(dataset).focal_truth
+    truth = "zone" if zones is not None else chosen_dataset(dataset, config.dataset_classes).focal_truth
     names = _NAMES["planted" if experiment == "planted" else truth]
     scores, cases, model = Scores(), [], None
     if windows.reason is not None:

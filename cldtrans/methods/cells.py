@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cldtrans.config import Config, content_settings, pretraining_settings
-from cldtrans.data import get_dataset
+from cldtrans.data import chosen_dataset
 from cldtrans.methods.factories import ROLES, configured
 
 
@@ -56,11 +56,15 @@ def cell_settings(config: Config, cell: Cell) -> dict[str, Any]:
     settings = {"dataset": content_settings(config, cell.dataset)} | _method(config, cell)
     if cell.experiment == "planted":
         settings["planted"] = config.planted.model_dump(mode="json")
-    elif cell.experiment == "zeroshot" and get_dataset(cell.dataset).focal_truth == "annotation":
+    elif cell.experiment == "zeroshot" and _focal_truth(config, cell.dataset) == "annotation":
         settings["annotations"] = config.zeroshot.annotations
     elif cell.experiment == "robustness":
         settings["robustness"] = config.robustness.model_dump(mode="json")
     return settings
+
+
+def _focal_truth(config: Config, dataset: str) -> str:
+    return chosen_dataset(dataset, config.dataset_classes).focal_truth
 
 
 def _method(config: Config, cell: Cell) -> dict[str, Any]:

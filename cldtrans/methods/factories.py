@@ -24,8 +24,8 @@ FINE_TUNED = "cldtrans.training.finetuned:FineTuned"
 READOUTS = "cldtrans.methods.model_readouts:ModelReadouts"
 
 
-def build(spec: str, *args: Any, **settings: Any) -> Any:
-    """Call the factory that ``package.module:factory`` names.
+def find(spec: str) -> Any:
+    """Return the factory that ``package.module:factory`` names.
 
     Raises
     ------
@@ -41,7 +41,12 @@ def build(spec: str, *args: Any, **settings: Any) -> Any:
         ) from None
     if not hasattr(module, name):
         raise ConfigError(f"method {spec!r}: {module_name} has no {name!r}{suggestion(name, dir(module))}")
-    return getattr(module, name)(*args, **settings)
+    return getattr(module, name)
+
+
+def build(spec: str, *args: Any, **settings: Any) -> Any:
+    """Call the factory that ``package.module:factory`` names."""
+    return find(spec)(*args, **settings)
 
 
 def spec_of(config: Config, name: str, role: Role) -> str:

@@ -89,12 +89,10 @@ def of_equal_count(background: Sequence[np.ndarray] | None, n: int, size: int) -
 
 
 class Classifier(Protocol):
-    """What a ``classifier`` factory of the config returns."""
+    """What a ``classifier`` factory of the config returns; nothing else is needed.
 
-    @property
-    def parameters(self) -> int | None:
-        """Number of fitted parameters; None where it is not to be told."""
-        ...
+    `parameters` (their number), `nfe`, `device` and `notes` are written to results where it has them.
+    """
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
         """Fit on training windows; validation windows choose penalties and when to stop."""

@@ -13,12 +13,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
-from huggingface_hub.errors import HFValidationError
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor, nn
 
 from cldtrans.config import ModelConfig
-from cldtrans.errors import DataError
 from cldtrans.files import SUMS
 from cldtrans.models import saved
 from cldtrans.models.card import model_card
@@ -575,20 +573,20 @@ class CLDTrans(
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> CLDTrans:
-        """Load a folder that `save_pretrained` wrote, or a model of the Hugging Face hub.
+        """Load a folder that `save_pretrained` wrote, or a model of the Hugging Face hub, as "owner/name".
 
         Raises
         ------
         DataError
-            Where settings or weights of the folder are not as they were saved, or do not fit together.
+            Where there is no such folder, and it is no name that the hub knows, or the hub has no answer;
+            where settings or weights of the folder are not as they were saved, or do not fit together.
         """
-        folder = Path(pretrained_model_name_or_path)
+        folder = Path(pretrained_model_name_or_path).expanduser()
         if folder.is_dir():
             saved.check(folder, cls)
-        try:
-            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
-        except HFValidationError:
-            raise DataError(f"{folder}: no such folder; train a model, or fetch it") from None
+            return super().from_pretrained(folder, **kwargs)
+        saved.check_hub_name(pretrained_model_name_or_path, **kwargs)
+        return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     @classmethod
     def _load_as_safetensor(cls, model: Any, model_file: str, map_location: str, strict: bool) -> Any:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -17,6 +19,8 @@ from cldtrans.models.heads import HeadSpec
 
 SETTINGS, WEIGHTS = "config.json", "model.safetensors"
 AGAIN = "fetch or save the model again"
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_TIMEOUT_S = 5.0
 
 
 def sign(folder: Path) -> None:
@@ -62,6 +66,38 @@ def check(folder: Path, build: Callable[..., nn.Module]) -> None:
         if not any(name.startswith("readout.") for name in found):
             raise DataError(f"{folder}: saved by an earlier version with another pooled vector; train again")
         raise DataError(f"{misfit}: missing, unknown, or of another shape or type: {listing(wrong)}; {AGAIN}")
+
+
+def check_hub_name(
+    name: str | Path, token: str | bool | None = None, local_files_only: bool = False, **_: Any
+) -> None:
+    """Check, before anything is fetched and at once, that what is no folder can be a model of the hub.
+
+    Parameters
+    ----------
+    name : str or Path
+        As it was asked for: `owner/name` of the hub, where no folder `owner` lies here.
+    token, local_files_only : optional
+        As `from_pretrained` of the hub takes them.
+
+    Raises
+    ------
+    DataError
+        Where it cannot be, or the hub does not know it, or does not answer one question.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    missing = f"{name}: no such folder; train a model, or fetch it"
+    if Path(name).exists():
+        raise DataError(f"{name}: expected the folder of a saved model, found a file")
+    if isinstance(name, Path) or not HUB_NAME.fullmatch(name) or Path(name).parent.exists():
+        raise DataError(missing)
+    if local_files_only or isinstance(try_to_load_from_cache(name, SETTINGS), str):
+        return
+    try:
+        HfApi().model_info(name, timeout=HUB_TIMEOUT_S, token=token)
+    except Exception as error:  # the hub's own, or those of whichever HTTP library its client uses
+        raise DataError(f"{missing} (the hub has no answer: {type(error).__name__})") from None
 
 
 def _check_sums(folder: Path) -> None:

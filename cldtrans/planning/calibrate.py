@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from cldtrans.config import Config
-from cldtrans.data import get_dataset
+from cldtrans.data import chosen_dataset
 from cldtrans.files import write_json
 from cldtrans.lag.fourier import transforms_on
 from cldtrans.models.cldtrans import CLDTrans
@@ -30,7 +30,7 @@ class SyntheticCorpus:
     modality: str
 
     def __init__(self, config: Config, name: str):
-        settings, dataset = config.preprocess[name], get_dataset(name)
+        settings, dataset = config.preprocess[name], chosen_dataset(name, config.dataset_classes)
         self.name, self.modality, self.rate_hz = name, dataset.modality, settings.rate_hz
         n_channels = min(len(dataset.channels), config.stage1.max_channels or len(dataset.channels))
         self.shape = n_channels, round(settings.window_s * settings.rate_hz)

@@ -17,10 +17,11 @@ import ast
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cldtrans.config import DatasetClassConfig
 from cldtrans.errors import ConfigError, suggestion
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -32,6 +33,8 @@ REGISTRIES = {
 }
 LAZY = "_HOME"  # of a package: name -> module below it, loaded on first use
 TEXTS = {"help", "description"}
+LIBRARIES = {"sklearn"}
+"""Whose classes are methods as they are: their version stands in every result."""
 INSTALLED = {"site-packages", "dist-packages"}  # folders of packages that are neither ours nor the user's
 
 
@@ -160,6 +163,8 @@ class Code:
             Where it is not found.
         """
         module = spec.partition(":")[0]
+        if module.partition(".")[0] in LIBRARIES:
+            return []
         self._followed.add(module.partition(".")[0])
         if self.source(module) is None:
             raise ConfigError(f"{spec!r}: no module {module!r}; install it or correct the name")
@@ -170,8 +175,10 @@ class Code:
         dotted = isinstance(name, str) and "." in name and name.replace(".", "_").isidentifier()
         return dotted and self.source(str(name)) is not None
 
-    def dataset(self, name: str) -> list[str]:
-        """Return the roots of a registered dataset."""
+    def dataset(self, name: str, own: Mapping[str, DatasetClassConfig] | None = None) -> list[str]:
+        """Return the roots of a registered dataset, or of one of the user's own."""
+        if own and name in own:
+            return self.factory(own[name].factory)
         return self._registered("cldtrans.data", name)
 
     def reader(self, name: str) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any
 from tabulate import SEPARATING_LINE, tabulate
 
 from cldtrans.config import Config, fingerprint
-from cldtrans.data import get_dataset
+from cldtrans.data import chosen_dataset
 from cldtrans.planning.plan import Plan
 
 GIB = 1 << 30
@@ -107,7 +107,8 @@ def estimate_cost(config: Config, pace: Pace, root: Path = Path()) -> CostEstima
 def dataset_cost(config: Config, name: str, root: Path) -> DatasetCost:
     """Count from the run's own files where they exist, else from published sizes and the config's subset."""
     settings = config.preprocess[name]
-    published = get_dataset(name).published if config.source.miniature is None else None
+    dataset = chosen_dataset(name, config.dataset_classes)
+    published = dataset.published if config.source.miniature is None else None
     stamp = _read(root / f"data/{config.run}/download/{name}.json")
     meta = _read(root / f"data/{config.run}/shards/{name}/meta.json")
     size = hours = 0.0
@@ -116,7 +117,7 @@ def dataset_cost(config: Config, name: str, root: Path) -> DatasetCost:
         share = min([1.0, *(limit / total for limit, total in limits if limit is not None)])
         size, hours = published.size_gib * GIB * share, published.hours * share
     windows = meta["n_windows"] if meta else int(hours * 3600 / settings.stride_s)
-    samples = len(get_dataset(name).channels) * round(settings.window_s * settings.rate_hz)
+    samples = len(dataset.channels) * round(settings.window_s * settings.rate_hz)
     return DatasetCost(
         name,
         int(stamp["bytes"] if stamp else size),

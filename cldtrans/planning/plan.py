@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 
 from cldtrans.config import Config, content_settings, fingerprint, pretraining_settings, variant
-from cldtrans.data import get_dataset
+from cldtrans.data import chosen_dataset
 from cldtrans.data.intracranial import get_reader
 from cldtrans.files import sha256_file
 from cldtrans.methods.cells import Cell, cell_settings
@@ -30,7 +30,8 @@ TABLES = (
     "cost",
 )
 SCORE_FIGURES = ("fewshot", "planted", "identifiability", "robustness")  # drawn from tables alone
-FIGURES = (*SCORE_FIGURES, "training", "lags", "motifs", "propagation")
+MODEL_FIGURES = ("training", "lags", "motifs")  # of a pretrained model: none, where nothing is pretrained
+FIGURES = (*SCORE_FIGURES, *MODEL_FIGURES, "propagation")
 
 # The rule that makes a cell: by experiment, and whether the method is a variant of our model.
 RULES = {
@@ -92,6 +93,8 @@ class Plan:
     @cached_property
     def heads(self) -> list[tuple[str, int]]:
         """(variant, seed) of every model with task heads."""
+        if not self.config.has_heads:
+            return []
         return list(product(self.config.stage2.variants, self.config.stage2.seeds))
 
     def checkpoint(self, stage: int, variant_name: str, seed: int | str) -> str:
@@ -138,10 +141,16 @@ class Plan:
         kinds = formats or ("csv", "html", "md", "tex")
         return [f"results/{self.run}/tables/{name}.{kind}" for name, kind in product(names, kinds)]
 
+    @cached_property
+    def figure_names(self) -> tuple[str, ...]:
+        """Names of the figures that this plan has something to draw for."""
+        return tuple(name for name in FIGURES if self.pretrained or name not in MODEL_FIGURES)
+
     def figures(self) -> list[str]:
         """Return every figure in both formats."""
+        kinds = ("pdf", "png")
         return [
-            f"results/{self.run}/figures/{name}.{kind}" for name, kind in product(FIGURES, ("pdf", "png"))
+            f"results/{self.run}/figures/{name}.{kind}" for name, kind in product(self.figure_names, kinds)
         ]
 
     def paper(self) -> list[str]:
@@ -168,7 +177,11 @@ class Plan:
             **{rule: scored[rule] for rule in dict.fromkeys(RULES.values())},
             "make_tables": 1,
             "plot_scores": len(SCORE_FIGURES),
-            **{f"plot_{name}": 1 for name in FIGURES if name not in SCORE_FIGURES},
+            **{
+                f"plot_{name}": int(name in self.figure_names)
+                for name in FIGURES
+                if name not in SCORE_FIGURES
+            },
             "write_paper": 1,
         }
 
@@ -217,15 +230,15 @@ class Plan:
 
         Arguments as in `code_sha256`.
         """
-        executed, asked = self._code.command(command), []
+        executed, asked, own = self._code.command(command), [], self.config.dataset_classes
         if command == "train-stage1" and method is not None:
-            asked = [root for name in self.read_by_stage1(method) for root in self._code.dataset(name)]
+            asked = [root for name in self.read_by_stage1(method) for root in self._code.dataset(name, own)]
         elif dataset in self.config.zeroshot.intracranial:
             executed += self._code.reader(dataset)
         elif command in READS_DATASET and dataset is not None:
-            executed += self._code.dataset(dataset)
+            executed += self._code.dataset(dataset, own)
         elif command in ASKS_DATASET and dataset is not None:
-            asked = self._code.dataset(dataset)
+            asked = self._code.dataset(dataset, own)
         if method is not None and experiment is not None:
             executed += self._code.factory(spec_of(self.config, method, ROLES[experiment]))
             if method in self.config.methods:  # a setting may name a module, too
@@ -247,7 +260,8 @@ class Plan:
 
     def titles(self) -> dict[str, str]:
         """Return the datasets as tables and figures call them."""
-        found = {name: get_dataset(name).title for name in self.config.datasets}
+        own = self.config.dataset_classes
+        found = {name: chosen_dataset(name, own).title for name in self.config.datasets}
         zones = {cell.dataset for cell in self.cells} & set(self.config.zeroshot.intracranial)
         return found | {name: get_reader(name).title for name in sorted(zones)}
 

@@ -52,7 +52,7 @@ def run_workflow(configfiles: Sequence[str], options: Sequence[str], report: boo
         Where Snakemake fails, or this run is already under way.
     """
     if importlib.util.find_spec("snakemake") is None:
-        raise ConfigError("a run needs Snakemake: pip install 'cldtrans[workflow]'")
+        raise ConfigError("a run needs Snakemake: pip install 'cldtrans[pipeline]'")
     chosen = [config_file(name) for name in configfiles]
     run = load_any(chosen).run if chosen else "paper"
     mark = f"{Path.cwd()}:{run}"

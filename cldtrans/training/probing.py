@@ -6,13 +6,12 @@ training subjects and scored on others of them; no weight, stop or choice depend
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cldtrans.data import get_dataset
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import ConfigError
 from cldtrans.methods.linear_probe import LinearProbe
@@ -32,8 +31,8 @@ class Probe:
 
     Parameters
     ----------
-    names : sequence of str
-        Datasets with training folds of their own.
+    folds : mapping
+        Training folds by the dataset's name; None: it has none of its own.
     shards : Path
         Folder of the datasets' shard folders.
     most : int
@@ -47,11 +46,10 @@ class Probe:
         Where a dataset has no fixed training folds: its training subjects differ between seeds.
     """
 
-    def __init__(self, names: Sequence[str], shards: Path, most: int, seed: int):
+    def __init__(self, folds: Mapping[str, Collection[int] | None], shards: Path, most: int, seed: int):
         self.parts: dict[str, Windows] = {}
-        for name in names:
-            folds = get_dataset(name).training_folds
-            if folds is None:
+        for name, training in folds.items():
+            if training is None:
                 raise ConfigError(
                     f"stage1.probe: {name} has no training folds; name a dataset that has, or none"
                 )
@@ -59,7 +57,7 @@ class Probe:
             if windows.reason is not None or windows.task is None:
                 continue
             rng = np.random.default_rng([seed, 13])
-            rows = np.flatnonzero(windows.index["fold"].isin(list(folds)).to_numpy())
+            rows = np.flatnonzero(windows.index["fold"].isin(list(training)).to_numpy())
             rows = np.sort(rng.permutation(rows)[:most])
             subjects = windows.index["subject"].to_numpy()[rows].astype(str)
             order = rng.permutation(np.unique(subjects))

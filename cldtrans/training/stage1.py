@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,16 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from cldtrans.config import Config, LoopConfig, ModelConfig, Stage1Config, fingerprint, variant
-from cldtrans.data import get_dataset
+from cldtrans.config import (
+    Config,
+    DatasetClassConfig,
+    LoopConfig,
+    ModelConfig,
+    Stage1Config,
+    fingerprint,
+    variant,
+)
+from cldtrans.data import chosen_dataset
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
 from cldtrans.files import atomic_path, write_json
@@ -173,7 +181,13 @@ def _is_real(corpus: Corpus) -> bool:
     return isinstance(corpus, ShardCorpus)
 
 
-def open_corpora(settings: Stage1Config, network: ModelConfig, shards: Path, seed: int) -> Corpora:
+def open_corpora(
+    settings: Stage1Config,
+    network: ModelConfig,
+    shards: Path,
+    seed: int,
+    own: Mapping[str, DatasetClassConfig] | None = None,
+) -> Corpora:
     """Open training and held-out windows of every corpus that is there.
 
     Parameters
@@ -186,6 +200,8 @@ def open_corpora(settings: Stage1Config, network: ModelConfig, shards: Path, see
         Folder of the datasets' shard folders.
     seed : int
         Of the division and of the worlds.
+    own : mapping, optional
+        `dataset_classes` of the config.
 
     Raises
     ------
@@ -200,7 +216,8 @@ def open_corpora(settings: Stage1Config, network: ModelConfig, shards: Path, see
         if windows is None or reason is not None:
             found.notes.append(f"{name}: left out ({reason})")
             continue
-        rows, held = pretraining_rows(name, windows, seed)
+        folds = chosen_dataset(name, own or {}).training_folds
+        rows, held = pretraining_rows(folds, windows, seed)
         if not held.any():
             found.notes.append(f"{name}: one subject, so it trains without validation")
         choose = _subset(settings.max_channels)
@@ -234,13 +251,15 @@ def add_worlds(found: Corpora, settings: Stage1Config, network: ModelConfig, see
             found.worlds.append(WorldCorpus(modality, tau_max_s, seed + 1))
 
 
-def pretraining_rows(name: str, windows: ShardSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def pretraining_rows(
+    folds: Collection[int] | None, windows: ShardSet, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of a dataset that pretraining uses, and which of them only validate.
 
     Parameters
     ----------
-    name : str
-        Of the dataset.
+    folds : collection of int or None
+        Official folds that it may see; None: all.
     windows : ShardSet
         Its windows.
     seed : int
@@ -255,7 +274,6 @@ def pretraining_rows(name: str, windows: ShardSet, seed: int) -> tuple[np.ndarra
     """
     index = windows.index
     use = (index["kind"] == "grid").to_numpy()
-    folds = get_dataset(name).training_folds
     if folds is not None:
         use = use & index["fold"].isin(list(folds)).to_numpy()
     rows = np.flatnonzero(use)
@@ -350,7 +368,7 @@ def train_stage1(
         The result on the rank that writes, None on the others.
     """
     model_settings, settings = variant(config, name)
-    corpora = open_corpora(settings, model_settings, shards, seed)
+    corpora = open_corpora(settings, model_settings, shards, seed, config.dataset_classes)
     loop = corpora.loop(config.loop)
     settings_sha256 = fingerprint(model_settings, settings, loop, corpora.fingerprints, seed)
     with distributed.process_group() as device, transforms_on(config.fft):
@@ -360,8 +378,12 @@ def train_stage1(
         torch.manual_seed(seed)
         model = CLDTrans(model_settings)
         loss = Objective(settings)
-        probed = [dataset for dataset in settings.probe if dataset in config.datasets]
-        probe = Probe(probed, shards, settings.validation_windows, seed)
+        folds = {
+            dataset: chosen_dataset(dataset, config.dataset_classes).training_folds
+            for dataset in settings.probe
+            if dataset in config.datasets
+        }
+        probe = Probe(folds, shards, settings.validation_windows, seed)
         validate = Validation(loss, corpora, loop.micro_batch, device, probe) if corpora.validation else None
         result = run_training(
             model,

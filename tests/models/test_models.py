@@ -164,9 +164,18 @@ def test_a_changed_file_is_one_line_with_and_without_sums(tmp_path, name, change
         CLDTrans.from_pretrained(tmp_path)
 
 
-def test_a_folder_that_is_none_or_empty_is_named(tmp_path):
+def test_a_folder_that_is_none_or_empty_is_named(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="no such folder"):
         CLDTrans.from_pretrained(tmp_path / "none")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: pytest.fail("asked the hub"))
+    for name in ("none", "results/none", "./a/none", "a/b/none", str(tmp_path / "none")):
+        with pytest.raises(DataError, match=f"{name}: no such folder"):
+            CLDTrans.from_pretrained(name)
+    with pytest.raises(DataError, match="found a file"):
+        CLDTrans.from_pretrained("file")
     with pytest.raises(DataError, match=r"config\.json: no such file"):
         CLDTrans.from_pretrained(tmp_path)
 

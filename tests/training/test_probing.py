@@ -31,7 +31,7 @@ def shards(tmp_path):
 
 
 def test_training_subjects_alone_are_read_and_divided(shards):
-    probe = Probe(["ptbxl"], shards, 1000, seed=1)
+    probe = Probe({"ptbxl": range(1, 9)}, shards, 1000, seed=1)
     parts = probe.parts["ptbxl"]
     table = pd.read_parquet(shards / "ptbxl/index.parquet")
     subjects = [set(part.subjects) for part in parts]
@@ -39,18 +39,18 @@ def test_training_subjects_alone_are_read_and_divided(shards):
     assert sum(map(len, subjects)) == len(set.union(*subjects))
     for part in parts:
         assert table["fold"].iloc[part.rows].max() <= 8
-    assert sum(map(len, Probe(["ptbxl"], shards, 9, seed=1).parts["ptbxl"])) == 9
+    assert sum(map(len, Probe({"ptbxl": range(1, 9)}, shards, 9, seed=1).parts["ptbxl"])) == 9
 
 
 def test_a_probe_finds_what_is_there_and_the_model_is_as_before(shards):
     model = make_model()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    found = Probe(["ptbxl"], shards, 1000, seed=1)(model)
+    found = Probe({"ptbxl": range(1, 9)}, shards, 1000, seed=1)(model)
     assert list(found) == ["probe/ptbxl"] and 0.5 < found["probe/ptbxl"] <= 1
-    assert found == Probe(["ptbxl"], shards, 1000, seed=1)(model)
+    assert found == Probe({"ptbxl": range(1, 9)}, shards, 1000, seed=1)(model)
     assert all((value == before[name]).all() for name, value in model.state_dict().items())
 
 
 def test_a_dataset_without_training_folds_is_refused(shards):
     with pytest.raises(ConfigError, match=r"stage1\.probe: sleepedf has no training folds"):
-        Probe(["sleepedf"], shards, 10, seed=1)
+        Probe({"sleepedf": None}, shards, 10, seed=1)

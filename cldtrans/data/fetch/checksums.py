@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 
 from cldtrans.errors import SourceError
-from cldtrans.files import atomic_path
+from cldtrans.files import atomic_path, sha256_file
 
 LINE = re.compile(rb"([0-9a-fA-F]{64})[ \t]+\*?(?:\./)?(.+?)\r?$")
 BLOCK_BYTES = 1 << 20
@@ -138,6 +138,37 @@ class Checksums:
             lines = sorted(f"{digest}  {key}\n" for key, digest in map(self.line, rows[first == digit]))
             total.update("".join(lines).encode())
         return total.hexdigest()
+
+
+def write_list(folder: Path, dataset: KeyedDataset, path: Path) -> None:
+    """Write the list that a folder lacks, of the files that the dataset uses, as they are found.
+
+    Parameters
+    ----------
+    folder : Path
+        With the dataset's files.
+    dataset : KeyedDataset
+        Tells which files are used.
+    path : Path
+        The list.
+
+    Raises
+    ------
+    SourceError
+        Where the folder holds none of them.
+    """
+    keys = sorted(
+        found.relative_to(folder).as_posix()
+        for found in folder.rglob("*")
+        if found.is_file() and not any(part.startswith(".") for part in found.relative_to(folder).parts)
+    )
+    wanted = [key for key in keys if key != LIST and dataset.wanted(key)]
+    if not wanted:
+        raise SourceError(
+            f"{folder}: expected files of {dataset.name}, found none that it uses among {len(keys)}"
+        )
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(f"{sha256_file(folder / key)}  {key}\n" for key in wanted))
 
 
 def safe_key(key: str, origin: str) -> str:

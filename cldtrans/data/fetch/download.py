@@ -14,7 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from cldtrans.data.fetch.checksums import LIST, WORK, Checksums, KeyedDataset, Selection, Verified, select
+from cldtrans.data.fetch.checksums import (
+    LIST,
+    WORK,
+    Checksums,
+    KeyedDataset,
+    Selection,
+    Verified,
+    select,
+    write_list,
+)
 from cldtrans.data.fetch.sources import Source
 from cldtrans.errors import SourceError
 from cldtrans.files import locked, sha256_file
@@ -86,8 +95,14 @@ def download(
             f"{work}: cannot be made ({error.strerror}); choose another folder for raw data"
         ) from error
     with locked(work, lambda: print(f"waiting for another download into {folder}", flush=True)):
-        fresh = work / f"{LIST}.part"
-        if not source.read_small(f"{prefix}/{LIST}", fresh):
+        fresh, listed, unverified = work / f"{LIST}.part", folder / LIST, None
+        if source.read_small(f"{prefix}/{LIST}", fresh):
+            fresh.replace(listed)
+        elif found := source.folder_of(prefix):
+            listed, unverified = work / LIST, f"the folder has no {LIST}: files are as found, not verified"
+            print(f"{dataset.name}: {found}: {unverified}", flush=True)
+            write_list(found, dataset, listed)
+        else:
             if not (folder / LIST).exists():
                 _drop(work, folder, Path(root))
             if allow_absent:
@@ -96,8 +111,7 @@ def download(
                 f"{dataset.name}: expected {prefix}/{LIST} at the source, found none; check the address, or "
                 "set source.allow_absent to leave the dataset out"
             )
-        fresh.replace(folder / LIST)
-        checksums = Checksums(folder / LIST)
+        checksums = Checksums(listed)
         rows = select(checksums, dataset, selection)
         transfer = _Transfer(source, prefix, folder, checksums, progress)
         rows, reason = transfer.run(rows, allow_absent)
@@ -108,7 +122,7 @@ def download(
     return {
         **stamp,
         "status": "ok",
-        "reason": reason,
+        "reason": "; ".join(filter(None, (unverified, reason))) or None,
         "files": len(rows),
         "bytes": transfer.n_bytes,
         "checksums_sha256": checksums.fingerprint(rows),

@@ -93,6 +93,9 @@ class Source(Protocol):
     def read_small(self, key: str, path: Path) -> bool:
         """Copy a list or table to `path`; return False where the source lacks it."""
 
+    def folder_of(self, prefix: str) -> Path | None:
+        """Return the folder that holds a prefix's files, where they can be listed without a list of sums."""
+
 
 def open_source(url: str, endpoint: str | None = None, retry: Retry | None = None) -> Source:
     """Open a source by its address.
@@ -182,6 +185,9 @@ class S3Source:
     def fetch(self, key: str, size: int, part: Path, target: Path, tick: Callable[[int], None]) -> str:
         """Stream the object to `part`, hashing as it comes."""
         return self._patiently(key, lambda: self._stream(key, size, part, tick), part)
+
+    def folder_of(self, prefix: str) -> None:
+        """Return None: what a bucket holds is not taken without its list of sums."""
 
     def read_small(self, key: str, path: Path) -> bool:
         """Fetch a list or table anew; return False where the bucket lacks it."""
@@ -317,6 +323,11 @@ class MirrorSource:
                 f"{self.name}/{key}: cannot be read ({error.strerror}); check the mirror"
             ) from error
         return True
+
+    def folder_of(self, prefix: str) -> Path | None:
+        """Return the mirror's folder of a prefix, if there is one."""
+        folder = self._folder / prefix
+        return folder if folder.is_dir() else None
 
     def _locate(self, key: str) -> Path:
         """Return the file of a key; SourceError where a link leads out of the mirror."""

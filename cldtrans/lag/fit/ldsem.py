@@ -1,6 +1,7 @@
 """Fit an LD-SEM to windows of one system: which channel leads which, how long, how strongly, how surely."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,15 +23,17 @@ from cldtrans.lag.fit.result import LagFit
 from cldtrans.lag.fit.search import Row, Threshold
 from cldtrans.lag.fit.selection import Problem, likelier, select
 from cldtrans.lag.fit.spectra import GUARD, to_spectra
+from cldtrans.lag.inputs import read_input
 
+TAU_MAX_S = 0.1
 FIRST_ORDER, LENGTHENED = 8, 2
 """Own past tried at first, samples, and how often it may be doubled."""
 
 
 def fit_ldsem(
     x: Any,
-    sample_rate: float,
-    tau_max: float,
+    sample_rate: float | None = None,
+    tau_max: float = TAU_MAX_S,
     innovation: Innovation = "laplace",
     periodic: bool = False,
     *,
@@ -50,10 +53,12 @@ def fit_ldsem(
 
     Parameters
     ----------
-    x : array [N, C, T]
-        Windows of one system, torch or numpy, any float type and unit; they need not be contiguous.
-    sample_rate : float
-        Hertz.
+    x : array [N, C, T], mne.io.BaseRaw or mne.BaseEpochs
+        Windows of one system, torch or numpy, any float type and unit; they need not be contiguous. Of mne's
+        objects the data channels, as they are: `read_input` says which, `lags_of_recording` also references,
+        filters and resamples.
+    sample_rate : float, optional
+        Hertz; mne's objects know it.
     tau_max : float
         Largest lag searched, seconds; at most one lag a pair is found, between 0 and tau_max.
     innovation : one of "laplace", "student", "gaussian"
@@ -77,7 +82,7 @@ def fit_ldsem(
     jacobian : bool
         False drops `log|det M|`, for comparison: wrong where lags come near one sample.
     channels : sequence of str, optional
-        C names that warnings use; default: numbers.
+        C names; default: those that mne knows, else numbers.
 
     Returns
     -------
@@ -89,7 +94,9 @@ def fit_ldsem(
     DataError
         Where the input cannot be fitted; one line says why and what to do.
     """
-    windows = as_windows(x)
+    given = read_input(x, sample_rate, channels)
+    sample_rate, channels = given.sample_rate, given.channels
+    windows = as_windows(given.x)
     if channels is not None and len(channels) != windows.shape[1]:
         raise DataError(f"{len(channels)} channel names for {windows.shape[1]} channels")
     first_order = min(FIRST_ORDER, max_order)
@@ -137,7 +144,8 @@ def fit_ldsem(
         own = longer
     names = np.array(range(windows.shape[1]) if channels is None else list(channels), dtype=object)
     model, at, rows = likelier(problem, found)
-    return _result(problem, prepared, model, at, rows, sample_rate, tau_max, names)
+    fit = _result(problem, prepared, model, at, rows, sample_rate, tau_max, names)
+    return replace(fit, warnings=[*given.notes, *fit.warnings], channels=channels)
 
 
 def _checked(

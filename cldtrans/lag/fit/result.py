@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
+from cldtrans.lag.views.pairs import Pairs, PairViews, named
+
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class LagFit:
+@dataclass(frozen=True, repr=False)
+class LagFit(PairViews):
     """A fitted LD-SEM; rows are targets, columns sources; lags in seconds, weights in the input's units.
+
+    `plot`, `to_frame`, `to_networkx`, `to_xarray` and `to_mne_connectivity` show its edges elsewhere.
 
     Attributes
     ----------
@@ -49,6 +53,8 @@ class LagFit:
         Channels that are constant or linear combinations of others.
     warnings : list of str
         One line each.
+    channels : list of str or None
+        Names, where the input had them or they were given.
     """
 
     tau: Float[np.ndarray, "C C"]
@@ -68,6 +74,30 @@ class LagFit:
     innovation: str
     left_out: list[int] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    channels: list[str] | None = None
+
+    def headline(self) -> str:
+        """Say in a line what was fitted."""
+        count, edges, lines = len(self.sigma), int(self.support.sum()), len(self.warnings)
+        return (
+            f"LagFit: {edges} edges between {count} channels, {self.n_scored} samples at "
+            f"{self.sample_rate:g} Hz, lags up to {1e3 * self.tau_max:g} ms, {self.innovation}; "
+            f"{lines} warnings"
+        )
+
+    def pairs(self) -> Pairs:
+        """Return names, edges and matrices."""
+        names = named(self.channels, len(self.sigma))
+        matrices = ("tau", "tau_stderr", "weight", "weight_stderr", "support", "p_value")
+        about = ("sample_rate", "tau_max", "innovation", "log_likelihood", "n_scored")
+        return Pairs(
+            channels=names,
+            table=self.summary(names),
+            matrices={name: getattr(self, name) for name in matrices},
+            attributes={name: getattr(self, name) for name in about},
+            left_out=self.left_out,
+            warnings=self.warnings,
+        )
 
     def summary(self, channels: list[str] | None = None) -> pd.DataFrame:
         """Make one row an edge, strongest evidence first: source leads target by tau, with 95 % intervals.
@@ -75,11 +105,12 @@ class LagFit:
         Parameters
         ----------
         channels : list of str, optional
-            Names of the C channels; default: their numbers.
+            Names of the C channels; default: those known, else their numbers.
         """
         import pandas as pd
 
-        names = list(range(len(self.sigma))) if channels is None else list(channels)
+        known = self.channels if channels is None else channels
+        names = list(range(len(self.sigma))) if known is None else list(known)
         if len(names) != len(self.sigma):
             raise ValueError(f"{len(names)} channel names for {len(self.sigma)} channels")
         target, source = np.nonzero(self.support)

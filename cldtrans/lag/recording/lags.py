@@ -18,6 +18,7 @@ from cldtrans.lag.fit.result import LagFit
 from cldtrans.lag.recording.lead import lead_of
 from cldtrans.lag.recording.window import BAND_HZ, LEAST_FILLED, Window, begin_with, cut_window
 from cldtrans.lag.single_source.focal import FocalLead
+from cldtrans.lag.views.pairs import Pairs, PairViews
 
 if TYPE_CHECKING:
     import mne
@@ -31,9 +32,9 @@ MOST_CONTRIBUTION = 10.0
 """Deviations of a target that one source may contribute."""
 
 
-@dataclass(frozen=True)
-class RecordingLags:
-    """A fit, with what it was fitted to.
+@dataclass(frozen=True, repr=False)
+class RecordingLags(PairViews):
+    """A fit, with what it was fitted to; `plot` and `to_frame` and the like show its edges.
 
     Attributes
     ----------
@@ -62,6 +63,21 @@ class RecordingLags:
             f"{1e3 * SYSTEMATIC / self.window.rate_hz:.1f} ms, which the intervals do not contain"
         )
         return [*self.window.notes, shift, *self.fit.warnings]
+
+    def headline(self) -> str:
+        """Say in a line what was fitted."""
+        window, counts = self.window, self.table()["reading"].value_counts()
+        found = ", ".join(f"{counts[kind]} {kind}" for kind in READINGS if kind in counts) or "no edge"
+        return (
+            f"RecordingLags: {window.origin}, {window.start_s:g} to {window.stop_s:g} s, "
+            f"{len(self.channels)} channels (reference {window.reference}): {found}; "
+            f"{len(self.warnings)} warnings"
+        )
+
+    def pairs(self) -> Pairs:
+        """Return names, edges with their readings, and matrices."""
+        fitted = replace(self.fit, channels=self.channels).pairs()
+        return replace(fitted, table=self.table(), warnings=self.warnings)
 
     def table(self) -> pd.DataFrame:
         """Return `LagFit.summary` with names and a column `reading`, edges that can be read first.

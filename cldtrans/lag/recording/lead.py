@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,9 @@ def lead_of(source: str | Path | Recording | mne.io.BaseRaw, window: Window) -> 
     if window.x.shape[1] < LEAST_S * window.rate_hz or not all(is_scalp(name) for name in window.channels):
         return None
     background = cut_background(source, window)
-    return None if background is None else focal_lead(window.x, window.rate_hz, background)
+    if background is None:
+        return None
+    return replace(focal_lead(window.x, window.rate_hz, background), channels=window.channels)
 
 
 def cut_background(source: str | Path | Recording | mne.io.BaseRaw, window: Window) -> np.ndarray | None:

@@ -11,13 +11,17 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from cldtrans.errors import DataError
+from cldtrans.lag.inputs import read_input
 from cldtrans.lag.single_source.assumptions import FIRST, find
 from cldtrans.lag.single_source.grids import Grids
 from cldtrans.lag.single_source.leading import TAKES_PART, likeliest, log_first
 from cldtrans.lag.single_source.noise import quiet_of
+from cldtrans.lag.views.pairs import Pairs, PairViews, named, needs
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray
 
 TAU_MAX_S = 0.75
 UNKNOWN_NOISE = 320.0
@@ -154,9 +158,12 @@ def log_lead(
     return log_mixture(reading.log_first, reading.valid, reading.log_share)
 
 
-@dataclass(frozen=True)
-class FocalLead:
+@dataclass(frozen=True, repr=False)
+class FocalLead(PairViews):
     """Who leads one discharge, by the single-source model: not "the probability of the focus".
+
+    `to_frame` has one row a channel; pictures and graphs have an edge from the likeliest lead to each other
+    channel that takes part.
 
     Attributes
     ----------
@@ -171,6 +178,8 @@ class FocalLead:
         Nats, against "no single source", from `evidence_of`; without a background less `UNKNOWN_NOISE`.
     sample_rate : float
         Hertz.
+    channels : list of str or None
+        Names, where the input had them.
     """
 
     log_posterior: Float[np.ndarray, " C"]
@@ -179,6 +188,47 @@ class FocalLead:
     participation: Float[np.ndarray, " C"]
     evidence: float
     sample_rate: float
+    channels: list[str] | None = None
+
+    def headline(self) -> str:
+        """Say in a line who leads, or that nobody does."""
+        count = len(self.log_posterior)
+        if not self.found:
+            return f"FocalLead: no single source in {count} channels (evidence {self.evidence:.0f} nats)"
+        lead = int(self.log_posterior.argmax())
+        return (
+            f"FocalLead: {named(self.channels, count)[lead]} of {count} channels is first with probability "
+            f"{np.exp(self.log_posterior[lead]):.2f}, by this model (evidence {self.evidence:.0f} nats)"
+        )
+
+    def pairs(self) -> Pairs:
+        """Return names, and an edge from the likeliest lead to each channel that takes part."""
+        names, lead = named(self.channels, len(self.log_posterior)), int(self.log_posterior.argmax())
+        table = self.summary(names).rename(
+            columns={"channel": "target", "delay_ms": "tau_ms", "delay_stderr_ms": "tau_stderr_ms"}
+        )
+        table.insert(0, "source", names[lead])
+        table["tau_low_ms"] = table["tau_ms"] - 1.959964 * table["tau_stderr_ms"]
+        there = table["tau_ms"].notna() & (table["target"] != names[lead])
+        about = {"evidence": self.evidence, "sample_rate": self.sample_rate}
+        return Pairs(names, table[there].reset_index(drop=True), {}, about)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a channel, the likeliest lead first."""
+        return self.summary()
+
+    def to_xarray(self) -> xarray.Dataset:
+        """Return what is known of each channel, labelled by its name, dimension `channel`."""
+        try:
+            import xarray
+        except ModuleNotFoundError as error:
+            raise needs(error, "xarray") from None
+        values = ("log_posterior", "delay", "delay_stderr", "participation")
+        return xarray.Dataset(
+            {name: ("channel", getattr(self, name)) for name in values},
+            coords={"channel": named(self.channels, len(self.log_posterior))},
+            attrs={"evidence": self.evidence, "sample_rate": self.sample_rate},
+        )
 
     @property
     def found(self) -> bool:
@@ -191,12 +241,12 @@ class FocalLead:
         Parameters
         ----------
         channels : list of str, optional
-            Names of the C channels; default: their numbers.
+            Names of the C channels; default: those known, else their numbers.
         """
         import pandas as pd
 
-        count = len(self.log_posterior)
-        names: list[Any] = list(range(count)) if channels is None else list(channels)
+        count, known = len(self.log_posterior), self.channels if channels is None else channels
+        names: list[Any] = list(range(count)) if known is None else list(known)
         if len(names) != count:
             raise ValueError(f"{len(names)} channel names for {count} channels")
         table = pd.DataFrame(
@@ -211,16 +261,18 @@ class FocalLead:
         return table.sort_values("p_first", ascending=False, ignore_index=True, kind="stable")
 
 
-def focal_lead(x: Any, sample_rate: float, background: Any = None, tau_max: float = TAU_MAX_S) -> FocalLead:
+def focal_lead(
+    x: Any, sample_rate: float | None = None, background: Any = None, tau_max: float = TAU_MAX_S
+) -> FocalLead:
     """Find the channel that leads a discharge which reaches the others with delays.
 
     Parameters
     ----------
-    x : array or tensor [C, T] or [N, C, T]
+    x : array or tensor [C, T] or [N, C, T], mne.io.BaseRaw or mne.BaseEpochs
         Windows of one discharge, which share its delays and gains; any unit.
-    sample_rate : float
-        Hertz.
-    background : array or tensor [M, C, T'], optional
+    sample_rate : float, optional
+        Hertz; mne's objects know it.
+    background : array or tensor [M, C, T'], mne.io.BaseRaw or mne.BaseEpochs, optional
         Windows of the same recording without it, of any length, in the unit of x; the more, the weaker a
         discharge is found. Default: the first 2 s of each window.
     tau_max : float
@@ -244,8 +296,13 @@ def focal_lead(x: Any, sample_rate: float, background: Any = None, tau_max: floa
     that drift. Where the background's rank is deficient (loops of bipolar channels, common
     references), the discharge obeys the same sums.
     """
-    windows = _tensor(x, "x", 2)
-    quiet = None if background is None else _tensor(background, "background", 3)
+    try:
+        given = read_input(x, sample_rate)
+        beside = None if background is None else read_input(background, given.sample_rate, name="background")
+    except DataError as error:
+        raise ValueError(str(error)) from None
+    sample_rate, windows = given.sample_rate, _tensor(given.x, "x", 2)
+    quiet = None if beside is None else _tensor(beside.x, "background", 3)
     n_channels = windows.shape[1]
     if n_channels < 2:
         raise ValueError(f"x has {n_channels} channel; expected at least 2: someone leads someone else")
@@ -273,6 +330,7 @@ def focal_lead(x: Any, sample_rate: float, background: Any = None, tau_max: floa
         participation=_array(takes_part * exists),
         evidence=evidence,
         sample_rate=float(sample_rate),
+        channels=given.channels,
     )
 
 
