@@ -1,6 +1,6 @@
 # make demo: the whole pipeline on an embedded miniature of the datasets.   make test: every test.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-rivals demo test coverage sample standard tiny lint docs clean
+.PHONY: help setup setup-rivals demo test coverage sample standard ship tiny lint docs clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -46,6 +46,9 @@ sample: setup ## real recordings from a local mirror: make sample MIRROR=path
 standard: setup ## the checkpoint on which model figures are judged, at most 45 minutes on 2 cores
 	# A process a core: threads of one would wait for each other hundreds of times a step, far longer beside other jobs.
 	$(BIN)/python -m cldtrans run --configfile config/standard.yaml --cores $(CORES) --set-resources train_stage1:procs=2
+
+ship: standard ## put that checkpoint into the package
+	$(BIN)/python benchmarks/ship.py results/standard/checkpoints/stage1/cldtrans/seed-42
 
 test: setup lint ## every test, slow and real-data ones included
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile

@@ -573,7 +573,9 @@ class CLDTrans(
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> CLDTrans:
-        """Load a folder that `save_pretrained` wrote, or a model of the Hugging Face hub, as "owner/name".
+        """Load a folder that `save_pretrained` wrote, "standard", or a model of the hub, as "owner/name".
+
+        "standard" comes with the package: the checkpoint of `make standard`, whose figures docs/model.md holds.
 
         Raises
         ------
@@ -582,6 +584,8 @@ class CLDTrans(
             where settings or weights of the folder are not as they were saved, or do not fit together.
         """
         folder = Path(pretrained_model_name_or_path).expanduser()
+        if not folder.is_dir() and str(pretrained_model_name_or_path) in saved.shipped_names():
+            folder = saved.shipped_folder(str(pretrained_model_name_or_path))
         if folder.is_dir():
             saved.check(folder, cls)
             return super().from_pretrained(folder, **kwargs)

@@ -100,6 +100,16 @@ def check_hub_name(
         raise DataError(f"{missing} (the hub has no answer: {type(error).__name__})") from None
 
 
+def shipped_folder(name: str) -> Path:
+    """Return where the package keeps the model of that name, or would."""
+    return Path(__file__).parent / "pretrained" / name
+
+
+def shipped_names() -> list[str]:
+    """Return the models that the package brings."""
+    return sorted(path.parent.name for path in shipped_folder("").glob(f"*/{SETTINGS}"))
+
+
 def _check_sums(folder: Path) -> None:
     try:
         sums = read_sums(folder)

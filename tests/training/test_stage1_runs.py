@@ -235,6 +235,7 @@ OVERLAYS = {
     "no-lag": {("lag", "none")},
     "integer-lag": {("lag", "integer")},
     "no-ode": {("dynamics", "none")},
+    "no-attention": {("layers", 0)},
 }
 
 
@@ -258,13 +259,18 @@ def test_a_shipped_ablation_differs_in_one_setting_and_in_what_follows_from_it(n
     assert {(key, value) for key, value in less.items() if value != full[key]} == OVERLAYS[name]
     assert books == 2 and books_less == (0 if name == "no-vq" else 2)
 
-    gone: tuple[str, ...] = {"no-lag": ("lag_inference.",)}.get(name, ())
-    gone = ("dynamics.",) if name == "no-ode" else gone
+    parts = {"no-lag": "lag_inference.", "no-ode": "dynamics.", "no-attention": "context."}
+    gone: tuple[str, ...] = (parts[name],) if name in parts else ()
+    if name == "no-attention":  # events average latents, narrowed, in place of contexts
+        gone = (*gone, "readout.events.narrow.")
+        assert all(
+            sizes_less.pop(f"readout.events.narrow.{kind}.weight") == 16 * 16 for kind in ("eeg", "ecg")
+        )
     kept = {key: size for key, size in sizes.items() if not key.startswith(gone)}
     new = {key: size for key, size in sizes_less.items() if key.startswith("dynamics.map.")}
     assert sizes_less == kept | new and bool(new) == (name == "no-ode")
     of_lags = {"ldsem", "innovations", "sparsity", "smoothness"}
-    assert terms_full - terms_less == (of_lags if name == "no-lag" else set())
+    assert terms_full - terms_less == {"no-lag": of_lags, "no-attention": {"masked"}}.get(name, set())
     assert not terms_less - terms_full
     if name == "no-ode":  # without dynamics the graph trains through the likelihood alone
         gone = ("dynamics.", "adjacency.")
