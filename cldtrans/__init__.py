@@ -11,9 +11,10 @@ _HOME = {
     "fit_ldsem": "lag",
     "focal_lead": "lag",
     "lags_of_recording": "lag.recording",
+    "pairwise_delays": "lag",
 }
 
-__all__ = ["CLDTrans", "__version__", "fit_ldsem", "focal_lead", "lags_of_recording"]
+__all__ = ["CLDTrans", "__version__", "fit_ldsem", "focal_lead", "lags_of_recording", "pairwise_delays"]
 
 
 def __getattr__(name: str) -> Any:
