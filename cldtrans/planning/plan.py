@@ -13,6 +13,7 @@ from pathlib import Path
 from cldtrans.config import Config, content_settings, fingerprint, pretraining_settings, variant
 from cldtrans.data import get_dataset
 from cldtrans.data.intracranial import get_reader
+from cldtrans.data.known_lags import sets
 from cldtrans.files import sha256_file
 from cldtrans.methods.cells import Cell, cell_settings
 from cldtrans.methods.factories import ROLES, spec_of
@@ -24,6 +25,7 @@ TABLES = (
     "planted",
     "zeroshot",
     "identifiability",
+    "known_lags",
     "robustness",
     "comparisons",
     "datasets",
@@ -41,6 +43,7 @@ RULES = {
     ("planted", True): "score_focal_lead",
     ("planted", False): "score_focal_lead",
     ("identifiability", False): "score_identifiability",
+    ("known_lags", False): "score_known_lags",
     ("robustness", True): "score_robustness",
     ("robustness", False): "score_robustness",
 }
@@ -50,6 +53,7 @@ COMMANDS = {
     "zeroshot": "focal-lead",
     "planted": "focal-lead",
     "identifiability": "identifiability",
+    "known_lags": "known-lags",
     "robustness": "robustness",
 }
 # Commands that execute a dataset's reader, and those that only ask for its files, folds or channels.
@@ -216,6 +220,8 @@ class Plan:
             asked = [
                 root for name in variant(self.config, method)[1].datasets for root in self._code.dataset(name)
             ]
+        elif command == "known-lags" and dataset is not None:
+            executed += self._code.known_set(dataset)
         elif dataset in self.config.zeroshot.intracranial:
             executed += self._code.reader(dataset)
         elif command in READS_DATASET and dataset is not None:
@@ -245,7 +251,9 @@ class Plan:
         """Return the datasets as tables and figures call them."""
         found = {name: get_dataset(name).title for name in self.config.datasets}
         zones = {cell.dataset for cell in self.cells} & set(self.config.zeroshot.intracranial)
-        return found | {name: get_reader(name).title for name in sorted(zones)}
+        found |= {name: get_reader(name).title for name in sorted(zones)}
+        known = {cell.dataset for cell in self.cells if cell.experiment == "known_lags"}
+        return found | {name: sets.get_reader(name).title for name in sorted(known)}
 
     def templates_sha256(self) -> str:
         """Hash the templates of the draft."""

@@ -111,9 +111,7 @@ def hidden_source(
     band_hz : (float, float), optional
         Frequencies used; default: all.
     """
-    windows = x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
-    windows = (windows[None] if windows.ndim == 2 else windows).astype(float)
-    alive = np.flatnonzero(np.isfinite(np.diag(delays.tau)))
+    windows, alive = _windows(x, delays)
     arrival = np.full(windows.shape[1], np.nan)
     if len(alive) < FEWEST:
         return HiddenSource(arrival, np.inf, 0.0, 0.0, 0.0, len(alive))
@@ -151,12 +149,7 @@ def beyond_tree(coherency: Complex[np.ndarray, "K C C"], count: int) -> float:
     """
     from scipy.sparse.csgraph import minimum_spanning_tree
 
-    n_channels = coherency.shape[1]
-    inverse = np.linalg.inv(coherency)
-    root = np.sqrt(np.diagonal(inverse, axis1=1, axis2=2).real)
-    partial = (np.abs(inverse / root[:, :, None] / root[:, None]) ** 2).mean(0)
-    degrees = max(count - n_channels + 2, 2)
-    partial = (degrees * partial - 1) / (degrees - 1)
+    partial = _partial(coherency, count)
     apart = 1 + 1e-9 - (np.abs(coherency) ** 2).mean(0)
     np.fill_diagonal(apart, 0.0)
     on = minimum_spanning_tree(np.tril(apart)).toarray() > 0
@@ -171,6 +164,39 @@ def arrivals(tau: Float[np.ndarray, "C C"], stderr: Float[np.ndarray, "C C"]) ->
     normal = np.diag(weight.sum(1)) - weight
     found: np.ndarray = np.linalg.lstsq(normal, (weight * tau).sum(1), rcond=1e-12)[0]
     return found - found.mean()
+
+
+def partial_coherence(x: Any, sample_rate: float, delays: PairwiseDelays) -> Float[np.ndarray, "C C"]:
+    """Return squared coherence of two channels given all others, delays taken out, averaged over bands.
+
+    Arguments as of `hidden_source`; 0 for channels that do not vary.
+    """
+    windows, alive = _windows(x, delays)
+    full = np.zeros((windows.shape[1], windows.shape[1]))
+    if len(alive) < 2:
+        return full
+    square = np.ix_(alive, alive)
+    at = arrivals(delays.tau[square], np.maximum(delays.tau_stderr[square], 1e-12))
+    coherency, count = _coherency(windows[:, alive], sample_rate, at, None)
+    full[square] = np.maximum(_partial(coherency, count), 0.0)
+    np.fill_diagonal(full, 0.0)
+    return full
+
+
+def _windows(x: Any, delays: PairwiseDelays) -> tuple[np.ndarray, np.ndarray]:
+    """Return windows [N, C, T], and which channels vary."""
+    windows = x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
+    windows = (windows[None] if windows.ndim == 2 else windows).astype(float)
+    return windows, np.flatnonzero(np.isfinite(np.diag(delays.tau)))
+
+
+def _partial(coherency: np.ndarray, count: int) -> np.ndarray:
+    """Squared partial coherence [C, C], less what chance gives, averaged over bands."""
+    inverse = np.linalg.inv(coherency)
+    root = np.sqrt(np.diagonal(inverse, axis1=1, axis2=2).real)
+    partial: np.ndarray = (np.abs(inverse / root[:, :, None] / root[:, None]) ** 2).mean(0)
+    degrees = max(count - coherency.shape[1] + 2, 2)
+    return (degrees * partial - 1) / (degrees - 1)
 
 
 def _coherency(
