@@ -156,7 +156,7 @@ def score_hidden_source(scores: Scores, found: list[tuple[KnownSystem, LagEstima
     measured: list[np.ndarray] = []
     held: list[np.ndarray] = []
     held_distances: list[np.ndarray] = []
-    parity: list[float] = []
+    parity: list[np.ndarray] = []
     claimed = withheld = 0
     for system, estimate in found:
         assert system.tau is not None and system.arrival is not None
@@ -168,10 +168,7 @@ def score_hidden_source(scores: Scores, found: list[tuple[KnownSystem, LagEstima
             if stderr is not None:
                 inside.append(np.abs(error) <= NORMAL95 * stderr[rows, columns])
         first = np.arange(len(system.channels) - 1)
-        offset = (delay - system.tau)[first + 1, first] * PARITY_HZ
-        if np.isfinite(offset).sum() > 1:
-            # The side that a pair begins on turns the offset's sign; what the place adds does not.
-            parity.append(float(np.nanmedian(offset[1::2]) - np.nanmedian(offset[::2])) / 2)
+        parity.append(every_other(delay[first + 1, first] * PARITY_HZ))
         count = int(estimate.support.sum())
         claimed += count
         pairs = pairwise_delays(system.x, system.sample_rate, system.tau_max_s)
@@ -187,8 +184,11 @@ def score_hidden_source(scores: Scores, found: list[tuple[KnownSystem, LagEstima
         "tau_rms_us": 1e6 * rms / found[0][0].sample_rate,
         "tau_rms_measured_samples": _rms(measured),
     }
-    if parity:
-        scores.metrics["parity_samples"] = float(np.mean(parity))
+    offsets = np.concatenate(parity)
+    if len(offsets):
+        # The mean of what is neither cut off nor led astray by an echo.
+        inner = np.sort(offsets)[len(offsets) // 4 : len(offsets) - len(offsets) // 4]
+        scores.metrics["parity_samples"] = float(inner.mean())
         scores.chance["parity_samples"] = None
     scores.chance |= {"tau_rms_samples": None, "tau_rms_us": None, "tau_rms_measured_samples": None}
     if held:
@@ -197,6 +197,17 @@ def score_hidden_source(scores: Scores, found: list[tuple[KnownSystem, LagEstima
         scores.chance |= {"coverage95": None, "coverage95_distances": None}
     else:
         scores.undefined(["coverage95", "coverage95_distances"], "the method has no standard errors")
+
+
+def every_other(step: np.ndarray) -> np.ndarray:
+    """Return what delays [C - 1] of neighbours say of an offset between even and odd channels, from 0.
+
+    The offset turns its sign from step to step; what the place of the source adds is smooth along the line, and
+    falls out of second differences.
+    """
+    second = (step[1:-1] - (step[:-2] + step[2:]) / 2) / 2
+    found = second * np.where(np.arange(len(second)) % 2, -1.0, 1.0)
+    return found[np.isfinite(found)]
 
 
 def score_propagation(scores: Scores, found: list[tuple[KnownSystem, LagEstimate]]) -> None:

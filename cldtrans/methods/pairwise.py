@@ -32,7 +32,10 @@ class Pairwise:
 
         found = pairwise_delays(x, sample_rate, tau_max_s, band_hz=band_hz)
         later = ndtr(found.tau / np.maximum(found.tau_stderr, 1e-12))
-        score = np.nan_to_num(partial_coherence(x, sample_rate, found) * later)
+        near = partial_coherence(x, sample_rate, found)
+        if not near.any():  # more channels than a band has ordinates: nothing is left to condition on
+            near = found.coherence
+        score = np.nan_to_num(near * later)
         nothing = np.zeros(found.tau.shape, bool)
         return LagEstimate(
             np.full(found.tau.shape, np.nan),

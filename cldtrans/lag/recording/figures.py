@@ -71,7 +71,8 @@ def heat_map(lags: RecordingLags, axes: Axes) -> None:
 def graph(lags: RecordingLags, axes: Axes) -> None:
     """Draw an arrow from source to target for each lag above zero, on the head where places are known.
 
-    The bolder, the stronger the evidence; a thin grey line joins channels with an edge at lag zero.
+    The bolder, the stronger the evidence; a thin grey line joins channels with an edge at lag zero, a dotted
+    one those whose edge is withheld because one hidden source explains the channels as well.
     """
     places = on_head(lags.channels)
     on_scalp = places is not None
@@ -98,6 +99,8 @@ def graph(lags: RecordingLags, axes: Axes) -> None:
         i, j, reading = rows[k], columns[k], table["reading"].iloc[k]
         if reading == "zero lag":
             axes.plot(*places[[i, j]].T, color="0.8", linewidth=0.8, zorder=1)
+        elif reading == "lag" and lags.source.explains:
+            axes.plot(*places[[i, j]].T, color="0.8", linewidth=0.8, linestyle=":", zorder=1)
         elif reading == "lag":
             axes.add_patch(
                 FancyArrowPatch(
@@ -136,6 +139,8 @@ def _title(lags: RecordingLags) -> str:
     found = ", ".join(f"{counts[kind]} {text}" for kind, text in COUNTED.items() if kind in counts)
     name = window.origin.rsplit("/", 1)[-1]
     what = f"{name}, {window.start_s:g} to {window.stop_s:g} s, reference {window.reference}"
+    if lags.source.explains:
+        return f"{what}\none hidden source explains the channels as well: no edge is a finding"
     return f"{what}\n{found or 'no edge'}"
 
 
