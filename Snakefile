@@ -39,6 +39,7 @@ localrules:
     zeroshot,
     fewshot,
     identifiability,
+    known_lags,
     ablations,
     robustness,
     baselines,
@@ -68,6 +69,7 @@ include: "rules/pretrain.smk"
 include: "rules/finetune.smk"
 include: "rules/zeroshot.smk"
 include: "rules/identifiability.smk"
+include: "rules/known_lags.smk"
 include: "rules/baselines.smk"
 include: "rules/ablations.smk"
 include: "rules/robustness.smk"

@@ -1,8 +1,8 @@
 """Put a checkpoint into the package, with what it says of stored windows: benchmarks/ship.py CHECKPOINT.
 
-`make ship` trains it (`make standard`) and calls this. The package then holds weights, settings, sums and card in
-`cldtrans/models/pretrained/standard`, which `CLDTrans.from_pretrained("standard")` loads without a network, and
-the tests hold `tests/models/standard.npz`, which says what the weights answered when they were put there.
+`make ship` trains it (`make standard`) and calls this. The package then holds weights, settings, sums and
+card in `cldtrans/models/pretrained/standard`, which `CLDTrans.from_pretrained("standard")` loads without a
+network, and the tests hold `tests/models/standard.npz`: what the weights answered when they were put there.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,7 +63,8 @@ def main() -> None:
         for modality, x in windows.items()
         for name, value in answers(model, modality, x).items()
     }
-    np.savez_compressed(EXPECTED, **windows, **said)
+    everything: dict[str, Any] = {**windows, **said}
+    np.savez_compressed(EXPECTED, **everything)
 
 
 if __name__ == "__main__":

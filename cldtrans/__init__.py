@@ -15,6 +15,7 @@ _HOME = {
     "fit_ldsem": "lag",
     "focal_lead": "lag",
     "lags_of_recording": "lag.recording",
+    "pairwise_delays": "lag",
 }
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "fit_ldsem",
     "focal_lead",
     "lags_of_recording",
+    "pairwise_delays",
 ]
 
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "fewshot": "score one dataset, method, label budget and seed",
     "focal-lead": "score focal-lead localization of one dataset, method and seed",
     "identifiability": "score lag recovery on one simulated world",
+    "known-lags": "score lags that physics or clinicians know",
     "robustness": "score a fitted model on degraded input",
 }
 PIPELINE = {"jsonschema", "obstore", "psutil", "snakemake", "tensorboard"}

@@ -13,6 +13,7 @@ sys.path.append(os.getcwd())  # where datasets and methods of one's own may lie
 from cldtrans import config as settings_module
 from cldtrans.data import chosen_dataset
 from cldtrans.data.intracranial import get_reader
+from cldtrans.data.known_lags.sets import paths_of
 from cldtrans.errors import ConfigError
 from cldtrans.methods.cells import Cell
 from cldtrans.planning.plan import SCORE_FIGURES, TABLES, Plan
@@ -135,6 +136,12 @@ def recordings_file(wildcards):
     folder = SETTINGS.zeroshot.intracranial[wildcards.dataset].folder
     found = get_reader(wildcards.dataset).files(Path(folder).expanduser()) if folder else []
     return [str(path) for path in found]
+
+
+def known_files(wildcards):
+    """The files of a set of known lags that are there."""
+    known, dataset = SETTINGS.known_lags, wildcards.dataset
+    return [str(path) for path in paths_of(dataset, known.folders.get(dataset, known.folder))]
 
 
 def shards_option(wildcards):

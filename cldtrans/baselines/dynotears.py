@@ -56,7 +56,8 @@ class Dynotears:
         size = np.abs(np.concatenate([now[None], past]))  # [lag, source, target]
         strongest = size.max(axis=0).T
         support = (strongest > self.threshold) & ~np.eye(x.shape[1], dtype=bool)
-        return LagEstimate(np.where(support, size.argmax(axis=0).T / sample_rate, np.nan), support, None)
+        tau = np.where(support, size.argmax(axis=0).T / sample_rate, np.nan)
+        return LagEstimate(tau, support, None, score=strongest)
 
 
 def fit(

@@ -56,22 +56,27 @@ class GccPhatPairs:
     ----------
     alpha : float
         Family-wise error rate over all pairs and delays.
+    per_sample : int
+        Delays a sample; a parabola refines the highest of more than one.
     """
 
-    def __init__(self, alpha: float = 0.01) -> None:
-        self.alpha = alpha
+    def __init__(self, alpha: float = 0.01, per_sample: int = 4) -> None:
+        self.alpha, self.per_sample = alpha, per_sample
 
     def __call__(self, x: np.ndarray, sample_rate: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
         """Estimate edges and lags of windows x [N, C, T] of one system."""
         from scipy.special import ndtri
 
-        curves, lags_s = correlations(x, sample_rate, tau_max_s, per_sample=4)
+        curves, lags_s = correlations(x, sample_rate, tau_max_s, per_sample=self.per_sample)
         tau, height = peaks(np.abs(curves), lags_s)
+        if self.per_sample == 1:
+            tau = lags_s[np.abs(curves).argmax(axis=-1)]
         n_channels = x.shape[1]
         searches = n_channels * (n_channels - 1) / 2 * len(lags_s)
         threshold = -ndtri(self.alpha / searches / 2) / np.sqrt(x.shape[0] * x.shape[2])
         support = (height > threshold) & (tau >= 0) & ~np.eye(n_channels, dtype=bool)
-        return LagEstimate(np.where(support, tau, np.nan), support, None)
+        later = np.where(tau > 0, height, -height)
+        return LagEstimate(np.where(support, tau, np.nan), support, None, score=later, delay=tau)
 
 
 def correlations(

@@ -25,4 +25,5 @@ class Ldsem:
             np.asarray(fit.tau, dtype=float),
             np.asarray(fit.support, dtype=bool),
             np.asarray(fit.tau_stderr, dtype=float),
+            score=-np.log(np.maximum(np.asarray(fit.p_value, dtype=float), 1e-300)),
         )

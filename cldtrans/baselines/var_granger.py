@@ -48,7 +48,7 @@ class VarGranger:
             bend = before - 2 * here + after
             shift = 0.5 * (before - after) / np.where(bend < 0, bend, -1.0)
             tau += np.where((at == inner) & (bend < 0), np.clip(shift, -0.5, 0.5), 0.0)
-        return LagEstimate(np.where(support, tau / sample_rate, np.nan), support, None)
+        return LagEstimate(np.where(support, tau / sample_rate, np.nan), support, None, score=f_values)
 
 
 def var_f_tests(x: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray, int]:

@@ -38,12 +38,12 @@ def add_args(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output", type=Path, metavar="FOLDER",
-        help="for lags.csv, tau.png and graph.png (default: lags-<recording> in the current folder)",
+        help="for lags.csv, delays.csv, tau.png and graph.png (default: lags-<recording> here)",
     )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> None:
-    """Fit the stretch, print the lags, and write a table and two figures."""
+    """Fit the stretch, print edges and delays, and write two tables and two figures."""
     import dataclasses
     import time
 
@@ -73,9 +73,11 @@ def run(args: argparse.Namespace) -> None:
     lags = dataclasses.replace(lags, lead=lead_of(args.recording, window))
     print(f"Fitted in {time.monotonic() - began:.0f} s.\n")
     print(render(lags), end="")
-    with atomic_path(output / "lags.csv") as temporary:
-        lags.table().to_csv(temporary, index=False)
+    tables = {"lags.csv": lags.table(), "delays.csv": lags.delays.summary(lags.channels)}
+    for name, table in tables.items():
+        with atomic_path(output / name) as temporary:
+            table.to_csv(temporary, index=False)
     for name, kind in (("tau.png", "heat_map"), ("graph.png", "graph")):
         with atomic_path(output / name) as temporary:
             draw(lags, kind).savefig(temporary, dpi=160)
-    print(f"\nWritten: {output}/lags.csv, tau.png, graph.png")
+    print(f"\nWritten: {output}/lags.csv, delays.csv, tau.png, graph.png")

@@ -427,6 +427,16 @@ class IdentifiabilityConfig(Section):
     )
 
 
+class KnownLagsConfig(Section):
+    """Recordings whose delays, directions or sources are known, which the user has in a folder."""
+
+    folder: str | None = Field(description="That holds the folder of each set; null: none, which cells say.")
+    folders: dict[Name, str] = Field(description="Another folder for a set, by the set's name.")
+    few_channels: list[Name] = Field(
+        description="Methods that get a few channels of sets with many, because of their time."
+    )
+
+
 class RobustnessConfig(Section):
     """Degradations of the test input."""
 
@@ -439,11 +449,11 @@ class RobustnessConfig(Section):
 class ExperimentBlock(Section):
     """A block of result files: every combination of its lists. `target` is the rule that asks for it."""
 
-    target: Literal["zeroshot", "fewshot", "identifiability", "ablations", "robustness", "baselines"] = Field(
-        description="Rule that asks for the files."
-    )
-    experiment: Literal["fewshot", "zeroshot", "planted", "identifiability", "robustness"] = Field(
-        description="What is done; the first folder of the files' path."
+    target: Literal[
+        "zeroshot", "fewshot", "identifiability", "known_lags", "ablations", "robustness", "baselines"
+    ] = Field(description="Rule that asks for the files.")
+    experiment: Literal["fewshot", "zeroshot", "planted", "identifiability", "known_lags", "robustness"] = (
+        Field(description="What is done; the first folder of the files' path.")
     )
     datasets: list[str] = Field(
         min_length=1, description="Names of datasets; of simulated worlds for identifiability."
@@ -494,6 +504,7 @@ class Config(Section):
     zeroshot: ZeroshotConfig = Field(description="Focal leads of recorded seizures.")
     planted: PlantedConfig = Field(description="Focal leads of planted discharges.")
     identifiability: IdentifiabilityConfig = Field(description="Lag recovery on simulated worlds.")
+    known_lags: KnownLagsConfig = Field(description="Lags that physics or clinicians know.")
     robustness: RobustnessConfig = Field(description="Degraded test input.")
     experiments: list[ExperimentBlock] = Field(min_length=1, description="The plan: blocks of result files.")
 
@@ -541,7 +552,7 @@ class Config(Section):
             worlds = block.experiment == "identifiability"
             zones = self.zeroshot.intracranial if block.experiment == "zeroshot" else {}
             sets = [*self.datasets, *zones]
-            for name in block.datasets:
+            for name in block.datasets if block.experiment != "known_lags" else ():  # its readers know those
                 known(name, self.identifiability.worlds if worlds else sets, "experiments.datasets")
             for name in block.methods:
                 known(name, {**self.methods, **self.variants}, "experiments.methods")

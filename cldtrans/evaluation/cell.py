@@ -16,6 +16,7 @@ from cldtrans.scoring.metrics import Scores
 
 if TYPE_CHECKING:
     from cldtrans.data.intracranial import ZoneSet
+    from cldtrans.data.known_lags.sets import KnownSet
 
 NO_WINDOWS = {"train": 0, "val": 0, "test": 0, "subjects": {"train": 0, "val": 0, "test": 0}}
 
@@ -27,7 +28,7 @@ def write_cell(
     scores: Scores,
     n: dict[str, Any],
     *,
-    windows: ShardSet | ZoneSet | None = None,
+    windows: ShardSet | ZoneSet | KnownSet | None = None,
     checkpoint: Path | None = None,
     scored: Any = None,
     notes: Sequence[str] = (),
@@ -47,7 +48,7 @@ def write_cell(
         Metrics with chance, intervals and reasons.
     n : dict
         Windows (or cases) and subjects a split; `NO_WINDOWS` where nothing could be scored.
-    windows : ShardSet or ZoneSet, optional
+    windows : ShardSet or ZoneSet or KnownSet, optional
         What was scored.
     checkpoint : Path, optional
         By which pretrained model.

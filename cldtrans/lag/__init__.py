@@ -1,4 +1,4 @@
-"""Lagged dynamic structural equation model (LD-SEM): operator, simulator, bounds, estimator.
+"""Lagged dynamic structural equation model (LD-SEM): operator, simulator, bounds, estimator; delays of pairs.
 
 Names load on first use, so that importing the package costs nothing and the simulator needs no torch.
 """
@@ -11,11 +11,20 @@ _HOME = {
     "lagged_mix": "operator",
     "fit_ldsem": "fit.ldsem",
     "focal_lead": "single_source.focal",
+    "pairwise_delays": "pairwise.delays",
     "simulate_ldsem": "simulate",
     "lag_bounds": "bounds",
 }
 
-__all__ = ["delay", "fit_ldsem", "focal_lead", "lag_bounds", "lagged_mix", "simulate_ldsem"]
+__all__ = [
+    "delay",
+    "fit_ldsem",
+    "focal_lead",
+    "lag_bounds",
+    "lagged_mix",
+    "pairwise_delays",
+    "simulate_ldsem",
+]
 
 
 def __getattr__(name: str) -> Any:

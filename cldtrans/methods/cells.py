@@ -50,6 +50,8 @@ def cell_settings(config: Config, cell: Cell) -> dict[str, Any]:
     """
     if cell.experiment == "identifiability":
         return _method(config, cell) | _world(config, cell.dataset)
+    if cell.experiment == "known_lags":
+        return _method(config, cell) | {"few_channels": cell.method in config.known_lags.few_channels}
     if cell.dataset in config.zeroshot.intracranial:
         zones = config.zeroshot.intracranial[cell.dataset].model_dump(mode="json", exclude={"folder"})
         return {"intracranial": zones} | _method(config, cell)

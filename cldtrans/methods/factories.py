@@ -15,6 +15,7 @@ ROLES: dict[str, Role] = {
     "zeroshot": "readout",
     "planted": "readout",
     "identifiability": "estimator",
+    "known_lags": "estimator",
 }
 """What an experiment asks of a method."""
 

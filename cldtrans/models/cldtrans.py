@@ -575,7 +575,7 @@ class CLDTrans(
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> CLDTrans:
         """Load a folder that `save_pretrained` wrote, "standard", or a model of the hub, as "owner/name".
 
-        "standard" comes with the package: the checkpoint of `make standard`, whose figures docs/model.md holds.
+        "standard" comes with the package: the checkpoint of `make standard`, of docs/model.md.
 
         Raises
         ------

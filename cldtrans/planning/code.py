@@ -30,6 +30,7 @@ REGISTRIES = {
     "cldtrans.cli": "COMMANDS",
     "cldtrans.data": "DATASETS",
     "cldtrans.data.intracranial": "READERS",
+    "cldtrans.data.known_lags.sets": "READERS",
 }
 LAZY = "_HOME"  # of a package: name -> module below it, loaded on first use
 TEXTS = {"help", "description"}
@@ -190,6 +191,10 @@ class Code:
             Where there is none.
         """
         return self._registered("cldtrans.data.intracranial", name.partition("-")[0])
+
+    def known_set(self, name: str) -> list[str]:
+        """Return the roots of the reader of a set of known lags."""
+        return self._registered("cldtrans.data.known_lags.sets", name)
 
     def _registered(self, module: str, name: str) -> list[str]:
         registry = self.source(module)

@@ -183,7 +183,7 @@ def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list
             "baselines, focal lead, robustness",
             ["score_fewshot_baseline", "score_focal_lead", "score_robustness"],
         ),
-        others("identifiability", ["score_identifiability"]),
+        others("identifiability, known lags", ["score_identifiability", "score_known_lags"]),
         others("miniature, tables, figures", ["write_miniature", *REPORT]),
     ]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from cldtrans.config import Config, content_settings, fingerprint, pretraining_settings, variant
 from cldtrans.data import chosen_dataset
 from cldtrans.data.intracranial import get_reader
+from cldtrans.data.known_lags import sets
 from cldtrans.files import sha256_file
 from cldtrans.methods.cells import Cell, cell_settings
 from cldtrans.methods.factories import ROLES, spec_of
@@ -24,6 +25,7 @@ TABLES = (
     "planted",
     "zeroshot",
     "identifiability",
+    "known_lags",
     "robustness",
     "comparisons",
     "datasets",
@@ -42,6 +44,7 @@ RULES = {
     ("planted", True): "score_focal_lead",
     ("planted", False): "score_focal_lead",
     ("identifiability", False): "score_identifiability",
+    ("known_lags", False): "score_known_lags",
     ("robustness", True): "score_robustness",
     ("robustness", False): "score_robustness",
 }
@@ -51,6 +54,7 @@ COMMANDS = {
     "zeroshot": "focal-lead",
     "planted": "focal-lead",
     "identifiability": "identifiability",
+    "known_lags": "known-lags",
     "robustness": "robustness",
 }
 # Commands that execute a dataset's reader, and those that only ask for its files, folds or channels.
@@ -233,6 +237,8 @@ class Plan:
         executed, asked, own = self._code.command(command), [], self.config.dataset_classes
         if command == "train-stage1" and method is not None:
             asked = [root for name in self.read_by_stage1(method) for root in self._code.dataset(name, own)]
+        elif command == "known-lags" and dataset is not None:
+            executed += self._code.known_set(dataset)
         elif dataset in self.config.zeroshot.intracranial:
             executed += self._code.reader(dataset)
         elif command in READS_DATASET and dataset is not None:
@@ -263,7 +269,9 @@ class Plan:
         own = self.config.dataset_classes
         found = {name: chosen_dataset(name, own).title for name in self.config.datasets}
         zones = {cell.dataset for cell in self.cells} & set(self.config.zeroshot.intracranial)
-        return found | {name: get_reader(name).title for name in sorted(zones)}
+        found |= {name: get_reader(name).title for name in sorted(zones)}
+        known = {cell.dataset for cell in self.cells if cell.experiment == "known_lags"}
+        return found | {name: sets.get_reader(name).title for name in sorted(known)}
 
     def templates_sha256(self) -> str:
         """Hash the templates of the draft."""

@@ -42,6 +42,11 @@ LOWER_IS_BETTER = (
     "latency_s",
     "rmse",
     "nrmse",
+    "tau_rms_samples",
+    "tau_rms_us",
+    "tau_rms_measured_samples",
+    "edges_claimed",
+    "edges_after_source",
 )
 
 

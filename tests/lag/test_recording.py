@@ -10,6 +10,7 @@ import pytest
 from scipy import signal
 from toys.discharges import background
 from toys.paths import MIRROR
+from toys.sources import delayed
 
 from cldtrans.cli import main
 from cldtrans.data.miniature.edf_writer import EdfSignal, write_edf
@@ -21,6 +22,7 @@ from cldtrans.errors import DataError
 from cldtrans.evaluation import planted
 from cldtrans.lag import fit_ldsem, simulate_ldsem
 from cldtrans.lag.recording import cut_window, fit_window, lags_of_recording, lead_of
+from cldtrans.lag.recording.figures import draw
 from cldtrans.lag.recording.lags import SYSTEMATIC
 from cldtrans.lag.recording.lead import cut_background
 from cldtrans.lag.recording.report import heading, leading, render
@@ -74,7 +76,10 @@ def test_known_lags_come_back_from_an_edf(world, edf, tmp_path, capsys):
         for i, j in zip(*np.nonzero(sample.support), strict=True)
     }
     assert set(zip(table["source"], table["target"], strict=True)) == set(truth)
-    assert (table["reading"] == "lag").all()
+    assert (table["reading"] == "lag").all() and (table["claim"] == "edge").all()
+    assert "A causal claim" in printed and "No causal claim" in printed
+    delays = pd.read_csv(tmp_path / "out" / "delays.csv")
+    assert len(delays) == 6 and (delays["tau_ms"] >= 0).all()
     for row in table.itertuples():
         lag, shift = truth[row.source, row.target], 1e3 * SYSTEMATIC / 90
         assert row.tau_low_ms - shift < lag < row.tau_high_ms + shift
@@ -267,6 +272,19 @@ def test_real_recording_delayed_against_itself(file, channels, lag):
     fit = fit_window(both, 12 / window.rate_hz).fit
     assert fit.support[1, 0]
     assert fit.tau[1, 0] * window.rate_hz == pytest.approx(lag, abs=0.02)
+
+
+def test_edges_are_withheld_where_one_hidden_source_explains_as_much(tmp_path):
+    delays = np.array([0, 1.4, 2.2, 3.1, 4.5])  # samples at the rate of the fit
+    x = delayed(np.random.default_rng(5), delays, 2700, 0.6, 0.7)
+    recording = from_array(50 * x, 90.0, ["a", "b", "c", "d", "e"])
+    lags = lags_of_recording(recording, band_hz=(0.5, 40), innovation="gaussian")
+    assert lags.source.explains and (lags.table()["claim"] == "withheld").all()
+    text = render(lags)
+    assert "no edge is a causal finding" in " ".join(text.split()) and "weight" not in text
+    found = lags.delays.tau[1:, 0] * 90.0
+    np.testing.assert_allclose(found, delays[1:], atol=0.3)
+    draw(lags, "graph").savefig(tmp_path / "graph.png")
 
 
 def test_a_single_source_is_named_where_there_is_one():

@@ -16,7 +16,7 @@ from cldtrans.models.saved import shipped_folder, shipped_names
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "benchmarks"))
 
-import ship  # noqa: E402
+import ship
 
 MOST_BYTES = 4 << 20
 
@@ -45,7 +45,7 @@ def test_it_says_what_it_said(model, modality):
         size = max(1.0, float(np.abs(expected[name][np.isfinite(expected[name])]).max()))
         np.testing.assert_allclose(
             value, expected[name], atol=1e-4 * size, rtol=0,
-            err_msg=f"{name} of the shipped checkpoint differs; the code that reads it has changed: `make ship`",
+            err_msg=f"{name} of the shipped checkpoint differs: its code has changed; `make ship`",
         )  # fmt: skip
 
 

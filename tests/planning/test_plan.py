@@ -49,7 +49,8 @@ def other_values(path: tuple[str, ...], value: Any) -> Iterator[Any]:
     elif value is None:
         yield from (7, "tiny", ["*"], "package.module:other", MARKS)
     elif value == {}:
-        yield {"model": {"width": 8}, "stage1": {"mask_fraction": 0.5}}.get(path[-1], {"anything": 1})
+        known = {"model": {"width": 8}, "stage1": {"mask_fraction": 0.5}, "folders": {"rivers": "tiny"}}
+        yield known.get(path[-1], {"anything": 1})
     else:
         choices = ("window", "float16", "float32", "dopri5", "integer", "none", "cpu", "ode", "S", "heads")
         yield from (*choices, f"{value}2", "package.module:other")

@@ -14,6 +14,7 @@ HEADLINES = {
     "planted": ("top1",),
     "zeroshot": ("top1", "lobe_accuracy", "side_accuracy", "consistency_top1"),
     "identifiability": ("error_over_bound", "edge_f1"),
+    "known_lags": ("tau_rms_samples", "direction_accuracy"),
 }
 STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; color: #222; margin: 1.5rem; }
@@ -193,7 +194,7 @@ def make_tables(
     frame = tidy(records)
     cells = over_seeds(frame[frame["metric"] != "fit_s"])  # a time, not a score: see the costs
     scores = score_table(cells, kinds)
-    for experiment in ("fewshot", "planted", "zeroshot", "identifiability", "robustness"):
+    for experiment in ("fewshot", "planted", "zeroshot", "identifiability", "known_lags", "robustness"):
         write_table(scores[scores["experiment"] == experiment], folder, experiment)
     write_table(scores[scores["primary"]], folder, "summary")
     ours = sorted({record["method"] for record in records} - set(baselines))

@@ -49,4 +49,6 @@ def _title(lags: RecordingLags) -> str:
     found = ", ".join(f"{counts[kind]} {text}" for kind, text in COUNTED.items() if kind in counts)
     name = window.origin.rsplit("/", 1)[-1]
     what = f"{name}, {window.start_s:g} to {window.stop_s:g} s, reference {window.reference}"
+    if lags.source.explains:
+        return f"{what}\none hidden source explains the channels as well: no edge is a finding"
     return f"{what}\n{found or 'no edge'}"

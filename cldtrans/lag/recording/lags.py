@@ -1,4 +1,8 @@
-"""Who leads whom in a stretch of a recording, and how far each lag can be read."""
+"""Who leads whom in a stretch of a recording, and how far each lag can be read.
+
+Two things that are easily taken for each other stand apart: edges, by which a channel drives another (the
+LD-SEM's claim), and delays, by which one is later than another, whatever the cause.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,11 @@ from cldtrans.errors import DataError
 from cldtrans.lag.fit.ldsem import fit_ldsem
 from cldtrans.lag.fit.likelihood import Innovation
 from cldtrans.lag.fit.result import LagFit
+from cldtrans.lag.pairwise.delays import pairwise_delays
+from cldtrans.lag.pairwise.result import PairwiseDelays
 from cldtrans.lag.recording.lead import lead_of
 from cldtrans.lag.recording.window import BAND_HZ, LEAST_FILLED, Window, begin_with, cut_window
+from cldtrans.lag.single_source.common import HiddenSource, hidden_source
 from cldtrans.lag.single_source.focal import FocalLead
 from cldtrans.lag.views.pairs import Pairs, PairViews
 
@@ -42,12 +49,18 @@ class RecordingLags(PairViews):
         Rows are targets, columns sources.
     window : Window
         The stretch.
+    delays : PairwiseDelays
+        How much later each channel is than each other one: no causal claim.
+    source : HiddenSource
+        Whether one hidden source explains the channels as well as edges between them.
     lead : FocalLead or None
         From `lead_of`; None where it was not asked, or cannot tell.
     """
 
     fit: LagFit
     window: Window
+    delays: PairwiseDelays
+    source: HiddenSource
     lead: FocalLead | None = None
 
     @property
@@ -89,6 +102,9 @@ class RecordingLags(PairViews):
         - `undetermined`: it is wider than half the lags searched;
         - `implausible`: the source, so weighted, would vary far more than the target: equations that cancel
           each other, as where all channels see one source.
+
+        The column `claim` is `edge`, or `withheld` in every row where one hidden source explains the channels
+        as well: then no edge is a causal finding.
         """
         table = self.fit.summary(self.channels)
         wide = (table["tau_high_ms"] - table["tau_low_ms"]) > 500.0 * self.fit.tau_max
@@ -99,6 +115,7 @@ class RecordingLags(PairViews):
         table["reading"] = np.select(
             [implausible, wide, positive], ["implausible", "undetermined", "lag"], "zero lag"
         )
+        table["claim"] = "withheld" if self.source.explains else "edge"
         rank = table["reading"].map({kind: place for place, kind in enumerate(READINGS)})
         return table.iloc[np.lexsort((-table["z"], rank))].reset_index(drop=True)
 
@@ -182,8 +199,9 @@ def fit_window(window: Window, tau_max_s: float = TAU_MAX_S, alpha: float = 0.01
             band_hz=band_hz if narrow else None,
             channels=window.channels,
         )
+        delays = pairwise_delays(window.x, window.rate_hz, tau_max_s, band_hz=band_hz)
     except DataError as error:
         raise DataError(begin_with(window.origin, error)) from error
     if len(window.channels) - len(fit.left_out) < 2:
         raise DataError(f"{window.origin}: no two independent channels: {'; '.join(fit.warnings)}")
-    return RecordingLags(fit, window)
+    return RecordingLags(fit, window, delays, hidden_source(window.x, window.rate_hz, delays, band_hz))

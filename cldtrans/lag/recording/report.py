@@ -8,12 +8,17 @@ from tabulate import tabulate
 
 from cldtrans.lag.recording.lags import RecordingLags
 from cldtrans.lag.recording.window import Window
+from cldtrans.lag.single_source.common import HiddenSource
 from cldtrans.lag.single_source.focal import FocalLead
 
 WIDTH = 110
 MOST_ROWS = 60
 """Edges printed before the rest is counted; the file has all."""
+MOST_PAIRS = 12
+"""Pairs printed, the most coherent first; the file has all."""
 
+EDGES = "Edges: who drives whom, by the LD-SEM. A causal claim, as good as its assumptions."
+DELAYS = "Delays: who is later, by pairs. No causal claim: a shared source gives them as well."
 HEADERS = ("source", "target", "lag/ms", "95 % interval", "weight", "p", "reading")
 LIKELY = 0.1
 """Channels are named whose probability of being first is at least this."""
@@ -40,10 +45,12 @@ def heading(window: Window, tau_max_s: float) -> str:
 
 
 def render(lags: RecordingLags) -> str:
-    """Write the table of edges, the meaning of its last column, and the warnings."""
+    """Write the table of edges with the meaning of its last column, the delays of pairs, and the warnings."""
     table = lags.table()
-    lines = []
-    if table.empty:
+    lines = [EDGES]
+    if lags.source.explains:
+        lines.append(_wrapped(withheld(lags.source, len(table))))
+    elif table.empty:
         lines.append("No significant edge with one clear lag.")
     else:
         rows = [
@@ -65,12 +72,41 @@ def render(lags: RecordingLags) -> str:
         lines.append("")
         counts = table["reading"].value_counts()
         lines += [f"{counts[kind]:4d} {kind}: {MEANING[kind]}" for kind in MEANING if kind in counts]
+    lines += ["", DELAYS, _pairs(lags)]
     if lags.lead is not None:
         lines += ["", _wrapped(leading(lags.lead, lags.channels))]
     if lags.warnings:
         lines += ["", "Before you believe it:"]
         lines += [_wrapped(warning, "- ") for warning in lags.warnings]
     return "\n".join(lines) + "\n"
+
+
+def withheld(source: HiddenSource, count: int) -> str:
+    """Say that no edge is a finding, why, and where the edges of the fit are."""
+    sentence = source.sentence()
+    return (
+        f"{sentence[0].upper()}{sentence[1:]}. So no edge is a causal finding here; the fit's {count} are in "
+        "lags.csv, marked as withheld."
+    )
+
+
+def _pairs(lags: RecordingLags) -> str:
+    """Write the most coherent pairs."""
+    table = lags.delays.summary(lags.channels)
+    rows = [
+        (
+            row.earlier,
+            row.later,
+            f"{row.tau_ms:.2f}",
+            f"{row.tau_low_ms:.2f} to {row.tau_high_ms:7.2f}",
+            f"{row.coherence:.2f}",
+        )
+        for row in table.head(MOST_PAIRS).itertuples()
+    ]
+    headers = ("earlier", "later", "delay/ms", "95 % interval", "coherence")
+    shown = tabulate(rows, headers, colalign=("left", "left", *["right"] * 3), disable_numparse=True)
+    more = len(table) - len(rows)
+    return shown + (f"\n... and {more} more in delays.csv" if more > 0 else "")
 
 
 def leading(lead: FocalLead, channels: list[str]) -> str:

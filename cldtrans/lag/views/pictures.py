@@ -36,7 +36,7 @@ OPEN = "0.75"
 """Colour of edges whose direction is open."""
 DRAWN = ("lag", "one sample", "at the limit")
 """Readings of edges that are drawn as arrows."""
-DOTTED = ("undetermined", "possible lag")
+DOTTED = ("undetermined", "possible lag", "withheld")
 LEADS = ("I", "II", "III", "AVR", "AVL", "AVF", *(f"V{k}" for k in range(1, 10)))
 
 
@@ -69,6 +69,15 @@ def readings(table: pd.DataFrame) -> np.ndarray:
         return table["reading"].to_numpy()
     low = table["tau_low_ms"] if "tau_low_ms" in table else table["tau_ms"]
     return np.where(low > 0, "lag", "zero lag")
+
+
+def claimed(table: pd.DataFrame) -> np.ndarray:
+    """Return the same, but "withheld" for lags that something else than an edge explains as well."""
+    what = readings(table)
+    withheld = (
+        np.isin(what, DRAWN) & (table["claim"] == "withheld") if "claim" in table else np.zeros(1, bool)
+    )
+    return np.where(withheld, "withheld", what)
 
 
 def heat_map(pairs: Pairs, axes: Axes) -> None:
@@ -109,7 +118,7 @@ def head(pairs: Pairs, axes: Axes) -> None:
     """Draw an arrow from source to target for each lag above zero, on the head where places are known.
 
     The bolder, the stronger the evidence; a thin grey line joins channels with an edge at lag zero, a dotted
-    one those whose lag is not determined.
+    one those whose lag is not determined, or withheld: one hidden source explains the channels as well.
     """
     places = on_head(pairs.channels)
     on_scalp = places is not None
@@ -130,7 +139,7 @@ def head(pairs: Pairs, axes: Axes) -> None:
         text = axes.text(place[0], place[1], label, ha="center", va="center", size=size, color=colour)
         text.set(bbox=box, zorder=3, linespacing=0.9)
         boxes.append(text.get_bbox_patch())
-    table, what = pairs.table, readings(pairs.table)
+    table, what = pairs.table, claimed(pairs.table)
     rows, columns = ends(pairs)
     scale, width = _scale(table, what), _widths(table)
     for k in np.argsort(width, kind="stable"):  # the strongest on top
@@ -161,7 +170,7 @@ def ladder(pairs: Pairs, axes: Axes) -> None:
     rank = {name: k for k, name in enumerate(LEADS)}
     order = sorted(range(len(plain)), key=lambda i: (rank.get(plain[i], len(LEADS)), i))
     level = {channel: -float(place) for place, channel in enumerate(order)}
-    table, what = pairs.table, readings(pairs.table)
+    table, what = pairs.table, claimed(pairs.table)
     rows, columns = ends(pairs)
     scale, width = _scale(table, what), _widths(table)
     latest = float(table.loc[np.isin(what, DRAWN), "tau_ms"].max()) if np.isin(what, DRAWN).any() else 1.0
@@ -217,7 +226,9 @@ def _legend(axes: Axes, what: np.ndarray, left_out: bool) -> None:
     if (what == "zero lag").any():
         entries.append(Line2D([], [], color=OPEN, linewidth=0.9, label="lag near zero: direction open"))
     if np.isin(what, DOTTED).any():
-        entries.append(Line2D([], [], color=OPEN, linewidth=0.9, linestyle=":", label="lag not determined"))
+        entries.append(
+            Line2D([], [], color=OPEN, linewidth=0.9, linestyle=":", label="lag not determined, or withheld")
+        )
     if left_out:
         entries.append(
             Line2D([], [], linestyle="", marker="s", color=LEFT_OUT, label="grey name: left out of the fit")

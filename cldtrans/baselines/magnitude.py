@@ -1,0 +1,33 @@
+"""Magnitude alone: the edge into a channel comes from the next smaller one, without a look at time.
+
+Rivers grow downstream, so that the mean discharge of two stations says which drives which; a score of causal
+discovery on rivers that does not beat this one has seen nothing but size (Stein et al. 2025, ICLR).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cldtrans.methods.estimators import LagEstimate
+
+
+class Magnitude:
+    """The `estimator` factory: the smaller the step up in mean size, the likelier the edge."""
+
+    reads_level = True
+
+    def __call__(
+        self,
+        x: np.ndarray,
+        sample_rate: float,
+        tau_max_s: float,
+        seed: int = 0,
+        level: np.ndarray | None = None,
+    ) -> LagEstimate:
+        """Score edges of windows x [N, C, T] by the channels' mean sizes, or by their standard deviations."""
+        size = np.log(x.std(axis=(0, 2)) if level is None else level)
+        step = size[:, None] - size
+        score = np.where(step > 0, -step, -1e3 + step)
+        n_channels = len(size)
+        nothing = np.zeros((n_channels, n_channels), bool)
+        return LagEstimate(np.full(nothing.shape, np.nan), nothing, None, score=score)

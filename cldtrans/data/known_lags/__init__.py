@@ -1,0 +1,1 @@
+"""Recordings whose delays, directions or sources are known from elsewhere: physics, a map, clinicians."""

@@ -1,0 +1,1 @@
+"""Delays between any two channels, with no claim of who causes whom."""
