@@ -28,6 +28,8 @@ SMALL, FIRST, LARGE = 0, 1, 2  # of the misfits; `FIRST` chooses the start, and 
 DRIFTS = (0.5, -0.5)  # delays run from 1 - drift to 1 + drift times their mean
 PARTS, PART_S = 3, 2.0  # of a window; shorter ones hold too little
 RARE = 10.0, 20.0  # nats that conduction and drift have to gain to be believed as much as neither
+UNLIKE = 0.1  # of the nats that the smallest misfit falls short of the middle one: they gain them, too
+LARGER, LARGER_NATS = 2.0, 25.0  # log odds of the large against the middle misfit, and their growth by these
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def find(x: Float[Tensor, "B N C T"], quiet: Quiet, grids: Grids) -> Discharge:
     """
     n_misfits = len(MISFITS)
     noise = whitened(x, quiet, grids)
-    still = Paths(grids, x.new_ones(1, 1))
+    still = Paths(grids)
 
     def under(number: int) -> Inference:
         return Inference(noise.spectrum, noise.precision[:, number], noise.valid, grids, still)
@@ -87,7 +89,7 @@ def find(x: Float[Tensor, "B N C T"], quiet: Quiet, grids: Grids) -> Discharge:
     alone = every.log_noise().unflatten(0, (-1, n_misfits)) + grids.kappa * noise.log_det
     each, chosen = state.split(n_misfits), found.split(n_misfits)
     beyond, conducted = judge_beyond(under(LARGE), each[LARGE])
-    log_bayes = [one.log_bayes for one in (*chosen, beyond)]
+    log_bayes = [one.log_bayes.mT for one in (*chosen, beyond)]
     gained = [torch.zeros_like(conducted), conducted]
     if _holds_parts(grids):
         drifting, more = _drifting(x, quiet, grids, chosen[FIRST])
@@ -116,29 +118,33 @@ def _drifting(x: Tensor, quiet: Quiet, grids: Grids, begun: Found) -> tuple[Tens
     x = x[..., : PARTS * length].unflatten(-1, (PARTS, length)).transpose(2, 3).flatten(1, 2)
     short = Grids(length, grids.sample_rate, grids.tau_max, x)
     noise = whitened(x, quiet.on(grids, short), short, (MISFITS[FIRST],))
-    drift = x.new_tensor((0.0, *DRIFTS))
-    count, middle = len(drift), (torch.arange(PARTS).to(x) + 0.5) / PARTS
+    count, middle = 1 + len(DRIFTS), [(k + 0.5) / PARTS for k in range(PARTS)]
+    factors = tuple(tuple(1 + drift * (2 * m - 1) for m in middle) for drift in (0.0, *DRIFTS))
     inference = Inference(
         noise.spectrum.repeat_interleave(count, 0),
         noise.precision[:, 0].repeat_interleave(count, 0),
         noise.valid.repeat_interleave(count, 0),
         short,
-        Paths(short, 1 + drift[:, None] * (2 * middle - 1)),
+        Paths(short, factors),
     )
     state, found = inference.refine(inference.state_of(begun.repeated(count), None), REFINED)
     evidence = inference.evidence(state, found)[:, 0].unflatten(0, (-1, count))
-    return found.log_bayes[:, 0].unflatten(0, (-1, count))[:, 1:], evidence[:, 1:] - evidence[:, :1]
+    return found.log_bayes[:, 0].mT.unflatten(0, (-1, count))[:, 1:], evidence[:, 1:] - evidence[:, :1]
 
 
 def _log_share(plain: Float[Tensor, "B M"], gained: Float[Tensor, "B G"]) -> Float[Tensor, "B E"]:
     """Return the posteriors of assumptions: log likelihoods of the plain ones, and what the others gain.
 
     What is left of a discharge is alike in channels and from bin to bin, so that misfits cost more than their
-    likelihood says: the smallest one never has more than half of what is plain, the others are alike.
+    likelihood says: the smallest one never has more than half of what is plain, and the two others are never
+    compared by it. Where the smallest is too small by far, so is the middle one, and little is plain.
     """
+    short = plain[:, FIRST] - plain[:, SMALL]
     rare = gained.new_tensor((0.0, RARE[0], *(RARE[1] for _ in DRIFTS)))[: gained.shape[1]]
-    kind = torch.log_softmax(gained - rare, 1)
-    small = F.logsigmoid(plain[:, SMALL] - plain[:, FIRST]) - math.log(2)
-    others = torch.log1p(-small.exp()) - math.log(len(MISFITS) - 1)
-    within = torch.stack([small] + [others] * (len(MISFITS) - 1), 1)
+    unlike = F.relu(short)[:, None] * UNLIKE * (rare > 0)
+    kind = torch.log_softmax(gained - rare + unlike, 1)
+    small = F.logsigmoid(-short) - math.log(2)
+    others = torch.log1p(-small.exp())
+    larger = short / LARGER_NATS + LARGER
+    within = torch.stack([small, others + F.logsigmoid(-larger), others + F.logsigmoid(larger)], 1)
     return torch.cat([kind[:, :1] + within, kind[:, 1:]], 1)
