@@ -159,7 +159,7 @@ class DatasetConfig(Section):
         return self
 
 
-Block = Literal["events", "codes", "covariance", "eigenvalues"]
+Block = Literal["events", "contexts", "codes", "covariance", "eigenvalues"]
 
 
 class ModelConfig(Section):

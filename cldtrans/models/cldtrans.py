@@ -196,15 +196,16 @@ class CLDTrans(
         lags = encoding.lags
         channels = pool_channels(encoding.codes.latents, encoding.trajectory.states, lags)
         places = placed(positions, x, modality)
-        tokens = encoding.codes.encoded
+        latents, contexts = encoding.codes.encoded, None
         if self.context is not None:
             states = encoding.trajectory.states
-            tokens = self.context(tokens, states, lags, encoding.mask, places, modality)
+            contexts = self.context(latents, states, lags, encoding.mask, places, modality)
         pooled = self.readout(
             encoding.x,
             encoding.scale,
             encoding.mask,
-            tokens,
+            latents,
+            contexts,
             encoding.codes.index,
             places,
             modality,
@@ -493,10 +494,9 @@ class CLDTrans(
     def settle(self) -> None:
         """Fit what follows from the codebooks in closed form: once, after training without labels.
 
-        That is how latents of events are narrowed where there is no transformer, whose contexts are narrow by
-        what they predict; without a codebook the random map of fresh weights stays.
+        That is how latents of events are narrowed; without a codebook the random map of fresh weights stays.
         """
-        if self.config.quantize and self.context is None:
+        if self.config.quantize:
             for modality in MODALITIES:
                 book = self.codebook(modality)
                 self.readout.events.settle(book.entries, book.counts, modality)

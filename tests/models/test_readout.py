@@ -39,7 +39,8 @@ def test_events_are_averages_by_loops(modality):
     x = torch.randn(2, 3, 40 * patch, dtype=torch.float64)
     mask = torch.tensor([[True, True, True], [True, False, True]])
     latents = torch.randn(2, 3, 40, 5, dtype=torch.float64)
-    found = events(x, mask, latents, modality).detach().numpy()
+    around = events.around(x, mask, modality)
+    found = events.average(around, events.narrowed(latents, modality)).detach().numpy()
     frequency = np.fft.rfftfreq(x.shape[-1], 1 / rate_hz)
     narrow = events.narrow[modality].weight.detach().numpy()
     first, last = OFFSETS[modality]
@@ -57,7 +58,7 @@ def test_events_are_averages_by_loops(modality):
                 sums.append(sum(energy[t] * z[:, t + offset] for t in there) / total)
     expected = np.array(sums).reshape(2, -1, 3, narrow.shape[0]).transpose(0, 2, 1, 3).reshape(2, 3, -1)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)  # bands are float32
-    assert found.shape[-1] == events.width(modality)
+    assert found.shape[-1] == events.moments(modality) * events.numbers
 
 
 def test_settling_keeps_the_principal_directions():
@@ -74,9 +75,10 @@ def test_settling_keeps_the_principal_directions():
     np.testing.assert_allclose(np.abs(cosines), 1, atol=1e-3)
 
 
-def test_maps_settle_where_latents_are_narrowed_by_a_codebook():
-    with_codes, without = make_model(layers=0), make_model(layers=0, quantize=False)
-    for model, moves in ((with_codes, True), (without, False), (make_model(), False)):
+def test_a_model_without_a_part_keeps_its_map_and_lacks_a_block():
+    with_codes, without = make_model(), make_model(quantize=False)
+    assert set(with_codes.blocks("ecg")) - set(make_model(layers=0).blocks("ecg")) == {"contexts"}
+    for model, moves in ((with_codes, True), (without, False)):
         narrow: Any = model.readout.events.narrow
         before = narrow["ecg"].weight.clone()
         model.settle()
@@ -166,7 +168,7 @@ def test_one_channel_is_pooled(model, modality, name):
 
 def test_units_reach_the_vector_and_masked_channels_do_not(model):
     x = torch.randn(1, 12, 2500, dtype=torch.float64)
-    edges = np.cumsum(list(model.blocks("ecg").values()))
+    edges = dict(zip(model.blocks("ecg"), np.cumsum(list(model.blocks("ecg").values())), strict=True))
     mask = torch.ones(1, 12, dtype=torch.bool)
     mask[:, 3] = False
     other = torch.where(mask[..., None], x, torch.nan)
@@ -174,10 +176,11 @@ def test_units_reach_the_vector_and_masked_channels_do_not(model):
         a, b, c = (model(v, 500.0, mask, "ecg", positions=TWELVE).pooled[0] for v in (x, 10 * x, other))
         nowhere = model(x, 500.0, mask, "ecg").pooled[0]
     torch.testing.assert_close(a, c)
-    torch.testing.assert_close(a[: edges[1]], b[: edges[1]])
-    torch.testing.assert_close(a[edges[2] :] + np.log(100), b[edges[2] :])
-    assert not torch.allclose(a[edges[1] : edges[2]], b[edges[1] : edges[2]])
-    assert not nowhere[edges[1] : edges[2]].any() and torch.equal(nowhere[edges[2] :], a[edges[2] :])
+    shapes, second = edges["codes"], edges["covariance"]
+    torch.testing.assert_close(a[:shapes], b[:shapes])
+    torch.testing.assert_close(a[second:] + np.log(100), b[second:])
+    assert not torch.allclose(a[shapes:second], b[shapes:second])
+    assert not nowhere[shapes:second].any() and torch.equal(nowhere[second:], a[second:])
 
 
 def test_positions_are_as_many_as_channels(model):

@@ -28,7 +28,7 @@ SETTINGS: dict[str, Any] = {
     "dynamics": "ode",
     "layers": 1,
     "attention_width": 16,
-    "readout": ["events", "codes", "covariance", "eigenvalues"],
+    "readout": ["events", "contexts", "codes", "covariance", "eigenvalues"],
 }
 
 

@@ -32,7 +32,7 @@ class Events(nn.Module):
     Parameters
     ----------
     width : int
-        D of the tokens: contexts as they are, latents narrowed.
+        D of the latents, of which `numbers` are left.
     """
 
     def __init__(self, width: int):
@@ -42,26 +42,25 @@ class Events(nn.Module):
         for modality, bands in BANDS_HZ.items():
             self.centre[modality] = nn.Parameter(torch.tensor([math.log((a + b) / 2) for a, b in bands]))
             self.half_width[modality] = nn.Parameter(torch.tensor([math.log((b - a) / 2) for a, b in bands]))
+        self.numbers = min(NARROW, width)
         self.narrow = nn.ModuleDict()
         for modality in BANDS_HZ:
-            self.narrow[modality] = nn.Linear(width, min(NARROW, width), bias=False)
-            start = nn.init.eye_ if width <= NARROW else nn.init.orthogonal_
-            start(self.narrow[modality].weight)  # type: ignore[arg-type]
+            self.narrow[modality] = nn.Linear(width, self.numbers, bias=False)
+            nn.init.orthogonal_(self.narrow[modality].weight)  # type: ignore[arg-type]
 
-    def width(self, modality: str) -> int:
-        """Return how many numbers a channel has: kinds x offsets x what is left of a token."""
+    def moments(self, modality: str) -> int:
+        """Return how many averages there are of a channel: kinds x offsets."""
         first, last = OFFSETS[modality]
-        narrow: Any = self.narrow[modality]
-        return len(BANDS_HZ[modality]) * (last - first + 1) * narrow.out_features
+        return len(BANDS_HZ[modality]) * (last - first + 1)
 
-    def forward(
-        self,
-        x: Float[Tensor, "B C T"],
-        mask: Bool[Tensor, "B C"],
-        tokens: Float[Tensor, "B C L D"],
-        modality: str,
-    ) -> Float[Tensor, "B C E"]:
-        """Average tokens around the events of each kind.
+    def narrowed(self, latents: Float[Tensor, "B C L D"], modality: str) -> Float[Tensor, "B C L N"]:
+        """Narrow latents to `numbers` each."""
+        return self.narrow[modality](latents)
+
+    def around(
+        self, x: Float[Tensor, "B C T"], mask: Bool[Tensor, "B C"], modality: str
+    ) -> Float[Tensor, "B moments L"]:
+        """Find how much each token weighs in each average.
 
         Parameters
         ----------
@@ -69,19 +68,22 @@ class Events(nn.Module):
             Standardised windows at the modality's rate.
         mask : tensor [B, C] of bool
             Valid channels; the others do not say where events are.
-        tokens : tensor [B, C, L, D]
-            Their contexts, or latents before the codebook.
         modality : one of "eeg", "ecg"
             Of the windows.
         """
-        around = self.weights(self.energy(x, mask, modality), modality)
-        means = around.flatten(1, 2)[:, None] @ self.narrow[modality](tokens.to(x.dtype))
-        return means.flatten(2)
+        return self.weights(self.energy(x, mask, modality), modality).flatten(1, 2)
+
+    @staticmethod
+    def average(
+        around: Float[Tensor, "B moments L"], tokens: Float[Tensor, "B C L N"]
+    ) -> Float[Tensor, "B C E"]:
+        """Average what tokens hold around the events of each kind, at each offset."""
+        return (around[:, None] @ tokens).flatten(2)
 
     def energy(
         self, x: Float[Tensor, "B C T"], mask: Bool[Tensor, "B C"], modality: str
     ) -> Float[Tensor, "B kinds L"]:
-        """Say to what degree each token is an event of each kind; arguments as in `forward`."""
+        """Say to what degree each token is an event of each kind; arguments as in `around`."""
         n_samples = x.shape[-1]
         frequency = torch.fft.rfftfreq(n_samples, 1 / RATE_HZ[modality], device=x.device, dtype=x.dtype)
         centre, half_width = self.centre[modality].exp(), self.half_width[modality].exp()

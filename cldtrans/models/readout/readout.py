@@ -21,8 +21,8 @@ from cldtrans.models.readout.events import NARROW, Events
 from cldtrans.models.readout.histogram import code_histogram
 
 SHARES = {
-    "ecg": {"events": 1.0, "codes": 0.5, "covariance": 0.3, "eigenvalues": 0.1},
-    "eeg": {"events": 0.1, "codes": 0.1, "covariance": 1.0, "eigenvalues": 0.1},
+    "ecg": {"events": 0.7, "contexts": 0.7, "codes": 0.5, "covariance": 0.3, "eigenvalues": 0.1},
+    "eeg": {"events": 0.1, "contexts": 0.1, "codes": 0.1, "covariance": 1.0, "eigenvalues": 0.1},
 }
 """Variance of each block beside the others' before a probe chooses: benchmarks/ptbxl_probe.py."""
 
@@ -35,19 +35,21 @@ class Readout(nn.Module):
     Parameters
     ----------
     config : ModelConfig
-        Settings of the network; without a codebook its block is left out.
+        Settings of the network; without codebook or transformer their blocks are left out.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.names = [name for name in config.readout if name != "codes" or config.quantize]
+        absent = {"codes": not config.quantize, "contexts": config.layers == 0}
+        self.names = [name for name in config.readout if not absent.get(name, False)]
         self.codes = config.codebook_size
-        self.events = Events(NARROW if config.layers else config.width)
+        self.events = Events(config.width)
 
     def blocks(self, modality: str) -> dict[str, int]:
         """Return the width of each block, in the order in which they stand in the vector."""
         widths = {
-            "events": MOMENTS * self.events.width(modality),
+            "events": MOMENTS * self.events.moments(modality) * self.events.numbers,
+            "contexts": MOMENTS * self.events.moments(modality) * NARROW,
             "codes": MOMENTS * self.codes,
             "covariance": covariance_width(modality),
             "eigenvalues": eigenvalue_width(modality),
@@ -59,7 +61,8 @@ class Readout(nn.Module):
         x: Float[Tensor, "B C T"],
         scale: Float[Tensor, "B C"],
         mask: Bool[Tensor, "B C"],
-        tokens: Float[Tensor, "B C L A"],
+        latents: Float[Tensor, "B C L D"],
+        contexts: Float[Tensor, "B C L A"] | None,
         index: Int[Tensor, "B C L"],
         positions: Float[Tensor, "B C 3"] | None,
         modality: str,
@@ -74,8 +77,10 @@ class Readout(nn.Module):
             The deviation that each channel had, microvolts (EEG) or millivolts (ECG).
         mask : tensor [B, C] of bool
             Valid channels.
-        tokens : tensor [B, C, L, A]
-            Their contexts, or their latents where there is no transformer.
+        latents : tensor [B, C, L, D]
+            Of the tokens, before the codebook.
+        contexts : tensor [B, C, L, A] or None
+            Of the tokens; None: there is no transformer.
         index : tensor [B, C, L] of int
             Codes of the tokens.
         positions : tensor [B, C, 3] or None
@@ -84,11 +89,14 @@ class Readout(nn.Module):
             Of the windows.
         """
         with torch.autocast(x.device.type, enabled=False):
-            signal = x * scale[..., None]
+            signal, around = x * scale[..., None], self.events.around(x, mask, modality)
             parts = []
             for name in self.names:
                 if name == "events":
-                    found = self.events(x, mask, tokens, modality)
+                    found = self.events.average(around, self.events.narrowed(latents.to(x.dtype), modality))
+                elif name == "contexts":
+                    assert contexts is not None
+                    found = self.events.average(around, contexts.to(x.dtype))
                 elif name == "codes":
                     found = code_histogram(index, self.codes).to(x.dtype)
                 else:
