@@ -246,18 +246,27 @@ def test_paths_by_brute_force():
     grids = Grids(320, RATE_HZ, 0.2, torch.zeros(()).double())
     rng = np.random.default_rng(0)
     factors = np.array([[1.0, 1.0], [0.5, 1.5]])
-    paths = Paths(grids, torch.from_numpy(factors))
+    paths = Paths(grids, tuple(map(tuple, factors.tolist())))
     n_bins, delays = len(grids.bins), grids.delays.numpy()
     z = rng.standard_normal((4, 3, 6, n_bins)) + 1j * rng.standard_normal((4, 3, 6, n_bins))
     hertz = grids.width_hz * grids.bins.numpy()
     turn = np.exp(2j * np.pi * hertz * factors[..., None, None] * delays[:, None])  # [A, K, D, F]
     turn = np.tile(turn, (2, 3, 1, 1))  # the windows, and the windows' parts, take turns
-    expected = np.einsum("blnf,bndf->bld", z, turn).real
-    found = paths.at_delays(torch.from_numpy(z))
-    np.testing.assert_allclose(found, expected, atol=1e-9)
-    weight = torch.from_numpy(rng.standard_normal((4, 3, len(delays))))
-    v = paths.of_delays(weight).numpy()
-    np.testing.assert_allclose(v, np.einsum("bld,bkdf->blkf", weight, turn[:, :2].conj()), atol=1e-9)
+    expected = np.einsum("blnf,bndf->bdl", z, turn).real
+    sides = grids.sides(torch.from_numpy(z).transpose(1, 2))
+    np.testing.assert_allclose(paths.at_delays(sides[:, None])[:, 0], expected, atol=1e-9)
+    one = Paths(grids).rows_at_delays(sides[0, 0].flatten(0, 2).mT, 3)
+    expected = np.einsum("lf,df->ld", z[0, :, 0], turn[0, 0]).real[:, ::3]
+    np.testing.assert_allclose(one, expected, atol=1e-9)
+    weight = torch.from_numpy(rng.standard_normal((4, len(delays), 3)))
+    v = as_complex(paths.of_delays(weight[:, None])[:, 0])
+    np.testing.assert_allclose(v, np.einsum("bdl,bkdf->bklf", weight, turn[:, :2].conj()), atol=1e-9)
+
+
+def as_complex(sides):
+    """[..., S, 2, m, C] -> complex [..., C, F]."""
+    z = torch.complex(*sides.unbind(-3))
+    return z.flatten(-3, -2).mT.numpy()
 
 
 def test_conduction_is_told_from_none_and_the_lead_from_its_neighbours():
@@ -296,15 +305,14 @@ def test_conduction_is_integrated_out_as_brute_force_does():
     x, quiet = (torch.from_numpy(part)[None] for part in spikes(3))
     grids = Grids(N_SAMPLES, RATE_HZ, 0.2, x)
     noise = whitened(x[None], quiet_of(x[None], quiet, torch.ones(1, 6, dtype=torch.bool), grids), grids)
-    paths = Paths(grids, x.new_ones(1, 1))
-    inference = Inference(noise.spectrum, noise.precision[:, 2], noise.valid, grids, paths)
+    inference = Inference(noise.spectrum, noise.precision[:, 2], noise.valid, grids, Paths(grids))
     state, _ = inference.refine(inference.begin(), 2)
     found, gained = judge_beyond(inference, state)
 
     compared = inference.compare(state)
-    weight = 2 * grids.kappa * compared.weight[0, 0, 0].transpose(0, 1).flatten(1).numpy()  # [C, F]
-    match = 2 * grids.kappa * compared.match[0, 0, 0].transpose(0, 1).flatten(1).numpy()
-    v = state.mean[0, 0, 0].transpose(0, 1).flatten(1).numpy()
+    weight = 2 * grids.kappa * compared.weight[0, 0, 0].flatten(0, 1).mT.numpy()  # [C, F]
+    match = 2 * grids.kappa * as_complex(compared.match[0, 0, 0])
+    v = as_complex(state.mean[0, 0, 0])
     hertz, delays = grids.width_hz * grids.bins.numpy(), grids.delays.numpy()
     total = 0.0
     for c in range(6):
@@ -322,9 +330,9 @@ def test_conduction_is_integrated_out_as_brute_force_does():
         own = [np.exp(-2j * np.pi * hertz * d) for d in delays]
         beyond = np.array([log_bayes(np.vstack([one, v[others]]), np.append(1.0, spread)) for one in own])
         plain = np.array([log_bayes(one[None], np.ones(1)) for one in own])
-        np.testing.assert_allclose(found.log_bayes[0, 0, c, ::2], (beyond - mixed)[::2], atol=1e-6)
-        np.testing.assert_allclose(found.log_bayes[0, 0, c], beyond - mixed, rtol=0.05, atol=0.5)
-        total += np.logaddexp.reduce(found.log_bayes[0, 0, c].numpy()) + mixed - np.logaddexp.reduce(plain)
+        np.testing.assert_allclose(found.log_bayes[0, 0, ::2, c], (beyond - mixed)[::2], atol=1e-6)
+        np.testing.assert_allclose(found.log_bayes[0, 0, :, c], beyond - mixed, rtol=0.05, atol=0.5)
+        total += np.logaddexp.reduce(found.log_bayes[0, 0, :, c].numpy()) + mixed - np.logaddexp.reduce(plain)
     assert gained.item() == pytest.approx(total, abs=1e-6)
 
 

@@ -70,7 +70,7 @@ def find(x: Float[Tensor, "B N C T"], quiet: Quiet, grids: Grids) -> Discharge:
     """
     n_misfits = len(MISFITS)
     noise = whitened(x, quiet, grids)
-    still = Paths(grids, x.new_ones(1, 1))
+    still = Paths(grids)
 
     def under(number: int) -> Inference:
         return Inference(noise.spectrum, noise.precision[:, number], noise.valid, grids, still)
@@ -87,7 +87,7 @@ def find(x: Float[Tensor, "B N C T"], quiet: Quiet, grids: Grids) -> Discharge:
     alone = every.log_noise().unflatten(0, (-1, n_misfits)) + grids.kappa * noise.log_det
     each, chosen = state.split(n_misfits), found.split(n_misfits)
     beyond, conducted = judge_beyond(under(LARGE), each[LARGE])
-    log_bayes = [one.log_bayes for one in (*chosen, beyond)]
+    log_bayes = [one.log_bayes.mT for one in (*chosen, beyond)]
     gained = [torch.zeros_like(conducted), conducted]
     if _holds_parts(grids):
         drifting, more = _drifting(x, quiet, grids, chosen[FIRST])
@@ -116,18 +116,18 @@ def _drifting(x: Tensor, quiet: Quiet, grids: Grids, begun: Found) -> tuple[Tens
     x = x[..., : PARTS * length].unflatten(-1, (PARTS, length)).transpose(2, 3).flatten(1, 2)
     short = Grids(length, grids.sample_rate, grids.tau_max, x)
     noise = whitened(x, quiet.on(grids, short), short, (MISFITS[FIRST],))
-    drift = x.new_tensor((0.0, *DRIFTS))
-    count, middle = len(drift), (torch.arange(PARTS).to(x) + 0.5) / PARTS
+    count, middle = 1 + len(DRIFTS), [(k + 0.5) / PARTS for k in range(PARTS)]
+    factors = tuple(tuple(1 + drift * (2 * m - 1) for m in middle) for drift in (0.0, *DRIFTS))
     inference = Inference(
         noise.spectrum.repeat_interleave(count, 0),
         noise.precision[:, 0].repeat_interleave(count, 0),
         noise.valid.repeat_interleave(count, 0),
         short,
-        Paths(short, 1 + drift[:, None] * (2 * middle - 1)),
+        Paths(short, factors),
     )
     state, found = inference.refine(inference.state_of(begun.repeated(count), None), REFINED)
     evidence = inference.evidence(state, found)[:, 0].unflatten(0, (-1, count))
-    return found.log_bayes[:, 0].unflatten(0, (-1, count))[:, 1:], evidence[:, 1:] - evidence[:, :1]
+    return found.log_bayes[:, 0].mT.unflatten(0, (-1, count))[:, 1:], evidence[:, 1:] - evidence[:, :1]
 
 
 def _log_share(plain: Float[Tensor, "B M"], gained: Float[Tensor, "B G"]) -> Float[Tensor, "B E"]:

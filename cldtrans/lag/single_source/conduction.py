@@ -12,11 +12,10 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from cldtrans.lag.single_source.discharge import Found, Inference, State, judged
-from cldtrans.lag.single_source.grids import parts, power
 
 CONDUCTED = 0.2  # standard deviation of the share of another channel's discharge that a channel sees
 MOST = 24  # channels that others see: those with the most discharge
@@ -42,42 +41,40 @@ def judge_beyond(inference: Inference, state: State) -> tuple[Found, Float[Tenso
     """
     compared = inference.compare(state)
     a, b = inference.projections(compared)
-    plain = torch.logsumexp(judged(b, a[..., None]).log_bayes, -1)
-    kappa, count, paths = inference.grids.kappa, b.shape[2], inference.paths
-    weight = 2 * kappa * _rows(compared.weight.sum(2))  # [B, R, C, F]
-    match = 2 * kappa * _rows(compared.match.sum(2))
-    v = _rows(state.mean[:, :, 0])
+    plain = torch.logsumexp(judged(b, a[..., None, :]).log_bayes, -2)
+    kappa, count, paths = inference.grids.kappa, b.shape[-1], inference.paths
+    weight = 2 * kappa * compared.weight.sum(2)[..., None, :, :]
+    match = 2 * kappa * compared.match.sum(2)
+    weight, match, v = _rows(weight.expand_as(match)), _rows(match), _rows(state.mean[:, :, 0])
 
     # The others' discharges as regressors beside the channel's own, [B, R, C, J].
-    heard = power(v).sum(-1).topk(min(count, MOST), -1).indices  # [B, R, J]
+    heard = v.square().sum(-1).topk(min(count, MOST), -1).indices  # [B, R, J]
     others = (heard[:, :, None] != torch.arange(count, device=b.device)[:, None]).to(b)  # [B, R, C, J]
     v = v.gather(2, heard[..., None].expand(-1, -1, -1, v.shape[-1]))
     count = v.shape[2]
-    sides = parts(v)
-    weighted = weight.repeat_interleave(2, -1)[..., None, :] * sides[:, :, None]  # [B, R, C, J, 2 F]
-    gram = (weighted @ sides[:, :, None].mT) * others[..., :, None] * others[..., None, :]
+    weighted = weight[..., None, :] * v[:, :, None]  # [B, R, C, J, G]
+    gram = (weighted @ v[:, :, None].mT) * others[..., :, None] * others[..., None, :]
     gram = gram + torch.eye(count, dtype=b.dtype, device=b.device) / CONDUCTED**2
     root = torch.linalg.cholesky(gram)
     inverse = torch.linalg.solve_triangular(root, torch.eye(count).to(b).expand_as(root), upper=False)
-    seen = (parts(match) @ sides.mT) * others
+    seen = (match @ v.mT) * others
     shown = inverse @ seen[..., None]
     share = (inverse.mT @ shown)[..., 0]  # their mean, if alone
 
-    explained = weight * (share.to(v.dtype) @ v)
-    b = b - paths.at_delays(explained.flatten(1, 2)[:, :, None]).unflatten(1, b.shape[1:3])
-    along = paths.parts_at_delays(weighted.flatten(1, 3), COARSER).unflatten(1, (*b.shape[1:3], count))
-    along = inverse @ (along * others[..., None])
+    explained = (weight * (share @ v)).mT.unflatten(2, compared.match.shape[3:6])
+    b = b - paths.at_delays(explained[:, :, None])
+    along = inverse @ (paths.rows_at_delays(weighted, COARSER) * others[..., None])
     taken = torch.nn.functional.interpolate(
-        along.square().sum(-2), b.shape[-2:], mode="bicubic", align_corners=True
+        along.square().sum(-2), (a.shape[-1], b.shape[-2]), mode="bicubic", align_corners=True
     )
-    found = judged(b, (a[..., None] - taken).clamp_min(0))
+    found = judged(b, (a[..., None, :] - taken.mT).clamp_min(0))
 
     log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1) + count * math.log(CONDUCTED)
     mixing = shown.square().sum((-2, -1)) / 2 - log_det
-    gained = torch.logsumexp(found.log_bayes, -1) - plain + mixing
+    gained = torch.logsumexp(found.log_bayes, -2) - plain + mixing
     return found, (gained * inference.valid[:, None]).sum(-1)
 
 
-def _rows(z: Complex[Tensor, "B R S C m"] | Float[Tensor, "B R S C m"]) -> Tensor:
-    """Put the bins of a channel side by side, [B, R, C, F]."""
-    return z.transpose(2, 3).flatten(-2)
+def _rows(z: Float[Tensor, "B R S 2 m C"]) -> Float[Tensor, "B R C G"]:
+    """Put the bins of a channel side by side."""
+    return z.flatten(2, 4).mT.contiguous()

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
-from cldtrans.lag.single_source.grids import Grids, Paths, power, smooth
+from cldtrans.lag.single_source.grids import Grids, Paths, beside, energy, smooth
 
 STARTS, TRIED = 5, 3  # channels that may start it; rounds with each
 LOUDEST = 50.0  # bins of a channel count at most so much in the choice of starts
@@ -30,7 +30,7 @@ LEAST = 1e-12  # of P, where that of the background is one
 class State:
     """What is thought of R discharges of each window; V: windows in which v differs, or 1."""
 
-    mean: Complex[Tensor, "B R V S C m"]  # v, the mean of g exp(-2 pi i f d)
+    mean: Float[Tensor, "B R V S 2 m C"]  # v, the mean of g exp(-2 pi i f d)
     square: Float[Tensor, "B R C"]  # of |g|^2
     power: Float[Tensor, "B R N S m"] | None  # P
 
@@ -59,8 +59,8 @@ class State:
 class Found:
     """Posteriors of gains and delays."""
 
-    log_bayes: Float[Tensor, "B R C D"]  # for "the discharge is here with this delay" against "not here"
-    weight: Float[Tensor, "B R C D"]  # of a delay: its probability times the mean gain there
+    log_bayes: Float[Tensor, "B R D C"]  # for "the discharge is here with this delay" against "not here"
+    weight: Float[Tensor, "B R D C"]  # of a delay: its probability times the mean gain there
     square: Float[Tensor, "B R C"]  # mean of |g|^2
     divergence: Float[Tensor, "B R C"]  # of gain and delay from their prior
 
@@ -82,8 +82,8 @@ class Comparison:
     """Channels beside the waveform that the others tell of."""
 
     power: Float[Tensor, "B R N S m"]  # P
-    match: Complex[Tensor, "B R N S C m"]  # of what a channel shows with the waveform, weighted
-    weight: Float[Tensor, "B R N S C m"]  # of the waveform's power: so the gain's precision is their sum
+    match: Float[Tensor, "B R N S 2 m C"]  # of what a channel shows with the waveform, weighted
+    weight: Float[Tensor, "B R N S m C"]  # of the waveform's power: so the gain's precision is their sum
 
 
 class Inference:
@@ -98,20 +98,20 @@ class Inference:
         paths: Paths,
     ) -> None:
         self.precision, self.valid, self.grids, self.paths = precision, valid, grids, paths
-        self.x = grids.stripe(spectrum).transpose(2, 3)[:, None]  # [B, 1, N, S, C, m]
-        self.own = precision.diagonal(dim1=-2, dim2=-1)[:, None, ..., None]  # [B, 1, N, S, C, 1]
+        self.x = grids.sides(spectrum)[:, None]  # [B, 1, N, S, 2, m, C]
+        self.own = precision.diagonal(dim1=-2, dim2=-1)[:, None, ..., None, :]  # [B, 1, N, S, 1, C]
         self.per_own = torch.where(self.own > 0, 1 / self.own.clamp_min(1e-12), 0.0)
         self.y = self._press(self.x)
-        self.y_own = self.y * self.per_own
+        self.y_own = self.y * self.per_own[..., None, :]
 
     def begin(self) -> State:
         """Try the loudest channels as the whole discharge, and return the best of what comes of them."""
-        n_channels = self.x.shape[4]
-        loud = (power(self.x) * self.own).clamp_max(LOUDEST).sum((1, 2, 3, 5))
+        n_channels = self.x.shape[-1]
+        loud = (energy(self.x) * self.own).clamp_max(LOUDEST).sum((1, 2, 3, 4))
         loud = torch.where(self.valid, loud, -1.0)
         start = F.one_hot(loud.topk(min(STARTS, n_channels), -1).indices, n_channels).to(loud)  # [B, R, C]
-        mean = torch.complex(start, torch.zeros_like(start))[:, :, None, None, :, None]
-        state = State(mean.expand(-1, -1, 1, self.grids.stripes, -1, self.grids.per_stripe), start, None)
+        mean = start.new_tensor([1.0, 0.0])[:, None, None] * start[:, :, None, None, None, None]
+        state = State(mean.expand(-1, -1, -1, self.grids.stripes, -1, self.grids.per_stripe, -1), start, None)
         state, found = self.refine(state, TRIED)
         return state.take(self.evidence(state, found).argmax(-1, keepdim=True))
 
@@ -120,43 +120,43 @@ class Inference:
         for _ in range(rounds):
             compared = self.compare(state)
             a, b = self.projections(compared)
-            found = judged(b, a[..., None])
+            found = judged(b, a[..., None, :])
             state = self.state_of(found, compared.power)
         return state, found
 
     def compare(self, state: State) -> Comparison:
         """Update the waveform, and set each channel beside what all the others say of it."""
-        mean = state.mean
         pressed, spread, known, heard = self._moments(state)
+        loudness = energy(heard[..., None])[..., 0]
         if state.power is None:
-            p = self._smooth(power(heard) / known.clamp_min(1e-12).square()).clamp_min(LEAST)
+            p = self._smooth(loudness / known.clamp_min(1e-12).square()).clamp_min(LEAST)
         else:
             p = state.power
         inverse = 1 / p + known
-        p = self._smooth(power(heard) / inverse.square() + 1 / inverse).clamp_min(LEAST)
+        p = self._smooth(loudness / inverse.square() + 1 / inverse).clamp_min(LEAST)
         inverse = 1 / p + known
 
-        # What all the others say of the waveform.
-        alone = pressed * self.per_own
-        without = inverse[..., None, :] - spread - power(pressed) * self.per_own
-        without = torch.maximum(without, (1 / p)[..., None, :])
-        wave = (heard[..., None, :] - pressed.conj() * self.y_own) / without
+        # What all the others say of the waveform: its inverse variance, and that times its mean.
+        mine = torch.addcmul(spread, energy(pressed), self.per_own)
+        without = torch.maximum(inverse[..., None] - mine, (1 / p)[..., None])
+        said = heard[..., None] - beside(pressed, self.y_own)
         # And what the channel shows of it: signal, and the inverse variance of the error of both.
-        sure = self.own / (1 + (power(alone) * self.own + spread) / without)
-        shown = (self.y_own - (alone - mean) * wave) * sure
-        return Comparison(p, wave.conj() * shown, power(wave) * sure)
+        sure = self.own / (without + mine)
+        weight = energy(said) * (sure / without)
+        apart = pressed * self.per_own[..., None, :] - state.mean
+        match = beside(said, self.y_own) * sure[..., None, :, :] - apart * weight[..., None, :, :]
+        return Comparison(p, match, weight)
 
-    def projections(self, compared: Comparison) -> tuple[Float[Tensor, "B R C"], Float[Tensor, "B R C D"]]:
+    def projections(self, compared: Comparison) -> tuple[Float[Tensor, "B R C"], Float[Tensor, "B R D C"]]:
         """Return the precision that the waveform gives to a gain, and what it shows of it at each delay."""
-        a = 2 * self.grids.kappa * compared.weight.sum((2, 3, 5))
-        return a, 2 * self.grids.kappa * self._at_delays(compared.match)
+        a = 2 * self.grids.kappa * compared.weight.sum((2, 3, 4))
+        return a, 2 * self.grids.kappa * self.paths.at_delays(compared.match)
 
     def state_of(self, found: Found, p: Tensor | None) -> State:
         """Return the state in which gains and delays are as they were found."""
-        turned = self.paths.of_delays(found.weight.flatten(1, 2)).unflatten(1, found.weight.shape[1:3])
-        mean = self.grids.stripe(turned).permute(0, 1, 3, 4, 2, 5)  # [B, R, V, S, C, m]
+        mean = self.paths.of_delays(found.weight)  # [B, R, V, S, 2, m, C]
         if 1 < mean.shape[2] < self.x.shape[2]:
-            mean = mean.repeat(1, 1, self.x.shape[2] // mean.shape[2], 1, 1, 1)
+            mean = mean.repeat(1, 1, self.x.shape[2] // mean.shape[2], 1, 1, 1, 1)
         return State(mean, found.square, p)
 
     def evidence(self, state: State, found: Found) -> Float[Tensor, "B R"]:
@@ -164,46 +164,39 @@ class Inference:
         assert state.power is not None
         _, _, known, heard = self._moments(state)
         inverse = 1 / state.power + known
-        gained = (power(heard) / inverse - torch.log(state.power * inverse)).sum((2, 3, 4))
+        loudness = energy(heard[..., None])[..., 0]
+        gained = (loudness / inverse - torch.log(state.power * inverse)).sum((2, 3, 4))
         return self.grids.kappa * gained - (found.divergence * self.valid[:, None]).sum(-1)
 
     def log_noise(self) -> Float[Tensor, " B"]:
         """Return the log likelihood of noise alone, but for its determinant."""
-        spent = self.x.real * self.y.real + self.x.imag * self.y.imag
-        return -self.grids.kappa * spent.sum((1, 2, 3, 4, 5))
+        return -self.grids.kappa * (self.x * self.y).flatten(1).sum(1)
 
     def _moments(self, state: State) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return K v, the spread of v in each channel, what v tells of the waveform, and what is heard."""
         mean = state.mean
-        pressed = self._press(mean.expand(-1, -1, self.x.shape[2], -1, -1, -1))
-        spread = self.own * (state.square[:, :, None, None, :, None] - power(mean)).clamp_min(0)
-        known = (mean.real * pressed.real + mean.imag * pressed.imag).sum(-2) + spread.sum(-2)
-        return pressed, spread, known, (mean.conj() * self.y).sum(-2)
+        pressed = self._press(mean.expand(-1, -1, self.x.shape[2], -1, -1, -1, -1))
+        spread = self.own * (state.square[:, :, None, None, None] - energy(mean)).clamp_min(0)
+        known = (mean * pressed).sum(-1).sum(-2) + spread.sum(-1)
+        return pressed, spread, known, beside(mean, self.y).sum(-1)
 
-    def _at_delays(self, z: Complex[Tensor, "B R N S C m"]) -> Float[Tensor, "B R C D"]:
-        rows = z.permute(0, 1, 4, 2, 3, 5).flatten(-2)  # [B, R, C, N, F]
-        return self.paths.at_delays(rows.flatten(1, 2)).unflatten(1, rows.shape[1:3])
-
-    def _press(self, z: Tensor) -> Tensor:
-        """Multiply by the precision: [B, R, N, S, C, m] -> the same."""
-        n_tried, width = z.shape[1], z.shape[-1]
-        columns = torch.cat([z.real, z.imag], -1).permute(0, 2, 3, 4, 1, 5)  # [B, N, S, C, R, 2 m]
-        product = (self.precision @ columns.flatten(-2)).unflatten(-1, (n_tried, 2 * width))
-        real, imaginary = product.permute(0, 4, 1, 2, 3, 5).split(width, -1)
-        return torch.complex(real, imaginary)
+    def _press(self, z: Float[Tensor, "B R N S 2 m C"]) -> Float[Tensor, "B R N S 2 m C"]:
+        """Multiply by the precision."""
+        columns = z.movedim(1, 3)
+        return (columns.flatten(3, 5) @ self.precision).view(columns.shape).movedim(3, 1)
 
     def _smooth(self, values: Tensor) -> Tensor:
         width = self.grids.bins_in(SMOOTH_HZ)
         return smooth(values.flatten(-2), width).unflatten(-1, values.shape[-2:])
 
 
-def judged(b: Float[Tensor, "B R C D"], a: Float[Tensor, "B R C #D"]) -> Found:
+def judged(b: Float[Tensor, "B R D C"], a: Float[Tensor, "B R #D C"]) -> Found:
     """Judge delays with the gain integrated out, under a standard normal prior of it."""
     variance = 1 / (a + 1)
     log_bayes = variance * b.square() / 2 + 0.5 * torch.log(variance)
-    log_share = torch.log_softmax(log_bayes, -1)
+    log_share = torch.log_softmax(log_bayes, -2)
     share, gain = log_share.exp(), b * variance
-    divergence = (share * (log_share + math.log(share.shape[-1]) + gain.square() / 2)).sum(-1)
-    divergence = divergence + (share * (variance - 1 - variance.log())).sum(-1) / 2
-    square = (share * (gain.square() + variance)).sum(-1)
+    divergence = (share * (log_share + math.log(share.shape[-2]) + gain.square() / 2)).sum(-2)
+    divergence = divergence + (share * (variance - 1 - variance.log())).sum(-2) / 2
+    square = (share * (gain.square() + variance)).sum(-2)
     return Found(log_bayes, share * gain, square, divergence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from jaxtyping import Complex, Float
@@ -77,46 +78,75 @@ class Grids:
         """Split bins [..., F] into stripes [..., S, m]."""
         return z.unflatten(-1, (self.stripes, self.per_stripe))
 
+    def sides(self, z: Complex[Tensor, "B N C F"]) -> Float[Tensor, "B N S 2 m C"]:
+        """Set real and imaginary parts side by side, channels innermost: what runs over them is fast so."""
+        return torch.view_as_real(self.stripe(z)).permute(0, 1, 3, 5, 4, 2).contiguous()
+
 
 class Paths:
     """Delays that change from window to window by known factors: the transforms between bins and delays.
+
+    Bins have real and imaginary parts side by side, as `Grids.sides` has them.
 
     Parameters
     ----------
     grids : Grids
         Of the windows.
-    factors : tensor [A, K]
+    factors : A tuples of K float
         What delays are multiplied by in K windows, under each of A assumptions. More windows take turns.
     """
 
-    def __init__(self, grids: Grids, factors: Float[Tensor, "A K"]) -> None:
-        self.several, self.turns = factors.shape
-        hertz = grids.width_hz * grids.bins.double()
-        angle = 2 * math.pi * factors.double()[..., None, None] * hertz[:, None] * grids.delays.double()
-        turn = torch.stack([angle.cos(), angle.sin()], -2).flatten(1, 3)
-        self._turn = turn.to(grids.delays)  # [A, K F 2, D]
+    def __init__(self, grids: Grids, factors: tuple[tuple[float, ...], ...] = ((1.0,),)) -> None:
+        self.turns, self._shape = len(factors[0]), (grids.stripes, 2, grids.per_stripe)
+        like = grids.delays
+        self._turn = _turn(
+            grids.n_samples, grids.sample_rate, grids.tau_max, factors, like.dtype, like.device
+        )
 
-    def at_delays(self, z: Complex[Tensor, "B L N F"]) -> Float[Tensor, "B L D"]:
+    def at_delays(self, z: Float[Tensor, "B R N S 2 m C"]) -> Float[Tensor, "B R D C"]:
         """Compute `Re sum_nf z(f) exp(2 pi i f d)` at every delay d.
 
         B is a multiple of A, which runs faster.
         """
-        return self.parts_at_delays(parts(z.unflatten(2, (-1, self.turns)).sum(2)).flatten(2))
+        turns = z.unflatten(2, (-1, self.turns)).sum(2) if z.shape[2] > self.turns else z
+        return self._each(self._turn.mT, turns.flatten(2, 5))
 
-    def parts_at_delays(self, z: Float[Tensor, "B L G"], step: int = 1) -> Float[Tensor, "B L D"]:
-        """Compute the same at every `step`-th delay, from `parts` of K windows side by side, G = 2 K F."""
-        return (z.unflatten(0, (-1, self.several)) @ self._turn[..., ::step]).flatten(0, 1)
+    def rows_at_delays(self, z: Float[Tensor, "*batch G"], step: int) -> Float[Tensor, "*batch D"]:
+        """Compute the same at every `step`-th delay, of A = K = 1, for rows of G = S 2 m numbers."""
+        return z @ self._turn[0, :, ::step]
 
-    def of_delays(self, weight: Float[Tensor, "B L D"]) -> Complex[Tensor, "B L K F"]:
+    def of_delays(self, weight: Float[Tensor, "B R D C"]) -> Float[Tensor, "B R K S 2 m C"]:
         """Compute `sum_d weight(d) exp(-2 pi i f d)` at every bin."""
-        turned = (weight.unflatten(0, (-1, self.several)) @ self._turn.mT).flatten(0, 1)
-        cosine, sine = turned.unflatten(-1, (self.turns, -1, 2)).unbind(-1)
-        return torch.complex(cosine, -sine)
+        return self._each(self._turn, weight).unflatten(2, (self.turns, *self._shape))
+
+    @staticmethod
+    def _each(turn: Float[Tensor, "A P Q"], columns: Float[Tensor, "B R Q C"]) -> Float[Tensor, "B R P C"]:
+        """Multiply the columns of each assumption by its matrix, without copies of that."""
+        batch = columns.unflatten(0, (-1, len(turn)))
+        found = [
+            torch.bmm(one.expand(batch[:, a].shape[:2].numel(), -1, -1), batch[:, a].flatten(0, 1))
+            for a, one in enumerate(turn)
+        ]
+        return torch.stack([f.unflatten(0, (-1, columns.shape[1])) for f in found], 1).flatten(0, 1)
 
 
-def parts(z: Complex[Tensor, "*batch F"]) -> Float[Tensor, "*batch G"]:
-    """Put real and negative imaginary parts in turns, G = 2 F: products of two such are of conjugates."""
-    return torch.stack([z.real, -z.imag], -1).flatten(-2)
+@lru_cache(16)
+def _turn(
+    n_samples: int,
+    sample_rate: float,
+    tau_max: float,
+    factors: tuple[tuple[float, ...], ...],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Float[Tensor, "A G D"]:
+    """Return cosines and negative sines of bins K S 2 m at delays: windows are of few lengths, and many."""
+    with torch.inference_mode(False):
+        grids = Grids(n_samples, sample_rate, tau_max, torch.empty(0, dtype=dtype, device=device))
+        hertz = grids.stripe(grids.width_hz * grids.bins.double())[..., None]
+        factor = torch.tensor(factors, dtype=torch.float64, device=device)[..., None, None, None]
+        angle = 2 * math.pi * factor * hertz * grids.delays.double()
+        turn = torch.stack([angle.cos(), -angle.sin()], 3)  # [A, K, S, 2, m, D]
+        return turn.flatten(1, 4).to(dtype)
 
 
 def taper(n_samples: int, edge: float, like: Tensor) -> Float[Tensor, " T"]:
@@ -140,3 +170,17 @@ def smooth(values: Tensor, width: int) -> Tensor:
 def power(z: Tensor) -> Tensor:
     """Compute `|z|^2` of complex numbers, without the root that `abs` takes."""
     return z.real.square() + z.imag.square()
+
+
+def energy(z: Float[Tensor, "*batch 2 m C"]) -> Float[Tensor, "*batch m C"]:
+    """Compute `|z|^2` of real and imaginary parts that are side by side."""
+    real, imaginary = z.unbind(-3)
+    return torch.addcmul(real.square(), imaginary, imaginary)
+
+
+def beside(
+    z: Float[Tensor, "*#batch 2 m C"], other: Float[Tensor, "*#batch 2 m C"]
+) -> Float[Tensor, "*batch 2 m C"]:
+    """Compute the product of the conjugate of z with another."""
+    (a, b), (c, d) = z.unbind(-3), other.unbind(-3)
+    return torch.stack([torch.addcmul(a * c, b, d), torch.addcmul(a * d, b, c, value=-1)], -3)

@@ -52,9 +52,9 @@ class Quiet:
     covariance: Float[Tensor, "B S C C"]  # of channels scaled to the background's power, in stripes
     scale: Float[Tensor, "B C"]  # that they are multiplied by
     valid: Bool[Tensor, "B C"]
-    basis: Float[Tensor, "B C C"]  # from `_directions`, as the two that follow
-    projector: Float[Tensor, "B C C"]
-    kept: Float[Tensor, "B C"]
+    empty: Float[Tensor, "B C k"]  # from `_empty`, as the two that follow
+    normal: Float[Tensor, "B C k"]
+    dual: Float[Tensor, "B C k"]
 
     def on(self, whole: Grids, part: Grids) -> Quiet:
         """Take the covariance over from the stripes of a window to those of shorter ones."""
@@ -150,7 +150,7 @@ def quiet_of(
     valid = mask & (variance > 1e-12 * variance.amax(-1, keepdim=True))
     scale = torch.where(valid, variance, 1.0).rsqrt() * valid
     covariance = covariance * (scale[:, None, :, None] * scale[:, None, None, :])
-    return Quiet(covariance, scale, valid, *_directions(raw, scale, valid))
+    return Quiet(covariance, scale, valid, *_empty(raw, scale, valid))
 
 
 def whitened(
@@ -169,7 +169,7 @@ def whitened(
     misfits : tuple of Misfit
         Sizes of what is left of the discharge.
     """
-    covariance, valid, basis = quiet.covariance, quiet.valid, quiet.basis
+    covariance, valid = quiet.covariance, quiet.valid
     spectrum = grids.spectrum(x, grids.taper) * quiet.scale[:, None, :, None]
     own = covariance.diagonal(dim1=-2, dim2=-1)[:, None]  # [B, 1, S, C]
     loud = grids.stripe(smooth(power(spectrum), grids.bins_in(SMOOTH_HZ))).mean(-1).transpose(-1, -2)
@@ -182,46 +182,53 @@ def whitened(
     excess = torch.stack([m.pooled * pooled + m.excess * more.clamp_min(0) for m in misfits], 1)
     added = (DIAGONAL * own + LEAST * own_mean)[:, None] + excess  # [B, M, N, S, C]
 
-    # Within the directions that hold anything; the others get an arbitrary variance, and are dropped.
-    common = (1 - DIAGONAL) * basis.mT[:, None] @ covariance @ basis[:, None]  # [B, S, C, C]
-    common = (common + torch.diag_embed(1 - quiet.kept)[:, None])[:, None, None]
-    wide = basis[:, None, None, None]
-    root = torch.linalg.cholesky(common + (wide.mT * added[..., None, :]) @ wide)
-    onto = (basis.mT @ quiet.projector)[:, None, None, None]
-    white = torch.linalg.solve_triangular(root, onto, upper=False)
-    log_det = -2 * grids.per_stripe * root.diagonal(dim1=-2, dim2=-1).log().sum((2, 3, 4))
-    return Whitened(spectrum, white.mT @ white, log_det, valid)
+    added = torch.where(valid[:, None, None, None], added, 1.0)
+    noise = torch.diag_embed(added) + (1 - DIAGONAL) * covariance[:, None, None]
+    root = torch.linalg.cholesky(noise)
+    precision, log_det = torch.cholesky_inverse(root), _log_det(root)
+    if quiet.empty.shape[-1]:
+        empty, normal, dual = (d[:, None, None, None] for d in (quiet.empty, quiet.normal, quiet.dual))
+        # Where the empty directions hold nothing, instead of what the diagonal says.
+        across = precision @ empty
+        unused = torch.diag_embed((empty == 0).all(-2).to(empty))
+        root = torch.linalg.cholesky(empty.mT @ across + unused)
+        shown = torch.linalg.solve_triangular(root, across.mT, upper=False)
+        precision, log_det = precision - shown.mT @ shown, log_det + _log_det(root)
+        # And of what is compared with it, what comes nearest to it there.
+        shown = precision @ normal
+        precision = precision - shown @ dual.mT - dual @ (shown - dual @ (normal.mT @ shown)).mT
+    precision = precision * (valid[:, :, None] & valid[:, None, :])[:, None, None, None]
+    return Whitened(spectrum, precision, grids.per_stripe * log_det, valid)
+
+
+def _log_det(root: Float[Tensor, "B M N S C C"]) -> Float[Tensor, "B M"]:
+    """Return that of the inverses, from Cholesky factors, summed over windows and stripes."""
+    return -2 * root.diagonal(dim1=-2, dim2=-1).log().sum((2, 3, 4))
 
 
 @torch.no_grad()
-def _directions(
-    raw: Tensor, scale: Tensor, valid: Tensor
-) -> tuple[Float[Tensor, "B C C"], Float[Tensor, "B C C"], Float[Tensor, "B C"]]:
-    """Find the directions in which channels vary: loops of bipolar channels and common references have fewer.
+def _empty(raw: Tensor, scale: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Find the directions in which channels do not vary: loops of bipolar channels and common references.
 
     A discharge that was thought of channel by channel does not obey such a sum. What it stands for is what
-    comes nearest to it in the input's units: the least squares of potentials at electrodes.
+    comes nearest to it in the input's units: the least squares of potentials at electrodes. That is what
+    `1 - normal dual^T` makes of scaled channels.
 
     Returns
     -------
-    basis : tensor [B, C, C]
-        Orthonormal, of scaled channels; columns that hold nothing are 0.
-    projector : tensor [B, C, C]
-        Onto the sums that channels obey, orthogonal in the input's units.
-    kept : tensor [B, C]
-        1 for columns that hold anything, else 0.
+    empty : tensor [B, C, k]
+        Orthonormal, of scaled channels; columns that some of the windows do without are 0.
+    normal, dual : tensor [B, C, k]
+        What the sums of empty directions are taken out along, and how.
     """
-    scale64, size = scale.double(), raw.shape[-1]
-    value, vector = torch.linalg.eigh(raw.double() * (scale64[:, :, None] * scale64[:, None, :]))
-    mean = value.sum(-1, keepdim=True) / valid.sum(-1, keepdim=True).clamp_min(1)
-    kept = (value > RANK * mean).double()
-    empty = scale64[:, :, None] * vector * (1 - kept)[:, None]  # in the input's units
-    length = empty.square().sum(1, keepdim=True).sqrt()
-    # The axis of an invalid channel is empty, too, and leaves rounding in the others.
-    whole = length > 1e-6 * scale64.amax(-1)[:, None, None]
-    empty = torch.where(whole, empty / length.clamp_min(1e-300), 0.0)
-    every = torch.eye(size, dtype=torch.float64, device=raw.device)
-    onto = every - empty @ torch.linalg.pinv(empty, rtol=1e-6)
-    safe = torch.where(valid, scale64, 1.0)
-    projector = safe[:, :, None] * onto / safe[:, None, :] * valid[:, :, None] * valid[:, None, :]
-    return (vector * kept[:, None]).to(raw), projector.to(raw), kept.to(raw)
+    scale64 = torch.where(valid, scale, 1.0).double()
+    # An invalid channel's axis is not empty: it is left out elsewhere.
+    correlation = raw.double() * (scale.double()[:, :, None] * scale.double()[:, None, :])
+    value, vector = torch.linalg.eigh(correlation + torch.diag_embed((~valid).double()))
+    is_empty = value <= RANK * value.mean(-1, keepdim=True)
+    empty = vector[..., : int(is_empty.sum(-1).max())]
+    empty = empty * is_empty[:, None, : empty.shape[-1]]
+    across = scale64[:, :, None] * empty  # in the input's units
+    across = across / across.norm(dim=1, keepdim=True).clamp_min(1e-300)
+    dual = torch.linalg.pinv(across, rtol=1e-6).mT / scale64[:, :, None]
+    return empty.to(raw), (scale64[:, :, None] * across).to(raw), dual.to(raw)
