@@ -24,7 +24,6 @@ from cldtrans.lag.fit.likelihood import (
     Parameters,
     density_curvature,
     score_function,
-    system_spectrum,
 )
 from cldtrans.lag.fit.spectra import Spectra
 
@@ -118,7 +117,7 @@ def information(
     mean = moments(innovation, at.u[:, mask], model.dof)
     n = data.effective_samples
     gram = _gram(data, model, layout, at)
-    coupled, instant = _jacobian_terms(data, model, layout, jacobian=at.inverse is not None)
+    coupled, instant = _jacobian_terms(data, model, layout, at)
     row = layout.row
     same_row = row[:, None] == row
     instant_pair = n * np.where(same_row, np.multiply.outer(instant, instant), 0.0)
@@ -153,27 +152,26 @@ def _gram(data: Spectra, model: Parameters, layout: Layout, at: Evaluation) -> n
 
 
 def _jacobian_terms(
-    data: Spectra, model: Parameters, layout: Layout, *, jacobian: bool
+    data: Spectra, model: Parameters, layout: Layout, at: Evaluation
 ) -> tuple[np.ndarray, np.ndarray]:
     """`mean_f Re D_ii' D'_i'i` [n, n] and the zero-lag coefficients d0 [n]; scales alone without Jacobian."""
     n = len(layout.row)
     coupled, instant = np.zeros((n, n)), np.zeros(n)
     coupled[layout.log_scale, layout.log_scale] = 1.0
     instant[layout.log_scale] = -1.0
-    if not jacobian:
+    if at.inverse is None:
         return coupled, instant
-    # The impulse responses are short against the window: every stride-th bin is a grid fine enough.
-    stride = max(1, data.n_fft // 512)
-    part = slice(None, None, stride)
-    count = data.counts[part] * (1.0 if data.in_band is None else data.in_band[part])
-    count = count / count.sum()
-    inverse = np.linalg.inv(system_spectrum(data, model)[part])  # [bins, C, C]
+    # The impulse responses are short: every stride-th bin is a grid fine enough.
+    bins = data.coarse
+    part = slice(None, None, max(1, bins.n // 512))
+    count = bins.weight[part] / bins.weight[part].sum()
+    inverse = at.inverse[part]  # [bins, C, C]
     moved = np.zeros((n, len(count)), complex)
-    moved[layout.weight] = -data.delay(model.lag)[:, part]
-    moved[layout.lag] = -model.weight[:, None] * data.delay(model.lag, 1)[:, part]
+    moved[layout.weight] = -bins.delay(model.lag)[:, part]
+    moved[layout.lag] = -model.weight[:, None] * bins.delay(model.lag, 1)[:, part]
     order = np.arange(1, model.own.shape[1] + 1)
     channel, power = np.nonzero(layout.own >= 0)
-    moved[layout.own[channel, power]] = -data.delay(order)[power][:, part]
+    moved[layout.own[channel, power]] = -bins.delay(order)[power][:, part]
     moving = np.setdiff1d(np.arange(n), layout.log_scale)
     row, column = layout.row[moving], layout.column[moving]
     response = inverse.transpose(1, 2, 0)  # [C, C, bins]

@@ -56,10 +56,10 @@ class Threshold:
         The score of pair (i, j) at lag tau is a process with the spectrum of what is j's own. That is taken
         as flat (white innovations), or as the source's own spectrum where that is faster.
         """
-        count = data.counts if data.in_band is None else data.counts * data.in_band
-        power = (np.abs(data.source) ** 2).sum(1) * count  # [C, B]
-        rms = np.sqrt(power @ data.omega**2 / power.sum(1)).max(initial=0.0)
-        flat = np.sqrt((data.omega**2 @ count) / count.sum())
+        weight, square = data.bins.weight, data.bins.omega**2
+        power = (np.abs(data.source) ** 2).sum(1) * weight  # [C, B]
+        rms = np.sqrt(power @ square / power.sum(1)).max(initial=0.0)
+        flat = np.sqrt(square @ weight)
         n_channels = data.n_channels
         return cls(max(1, n_channels * (n_channels - 1)), max_lag * float(max(rms, flat)))
 
@@ -90,6 +90,8 @@ class Grid:
         Real and minus imaginary part of the delays, times the bins' weights.
     energy : array [C, lags]
         Sums over the scored samples of the squared delayed sources.
+    response : array [2 coarse B, lags]
+        Of the Jacobian's bins: real and minus imaginary part of the delays, times the bins' weights.
     """
 
     first: int
@@ -97,12 +99,13 @@ class Grid:
     cosine: np.ndarray
     sine: np.ndarray
     energy: np.ndarray
+    response: np.ndarray
 
     @classmethod
     def of(cls, data: Spectra, lags: tuple[float, float]) -> "Grid":
         """Make a grid up to lags[1], searched from lags[0], samples."""
         n_lags = int(np.floor(lags[1] * PER_SAMPLE + 1e-9)) + 1
-        delay = data.delay(np.arange(n_lags) / PER_SAMPLE) * (data.counts / data.n_fft)
+        delay = data.delay(np.arange(n_lags) / PER_SAMPLE) * (data.bins.counts / data.n_fft)
         used = data.source if data.in_band is None else data.source * data.in_band
         # Delays by n + k/8 samples are shifts by n of eight series: the energy is exact at little cost.
         scored = fft.rfft(data.scored)
@@ -111,23 +114,23 @@ class Grid:
             square = fft.rfft(data.samples(used * data.delay(np.array(k / PER_SAMPLE))) ** 2)
             whole = energy[:, k::PER_SAMPLE].shape[1]
             energy[:, k::PER_SAMPLE] = data.samples((scored * square.conj()).sum(1))[:, :whole]
+        coarse = data.coarse.delay(np.arange(n_lags) / PER_SAMPLE) * data.coarse.weight
         return cls(
             first=int(np.ceil(lags[0] * PER_SAMPLE - 1e-9)),
             sources=np.ascontiguousarray(data.source.transpose(2, 1, 0)),
             cosine=np.ascontiguousarray(delay.real.T),
             sine=np.ascontiguousarray(-delay.imag.T),
             energy=energy,
+            response=np.concatenate([coarse.real.T, -coarse.imag.T]),
         )
 
-    def correlate(self, fixed: np.ndarray, extra: np.ndarray | None = None) -> np.ndarray:
+    def correlate(self, fixed: np.ndarray) -> np.ndarray:
         """Return `sum_t a_q(t) z_j(t - tau)`.
 
         Parameters
         ----------
         fixed : array [Q, N, B]
             Spectra of a.
-        extra : array [B, Q, C], optional
-            Added to the cross-spectra.
 
         Returns
         -------
@@ -135,10 +138,20 @@ class Grid:
             The sums.
         """
         cross = fixed.conj().transpose(2, 0, 1) @ self.sources  # [B, Q, C]
-        if extra is not None:
-            cross += extra
         flat = cross.reshape(len(cross), -1).T
         return (flat.real @ self.cosine + flat.imag @ self.sine).reshape(*cross.shape[1:], -1)
+
+    def responses(self, inverse: np.ndarray) -> np.ndarray:
+        """Return `mean_f Re M^-1_ji exp(-i omega tau)` for every target i and source j, [C, C, lags].
+
+        Parameters
+        ----------
+        inverse : array [coarse B, C, C]
+            `M^-1`.
+        """
+        flat = inverse.transpose(2, 1, 0).reshape(-1, len(inverse))
+        means = np.concatenate([flat.real, flat.imag], 1) @ self.response
+        return means.reshape(*inverse.shape[1:], -1)
 
 
 @dataclass(frozen=True)
@@ -368,12 +381,11 @@ def search_rows(
 ) -> list[Row]:
     """Search every target's row around `model`; edges enter at |z| > z_in, see each row's `proposal`."""
     n_channels = model.n_channels
-    jacobian = None
+    score = grid.correlate(at.score)
     if at.inverse is not None:
-        jacobian = at.inverse.transpose(0, 2, 1) * (-data.n_scored * np.exp(model.log_scale)[:, None])
-        if data.in_band is not None:
-            jacobian *= data.in_band[:, None, None]
-    score = grid.correlate(at.score, jacobian)
+        score -= (data.effective_samples * np.exp(model.log_scale))[:, None, None] * grid.responses(
+            at.inverse
+        )
     mean = moments(innovation, at.u[:, data.scored > 0], model.dof)
     rows = []
     at_most = min(n_channels - 1, max(3, data.n_scored // SAMPLES_AN_EDGE))
