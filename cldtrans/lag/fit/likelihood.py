@@ -244,7 +244,7 @@ class Evaluation:
 
     @cached_property
     def inverse(self) -> np.ndarray | None:
-        """`M(f)^-1`, complex [coarse B, C, C], or None; computed when asked for: most trials of a step never do."""
+        """`M(f)^-1`, complex [coarse B, C, C], or None; computed when asked for, which few trials do."""
         return None if self.system is None else np.linalg.inv(self.system)
 
 
