@@ -33,6 +33,10 @@ PIPELINE = {"jsonschema", "obstore", "psutil", "snakemake", "tensorboard"}
 """What commands of the workflow import, and the core does without."""
 
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 and the signal's number."""
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command.
 
@@ -44,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 2, and a single line on standard error, when the user has to act.
+        The exit code: 2, and a single line on standard error, when the user has to act; 130 after Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="cldtrans", description="Causal-lagged dynamics of biosignals.")
@@ -73,4 +77,9 @@ def main(argv: list[str] | None = None) -> int:
         what = f"this needs {error.name}: pip install 'cldtrans[pipeline]'"
         print(f"cldtrans {args.command}: {what}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt as stop:
+        print(
+            f"\ncldtrans {args.command}: {': '.join(['interrupted', *map(str, stop.args)])}", file=sys.stderr
+        )
+        return INTERRUPTED
     return 0

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cldtrans.lag.fit.progress import Progress
+
+WIDTH = 100
+"""Columns of the line that tells of progress."""
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +51,13 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Fit the stretch, print edges and delays, and write two tables and two figures."""
+    """Fit the stretch, print edges and delays, write tables and figures; after Ctrl-C of what was found.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C: once the files are written, where the fit had found something.
+    """
     import dataclasses
     import time
 
@@ -69,9 +83,14 @@ def run(args: argparse.Namespace) -> None:
         raise DataError(f"{output}: cannot be made ({error.strerror})") from error
     print(heading(window, args.tau_max / 1e3), flush=True)
     began = time.monotonic()
-    lags = fit_window(window, args.tau_max / 1e3, args.alpha)
-    lags = dataclasses.replace(lags, lead=lead_of(args.recording, window))
-    print(f"Fitted in {time.monotonic() - began:.0f} s.\n")
+    lags = fit_window(window, args.tau_max / 1e3, args.alpha, _show if sys.stderr.isatty() else None)
+    if sys.stderr.isatty():
+        print(f"\r{'':<{WIDTH}}\r", end="", file=sys.stderr, flush=True)
+    if not lags.fit.interrupted:
+        lags = dataclasses.replace(lags, lead=lead_of(args.recording, window))
+    print(
+        f"{'Interrupted after' if lags.fit.interrupted else 'Fitted in'} {time.monotonic() - began:.0f} s.\n"
+    )
     print(render(lags), end="")
     tables = {"lags.csv": lags.table(), "delays.csv": lags.delays.summary(lags.channels)}
     for name, table in tables.items():
@@ -81,3 +100,14 @@ def run(args: argparse.Namespace) -> None:
         with atomic_path(output / name) as temporary:
             draw(lags, kind).savefig(temporary, dpi=160)
     print(f"\nWritten: {output}/lags.csv, delays.csv, tau.png, graph.png")
+    if lags.fit.interrupted:
+        raise KeyboardInterrupt("what was found until then is written")
+
+
+def _show(progress: Progress) -> None:
+    """Tell how far the fit is, in place of what was told before."""
+    line = (
+        f"round {progress.n_rounds}, {progress.n_edges} edges, {progress.elapsed_s:.0f} s; about "
+        f"{progress.left_s:.0f} s more; Ctrl-C: what is found so far"
+    )
+    print(f"\r{line:<{WIDTH}}", end="", file=sys.stderr, flush=True)

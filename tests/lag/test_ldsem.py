@@ -7,6 +7,7 @@ from toys.paths import MIRROR
 
 from cldtrans.errors import DataError
 from cldtrans.lag import fit_ldsem, lag_bounds, simulate_ldsem
+from cldtrans.lag.fit.progress import Progress
 from cldtrans.lag.fit.result import LagFit
 from cldtrans.lag.simulate import Sample
 
@@ -79,6 +80,22 @@ def test_contract_of_the_result():
     target, source = "abcd".index(first["target"]), "abcd".index(first["source"])
     assert first["tau_ms"] == pytest.approx(1e3 * fit.tau[target, source])
     assert first["tau_low_ms"] < first["tau_ms"] < first["tau_high_ms"]
+
+
+def test_progress_is_told_and_an_interrupt_keeps_the_best_model():
+    world = simulate_ldsem(4, 30.0, RATE, seed=14)
+    told: list[Progress] = []
+    whole = fit_ldsem(world.x, RATE, LONG, progress=told.append)
+    assert [p.n_rounds for p in told] == list(range(1, len(told) + 1))
+    assert all(p.left_s > 0 and p.elapsed_s > 0 for p in told)
+    assert not whole.interrupted
+
+    def stop(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    part = fit_ldsem(world.x, RATE, LONG, progress=stop)
+    assert part.interrupted and part.warnings[0].startswith("interrupted")
+    assert part.support.any() and part.log_likelihood <= whole.log_likelihood + 1.0
 
 
 def test_units_scale_and_channels_permute():

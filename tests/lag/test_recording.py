@@ -21,6 +21,7 @@ from cldtrans.data.recording import from_array, from_raw, open_recording
 from cldtrans.errors import DataError
 from cldtrans.evaluation import planted
 from cldtrans.lag import fit_ldsem, simulate_ldsem
+from cldtrans.lag.fit.progress import Watch
 from cldtrans.lag.recording import cut_window, fit_window, lags_of_recording, lead_of
 from cldtrans.lag.recording.figures import draw
 from cldtrans.lag.recording.lags import SYSTEMATIC
@@ -88,6 +89,32 @@ def test_known_lags_come_back_from_an_edf(world, edf, tmp_path, capsys):
     for name in ("tau.png", "graph.png"):
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
     assert not list((tmp_path / "out").glob(".*"))
+
+
+def interrupting(n_rounds: int):
+    """A `Watch.step` that stands for Ctrl-C when as many rounds are done."""
+
+    def step(watch: Watch, n_edges: int) -> None:
+        if watch.n_rounds == n_rounds:
+            raise KeyboardInterrupt
+        watch.n_rounds += 1
+
+    return step
+
+
+def test_ctrl_c_gives_what_was_found_so_far(edf, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Watch, "step", interrupting(1))
+    assert main(["lags", str(edf), "--output", str(tmp_path / "out")]) == 130
+    out, err = capsys.readouterr()
+    assert "interrupted before the search had ended" in " ".join(out.split())
+    assert err.strip() == "cldtrans lags: interrupted: what was found until then is written"
+    assert len(pd.read_csv(tmp_path / "out" / "lags.csv")) > 0
+
+
+def test_ctrl_c_before_anything_is_found_is_one_line(edf, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Watch, "step", interrupting(0))
+    assert main(["lags", str(edf), "--output", str(tmp_path / "out")]) == 130
+    assert capsys.readouterr().err.strip() == "cldtrans lags: interrupted"
 
 
 def test_file_array_and_mne_recording_give_the_same(world, edf):

@@ -15,7 +15,7 @@ A = B = Fisher information; else `A^-1 B A^-1` is the covariance of the estimate
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 from scipy.special import log_ndtr
 
 from cldtrans.lag.fit.likelihood import (
@@ -24,7 +24,6 @@ from cldtrans.lag.fit.likelihood import (
     Parameters,
     density_curvature,
     score_function,
-    system_spectrum,
 )
 from cldtrans.lag.fit.spectra import Spectra
 
@@ -118,7 +117,7 @@ def information(
     mean = moments(innovation, at.u[:, mask], model.dof)
     n = data.effective_samples
     gram = _gram(data, model, layout, at)
-    coupled, instant = _jacobian_terms(data, model, layout, jacobian=at.inverse is not None)
+    coupled, instant = _jacobian_terms(data, model, layout, at)
     row = layout.row
     same_row = row[:, None] == row
     instant_pair = n * np.where(same_row, np.multiply.outer(instant, instant), 0.0)
@@ -153,27 +152,26 @@ def _gram(data: Spectra, model: Parameters, layout: Layout, at: Evaluation) -> n
 
 
 def _jacobian_terms(
-    data: Spectra, model: Parameters, layout: Layout, *, jacobian: bool
+    data: Spectra, model: Parameters, layout: Layout, at: Evaluation
 ) -> tuple[np.ndarray, np.ndarray]:
     """`mean_f Re D_ii' D'_i'i` [n, n] and the zero-lag coefficients d0 [n]; scales alone without Jacobian."""
     n = len(layout.row)
     coupled, instant = np.zeros((n, n)), np.zeros(n)
     coupled[layout.log_scale, layout.log_scale] = 1.0
     instant[layout.log_scale] = -1.0
-    if not jacobian:
+    if at.inverse is None:
         return coupled, instant
-    # The impulse responses are short against the window: every stride-th bin is a grid fine enough.
-    stride = max(1, data.n_fft // 512)
-    part = slice(None, None, stride)
-    count = data.counts[part] * (1.0 if data.in_band is None else data.in_band[part])
-    count = count / count.sum()
-    inverse = np.linalg.inv(system_spectrum(data, model)[part])  # [bins, C, C]
+    # The impulse responses are short: every stride-th bin is a grid fine enough.
+    bins = data.coarse
+    part = slice(None, None, max(1, bins.n // 512))
+    count = bins.weight[part] / bins.weight[part].sum()
+    inverse = at.inverse[part]  # [bins, C, C]
     moved = np.zeros((n, len(count)), complex)
-    moved[layout.weight] = -data.delay(model.lag)[:, part]
-    moved[layout.lag] = -model.weight[:, None] * data.delay(model.lag, 1)[:, part]
+    moved[layout.weight] = -bins.delay(model.lag)[:, part]
+    moved[layout.lag] = -model.weight[:, None] * bins.delay(model.lag, 1)[:, part]
     order = np.arange(1, model.own.shape[1] + 1)
     channel, power = np.nonzero(layout.own >= 0)
-    moved[layout.own[channel, power]] = -data.delay(order)[power][:, part]
+    moved[layout.own[channel, power]] = -bins.delay(order)[power][:, part]
     moving = np.setdiff1d(np.arange(n), layout.log_scale)
     row, column = layout.row[moving], layout.column[moving]
     response = inverse.transpose(1, 2, 0)  # [C, C, bins]
@@ -203,21 +201,40 @@ def inverse_of(matrix: np.ndarray) -> np.ndarray:
     return inverse / scale
 
 
-def damped_inverse(matrix: np.ndarray) -> np.ndarray:
-    """Invert as `inverse_of`, for the direction of a step.
+class Damped:
+    """An information matrix [n, n] that gives steps.
 
-    Where the matrix is large and singular, the diagonal is raised instead. That is coarser: with half of the
-    band missing a search ended at other edges. But an eigendecomposition costs thirty times a factorisation,
-    and 64 channels of an EEG need one a step.
+    Parameters
+    ----------
+    hessian : array [n, n]
+        Symmetric, maybe singular.
     """
-    if len(matrix) < LARGE:
-        return inverse_of(matrix)
-    scaled, scale = _unit_diagonal(matrix)
-    for ridge in RIDGES:
-        inverse = _cholesky_inverse(scaled + ridge * np.eye(len(scaled)))
-        if inverse is not None:
-            return inverse / scale
-    return inverse_of(matrix)
+
+    def __init__(self, hessian: np.ndarray):
+        """Scale to a unit diagonal."""
+        root = np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-12))
+        self._root = root
+        self._scaled = hessian / root[:, None]
+        self._scaled /= root
+        self._key: tuple[float, bytes] | None = None
+        self._factor = np.zeros((0, 0))
+
+    def step(self, slope: np.ndarray, held: np.ndarray, damping: float) -> tuple[np.ndarray, float]:
+        """Return the step against `slope` [n] that leaves parameters in `held` [n] alone, and its damping.
+
+        The latter is added to the unit diagonal; it is raised until the sum is positive definite.
+        """
+        while self._key != (damping, held.tobytes()):
+            matrix = self._scaled.copy()
+            matrix[held] = matrix[:, held] = 0.0
+            matrix[np.diag_indices(len(matrix))] = np.where(held, 1.0, np.diag(self._scaled) + damping)
+            factor, info = dpotrf(matrix, lower=1, overwrite_a=1)
+            if info == 0 and np.diag(factor).min(initial=1.0) ** 2 > SINGULAR:
+                self._factor, self._key = factor, (damping, held.tobytes())
+            else:
+                damping = max(10.0 * damping, 1e-6)
+        change, _ = dpotrs(self._factor, np.where(held, 0.0, -slope / self._root), lower=1)
+        return np.where(held, 0.0, change / self._root), damping
 
 
 def _unit_diagonal(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -234,14 +251,6 @@ def _cholesky_inverse(scaled: np.ndarray) -> np.ndarray | None:
         return None
     lower, _ = dpotri(factor, lower=1)
     return np.tril(lower) + np.tril(lower, -1).T
-
-
-LARGE = 500
-"""Parameters from which an eigendecomposition a step takes too long."""
-
-
-RIDGES = (0.0, 1e-6, 1e-4, 1e-2, 1.0)
-"""Added in turn to a unit diagonal until it is positive definite."""
 
 
 SINGULAR = 1e-7

@@ -1,11 +1,12 @@
 """Fit an LD-SEM to windows of one system: which channel leads which, how long, how strongly, how surely."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from scipy.stats import false_discovery_control
+from threadpoolctl import threadpool_limits
 
 from cldtrans.errors import DataError
 from cldtrans.lag.fit import diagnostics
@@ -19,9 +20,18 @@ from cldtrans.lag.fit.likelihood import (
     residuals,
 )
 from cldtrans.lag.fit.prepare import Prepared, as_windows, prepare, through_tanh
+from cldtrans.lag.fit.progress import Progress, Watch
 from cldtrans.lag.fit.result import LagFit
 from cldtrans.lag.fit.search import Row, Threshold
-from cldtrans.lag.fit.selection import Problem, likelier, select
+from cldtrans.lag.fit.selection import (
+    GAUSSIAN_LAGS,
+    NEARLY_ALL,
+    Found,
+    Problem,
+    enough_past,
+    likelier,
+    select,
+)
 from cldtrans.lag.fit.spectra import GUARD, to_spectra
 from cldtrans.lag.inputs import read_input
 
@@ -30,6 +40,7 @@ FIRST_ORDER, LENGTHENED = 8, 2
 """Own past tried at first, samples, and how often it may be doubled."""
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def fit_ldsem(
     x: Any,
     sample_rate: float | None = None,
@@ -44,6 +55,7 @@ def fit_ldsem(
     band_hz: tuple[float, float] | None = None,
     jacobian: bool = True,
     channels: Sequence[str] | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> LagFit:
     """Estimate `x_i(t) = (a_i * x_i)(t) + sum_j W_ij g(x_j(t - tau_ij)) + e_i(t)`: support, lags, weights.
 
@@ -83,11 +95,15 @@ def fit_ldsem(
         False drops `log|det M|`, for comparison: wrong where lags come near one sample.
     channels : sequence of str, optional
         C names; default: those that mne knows, else numbers.
+    progress : callable, optional
+        Called with a `Progress` after every round of the search.
 
     Returns
     -------
     LagFit
-        Support, lags and weights with their standard errors, and warnings.
+        Support, lags and weights with their standard errors, and warnings. After Ctrl-C (KeyboardInterrupt)
+        the best model so far, with `interrupted` set and a warning; there is none before the first round's
+        end, and the interrupt goes on.
 
     Raises
     ------
@@ -115,16 +131,14 @@ def fit_ldsem(
             )
     elif nonlinearity != "identity":
         raise DataError(f"nonlinearity is {nonlinearity!r}; known: identity, tanh")
-    own = np.full(len(prepared.kept), first_order)
-    for _ in range(LENGTHENED + 1):
-        data = to_spectra(
-            prepared.x,
-            prepared.source,
-            max(max_lag, int(own.max())),
-            periodic=periodic,
-            in_band=None if band_hz is None else (band_hz[0] / sample_rate, band_hz[1] / sample_rate),
-        )
-        problem = Problem(
+    n_starts = 1 if innovation == "gaussian" or max_lag < GAUSSIAN_LAGS else 3
+    watch = Watch(progress, n_starts, innovation)
+    in_band = None if band_hz is None else (band_hz[0] / sample_rate, band_hz[1] / sample_rate)
+
+    def with_past(own: np.ndarray) -> Problem:
+        reach = max(max_lag, int(own.max()))
+        data = to_spectra(prepared.x, prepared.source, reach, periodic=periodic, in_band=in_band)
+        return Problem(
             data=data,
             innovation=innovation,
             min_lag=min_lag,
@@ -134,18 +148,47 @@ def fit_ldsem(
             threshold=Threshold.of(data, max_lag - min_lag),
             alpha=alpha,
             discovery=error_rate == "discovery",
+            watch=watch,
         )
-        found = select(problem)
-        order = found[0].order
-        room = min(max_order, data.n_scored // 50)
-        longer = np.where(order > 0.8 * own, np.clip(2 * own, own, max(room, first_order)), own)
+
+    names = np.array(range(windows.shape[1]) if channels is None else list(channels), dtype=object)
+    interrupted = False
+    try:
+        problem, found = _searched(with_past, len(prepared.kept), first_order, max_order)
+    except KeyboardInterrupt:
+        if watch.best is None:
+            raise
+        problem, found = watch.best
+        interrupted = True
+    fit = _result(problem, prepared, *found, sample_rate, tau_max, names, interrupted=interrupted)
+    return replace(fit, warnings=[*given.notes, *fit.warnings], channels=channels)
+
+
+def _searched(
+    with_past: Callable[[np.ndarray], Problem], n_channels: int, first_order: int, max_order: int
+) -> tuple[Problem, Found]:
+    """Search with own past of at least `first_order` samples, at most `max_order`; then a second start."""
+    own = np.full(n_channels, first_order)
+    problem = with_past(own)
+    room = max(min(max_order, problem.data.n_scored // 50), first_order)
+    choices = np.unique(np.minimum(first_order * 2 ** np.arange(LENGTHENED + 1), room))
+    if len(choices) > 1:
+        own = enough_past(with_past(np.full_like(own, choices[-1])), choices)
+        problem = with_past(own)
+    found = select(problem)
+    for _ in range(LENGTHENED):
+        longer = np.where(
+            found[0].order > NEARLY_ALL * own, np.clip(2 * own, own, np.maximum(own, room)), own
+        )
         if (longer == own).all():
             break
         own = longer
-    names = np.array(range(windows.shape[1]) if channels is None else list(channels), dtype=object)
-    model, at, rows = likelier(problem, found)
-    fit = _result(problem, prepared, model, at, rows, sample_rate, tau_max, names)
-    return replace(fit, warnings=[*given.notes, *fit.warnings], channels=channels)
+        other = with_past(own)
+        found_other = select(other, found[0])
+        if other.criterion(*found_other[:2]) >= problem.criterion(*found[:2]):
+            break
+        problem, found = other, found_other
+    return problem, likelier(problem, found)
 
 
 def _checked(
@@ -202,6 +245,8 @@ def _result(
     sample_rate: float,
     tau_max: float,
     names: np.ndarray,
+    *,
+    interrupted: bool,
 ) -> LagFit:
     """Back to all channels, seconds and the input's units; `names` [C] are for the warnings."""
     n_channels = len(names)
@@ -232,7 +277,8 @@ def _result(
 
     own = np.full((n_channels, int(model.order.max(initial=0))), np.nan)
     own[kept] = model.own[:, : own.shape[1]]
-    warnings = diagnostics.preparation(prepared, names)
+    warnings = [INTERRUPTED] if interrupted else []
+    warnings += diagnostics.preparation(prepared, names)
     warnings += diagnostics.assumptions(
         model,
         problem.innovation,
@@ -265,8 +311,13 @@ def _result(
         innovation=problem.innovation,
         left_out=sorted(prepared.constant + [c for c, _ in prepared.dependent]),
         warnings=warnings,
+        interrupted=interrupted,
     )
 
+
+INTERRUPTED = (
+    "interrupted before the search had ended: edges may be missing, and others may take the place of some"
+)
 
 NEARLY_AS_WELL = 3.0
 """Log likelihood, against the best, within which another lag of an edge is reported."""

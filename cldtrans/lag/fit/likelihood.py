@@ -6,12 +6,14 @@ Jacobian of `e = M x`; without it lags near or below one sample are estimated wr
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from scipy import fft
 from scipy.special import digamma, gammaln
 
+from cldtrans.lag.fit.bins import Bins
 from cldtrans.lag.fit.spectra import Spectra
 
 Innovation = Literal["laplace", "student", "gaussian"]
@@ -182,8 +184,7 @@ def _fit_student(residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 # ------------------------------------------------------------------------------------------- the LD-SEM
 def residual_spectrum(data: Spectra, model: Parameters) -> np.ndarray:
     """Return `E(f) = M(f) X(f)`, complex [C, N, B]; the dense tensor of all delayed pairs is never built."""
-    own = 1.0 - model.own @ data.delay(np.arange(1, model.own.shape[1] + 1))
-    result = data.spectrum * own[:, None, :]
+    result = data.spectrum * data.bins.own_filter(model.own)[:, None, :]
     mixed = model.weight[:, None] * data.delay(model.lag)
     for edge in range(model.n_edges):
         result[model.target[edge]] -= mixed[edge] * data.source[model.source[edge]]
@@ -195,14 +196,13 @@ def residuals(data: Spectra, model: Parameters) -> np.ndarray:
     return data.samples(residual_spectrum(data, model))
 
 
-def system_spectrum(data: Spectra, model: Parameters) -> np.ndarray:
+def system_spectrum(bins: Bins, model: Parameters) -> np.ndarray:
     """Return `M(f)`, complex [B, C, C]."""
     n_channels = model.n_channels
-    matrix = np.zeros((len(data.omega), n_channels, n_channels), complex)
-    matrix[:, model.target, model.source] = -(model.weight[:, None] * data.delay(model.lag)).T
+    matrix = np.zeros((len(bins.omega), n_channels, n_channels), complex)
+    matrix[:, model.target, model.source] = -(model.weight[:, None] * bins.delay(model.lag)).T
     diagonal = np.arange(n_channels)
-    own = 1.0 - model.own @ data.delay(np.arange(1, model.own.shape[1] + 1))
-    matrix[:, diagonal, diagonal] = own.T
+    matrix[:, diagonal, diagonal] = bins.own_filter(model.own).T
     return matrix
 
 
@@ -216,16 +216,36 @@ class Evaluation:
         The value.
     u : array [C, N, n_fft]
         Residuals over their scales, 0 where not scored.
-    score : array [C, N, B] of complex
-        Spectra of phi(u), unscored samples 0.
-    inverse : array [B, C, C] of complex or None
-        `M(f)^-1`; None where the Jacobian is not part of the likelihood.
+    data : Spectra
+        The windows.
+    model : Parameters
+        Where the loss was computed.
+    innovation : one of "laplace", "student", "gaussian"
+        Density of the innovations.
+    system : array [coarse B, C, C] of complex or None
+        `M(f)` on the bins of the Jacobian; None where that is not part of the likelihood, or not finite.
     """
 
     loss: float
     u: np.ndarray
-    score: np.ndarray
-    inverse: np.ndarray | None
+    data: Spectra
+    model: Parameters
+    innovation: Innovation
+    system: np.ndarray | None
+
+    @cached_property
+    def score(self) -> np.ndarray:
+        """Spectra of phi(u), unscored samples 0, complex [C, N, B]; computed when asked for."""
+        if self.data.in_band is None:
+            phi = score_function(self.innovation, self.u, self.model.dof)
+        else:
+            phi = self.data.samples(fft.rfft(self.u) * self.data.in_band)
+        return fft.rfft(phi * self.data.scored)
+
+    @cached_property
+    def inverse(self) -> np.ndarray | None:
+        """`M(f)^-1`, complex [coarse B, C, C], or None; computed when asked for, which few trials do."""
+        return None if self.system is None else np.linalg.inv(self.system)
 
 
 def evaluate(data: Spectra, model: Parameters, innovation: Innovation, jacobian: bool = True) -> Evaluation:
@@ -249,50 +269,45 @@ def evaluate(data: Spectra, model: Parameters, innovation: Innovation, jacobian:
         # Unscored samples have u = 0: what they would add is subtracted as a constant.
         blank = density_loss(innovation, np.zeros((len(u), 1)), model.dof).sum()
         loss = density_loss(innovation, u, model.dof).sum() - blank * (u[0].size - data.n_scored)
-        score = fft.rfft(score_function(innovation, u, model.dof) * data.scored)
     else:
         filtered = data.samples(fft.rfft(u) * data.in_band)
         loss = 0.5 * (filtered**2).sum()
-        score = fft.rfft(filtered * data.scored)
     loss += n_samples * model.log_scale.sum()
-    inverse = None
+    system = None
     if jacobian:
-        matrix = system_spectrum(data, model)
-        _, log_det = np.linalg.slogdet(matrix)
-        loss -= n_samples * float(data.mean(log_det))
-        inverse = np.linalg.inv(matrix) if np.isfinite(log_det).all() else None
-    return Evaluation(float(loss) if np.isfinite(loss) else np.inf, u, score, inverse)
+        system = system_spectrum(data.coarse, model)
+        _, log_det = np.linalg.slogdet(system)
+        loss -= n_samples * float(data.coarse.mean(log_det))
+        system = system if np.isfinite(log_det).all() else None
+    return Evaluation(float(loss) if np.isfinite(loss) else np.inf, u, data, model, innovation, system)
 
 
 def gradient(data: Spectra, model: Parameters, at: Evaluation) -> tuple[np.ndarray, ...]:
     """Return derivatives of the loss by weight [E], lag [E], own [C, P] and log_scale [C]."""
     delay, slope = data.delay(model.lag), data.delay(model.lag, 1)
-    cross = np.stack(
-        [
-            np.einsum("nb,nb->b", at.score[i].conj(), data.source[j])
-            for i, j in zip(model.target, model.source, strict=True)
-        ]
-        or [np.zeros(len(data.omega), complex)]
-    )[: model.n_edges]
+    score = at.score.conj()
+    cross = np.empty((model.n_edges, len(data.bins.omega)), complex)
+    for edge, (i, j) in enumerate(zip(model.target, model.source, strict=True)):
+        cross[edge] = np.einsum("nb,nb->b", score[i], data.source[j])
     scale = np.exp(-model.log_scale)
-    own_delay = data.delay(np.arange(1, model.own.shape[1] + 1))
-    own_cross = np.einsum("cnb,cnb->cb", at.score.conj(), data.spectrum)
-    n_samples = data.effective_samples
+    n_own, n_samples = model.own.shape[1], data.effective_samples
 
     def summed(spectrum: np.ndarray) -> np.ndarray:
-        return (spectrum.real @ data.counts) / data.n_fft
+        return (spectrum.real @ data.bins.counts) / data.n_fft
 
     by_weight = -scale[model.target] * summed(cross * delay)
     by_lag = -scale[model.target] * model.weight * summed(cross * slope)
-    by_own = -scale[:, None] * summed(own_cross[:, None] * own_delay)
-    by_scale = n_samples - summed(np.einsum("cnb,cnb->cb", at.score.conj(), fft.rfft(at.u)))
+    own_cross = np.einsum("cnb,cnb->cb", at.score, data.spectrum.conj())
+    by_own = -scale[:, None] * data.samples(own_cross)[:, 1 : n_own + 1]
+    by_scale = n_samples - summed(np.einsum("cnb,cnb->cb", score, fft.rfft(at.u)))
     if at.inverse is not None:
+        bins = data.coarse
         back = at.inverse[:, model.source, model.target].T
-        by_weight = by_weight + n_samples * data.mean(back * delay)
-        by_lag = by_lag + n_samples * model.weight * data.mean(back * slope)
+        by_weight = by_weight + n_samples * bins.mean(back * bins.delay(model.lag))
+        by_lag = by_lag + n_samples * model.weight * bins.mean(back * bins.delay(model.lag, 1))
         own_back = np.einsum("bcc->cb", at.inverse)
-        by_own = by_own + n_samples * data.mean(own_back[:, None] * own_delay)
-    return by_weight, by_lag, by_own * (np.arange(model.own.shape[1]) < model.order[:, None]), by_scale
+        by_own = by_own + n_samples * bins.mean_delayed(own_back, n_own)
+    return by_weight, by_lag, by_own * (np.arange(n_own) < model.order[:, None]), by_scale
 
 
 def log_likelihood(data: Spectra, model: Parameters, innovation: Innovation, jacobian: bool = True) -> float:

@@ -1,10 +1,15 @@
-"""Joint maximum likelihood for a given support: Fisher scoring on weights, lags, self-dynamics and scales."""
+"""Joint maximum likelihood for a given support: Fisher scoring on weights, lags, self-dynamics and scales.
+
+A step is damped (Levenberg and Marquardt) where the undamped one does not gain. Of real recordings the
+information is close to singular, and an undamped step goes far along what the data do not determine: most
+climbs ended where they began. Lags at a bound are held there, so that the others move as they should.
+"""
 
 from dataclasses import replace
 
 import numpy as np
 
-from cldtrans.lag.fit.fisher import Layout, damped_inverse, information
+from cldtrans.lag.fit.fisher import Damped, Layout, information
 from cldtrans.lag.fit.likelihood import (
     Evaluation,
     Innovation,
@@ -19,6 +24,15 @@ from cldtrans.lag.fit.spectra import Spectra
 LARGEST_STEP = 0.4
 """Samples that a lag may move in one step: the likelihood's lobes in tau are about two samples wide."""
 
+MOST_TRIALS = 8
+"""Steps tried from one point, each more damped than the one before."""
+
+PATIENCE = 2
+"""Steps after which a climb that will not reach its bar is given up."""
+
+FIRST_DAMPING, LEAST_DAMPING = 1e-3, 1e-7
+"""Added to the unit diagonal of the information where a step without fails, and where it may be left out."""
+
 
 def refine(
     data: Spectra,
@@ -29,6 +43,7 @@ def refine(
     jacobian: bool = True,
     tolerance: float = 1e-2,
     max_steps: int = 60,
+    bar: float = np.inf,
 ) -> tuple[Parameters, Evaluation]:
     """Climb to the nearest maximum of the likelihood.
 
@@ -48,44 +63,59 @@ def refine(
         Stop where a step gains less than this in log likelihood.
     max_steps : int
         Stop after so many steps.
+    bar : float
+        The loss that the model must reach to be of use: stop where twice what a step foretells is not enough.
     """
-    model = rescale(data, model, innovation)
+    model = rescale(data, replace(model, lag=np.clip(model.lag, *lags)), innovation)
     at = evaluate(data, model, innovation, jacobian)
-    layout = Layout.of(model)
-    inverse: np.ndarray | None = None
-    fresh, moved = False, 0.0
+    layout, surface, damping, moved = Layout.of(model), None, 0.0, 0.0
     for step in range(max_steps):
-        if inverse is None:
+        fresh = surface is None
+        if surface is None:
             layout, hessian, _ = information(data, model, innovation, at)
-            inverse, fresh, moved = damped_inverse(hessian), True, 0.0
+            surface, moved = Damped(hessian), 0.0
         slope = layout.pack(*gradient(data, model, at))
-        change = -inverse @ slope
-        expected = -0.5 * float(slope @ change)
-        length = 1.0
-        for _ in range(8):
-            trial = _moved(model, layout, length * change, lags)
+        held = _held(model, layout, slope, lags)
+        tried: Evaluation | None = None
+        for _ in range(MOST_TRIALS):
+            change, damping = surface.step(slope, held, damping)
+            expected = -0.5 * float(slope @ change)
+            trial = _moved(model, layout, change, lags)
             tried = evaluate(data, trial, innovation, jacobian)
-            if tried.loss <= at.loss:
+            if tried.loss <= at.loss or expected < 0.1 * tolerance:
                 break
-            length *= 0.4
-        else:
+            damping = max(10.0 * damping, FIRST_DAMPING)
+            if not fresh:
+                break
+        if tried is None or tried.loss > at.loss:
             if fresh:
                 break
-            inverse = None
+            surface = None
             continue
         gained = at.loss - tried.loss
         moved += float(np.abs(trial.lag - model.lag).max(initial=0.0))
         model, at = trial, tried
         if expected < tolerance and gained < tolerance:
             break
+        if step >= PATIENCE and at.loss - 2.0 * max(expected, gained) > bar:
+            break
+        if gained > 0.75 * expected:
+            damping = max(0.1 * damping, 1e-6)
         # The matrix is used again as long as it foretells what a step gains.
-        fresh = False
         if moved > 0.25 or gained < 0.3 * expected or gained > 3.0 * expected:
-            inverse = None
+            surface = None
         if innovation == "student" and step % 5 == 4:
             model = rescale(data, model, innovation, at)
             at = evaluate(data, model, innovation, jacobian)
     return model, at
+
+
+def _held(model: Parameters, layout: Layout, slope: np.ndarray, lags: tuple[float, float]) -> np.ndarray:
+    """Tell which parameters [n] stay where they are: lags at a bound that the slope would take beyond it."""
+    held = np.zeros(len(slope), bool)
+    by_lag = slope[layout.lag]
+    held[layout.lag] = ((model.lag <= lags[0]) & (by_lag > 0)) | ((model.lag >= lags[1]) & (by_lag < 0))
+    return held
 
 
 def rescale(

@@ -53,6 +53,8 @@ class LagFit(PairViews):
         Channels that are constant or linear combinations of others.
     warnings : list of str
         One line each.
+    interrupted : bool
+        True for what an interrupted fit had found by then.
     channels : list of str or None
         Names, where the input had them or they were given.
     """
@@ -75,6 +77,7 @@ class LagFit(PairViews):
     left_out: list[int] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     channels: list[str] | None = None
+    interrupted: bool = False
 
     def headline(self) -> str:
         """Say in a line what was fitted."""

@@ -56,10 +56,10 @@ class Threshold:
         The score of pair (i, j) at lag tau is a process with the spectrum of what is j's own. That is taken
         as flat (white innovations), or as the source's own spectrum where that is faster.
         """
-        count = data.counts if data.in_band is None else data.counts * data.in_band
-        power = (np.abs(data.source) ** 2).sum(1) * count  # [C, B]
-        rms = np.sqrt(power @ data.omega**2 / power.sum(1)).max(initial=0.0)
-        flat = np.sqrt((data.omega**2 @ count) / count.sum())
+        weight, square = data.bins.weight, data.bins.omega**2
+        power = (np.abs(data.source) ** 2).sum(1) * weight  # [C, B]
+        rms = np.sqrt(power @ square / power.sum(1)).max(initial=0.0)
+        flat = np.sqrt(square @ weight)
         n_channels = data.n_channels
         return cls(max(1, n_channels * (n_channels - 1)), max_lag * float(max(rms, flat)))
 
@@ -90,6 +90,8 @@ class Grid:
         Real and minus imaginary part of the delays, times the bins' weights.
     energy : array [C, lags]
         Sums over the scored samples of the squared delayed sources.
+    response : array [2 coarse B, lags]
+        Of the Jacobian's bins: real and minus imaginary part of the delays, times the bins' weights.
     """
 
     first: int
@@ -97,12 +99,14 @@ class Grid:
     cosine: np.ndarray
     sine: np.ndarray
     energy: np.ndarray
+    response: np.ndarray
+    _own: dict[int, np.ndarray]
 
     @classmethod
     def of(cls, data: Spectra, lags: tuple[float, float]) -> "Grid":
         """Make a grid up to lags[1], searched from lags[0], samples."""
         n_lags = int(np.floor(lags[1] * PER_SAMPLE + 1e-9)) + 1
-        delay = data.delay(np.arange(n_lags) / PER_SAMPLE) * (data.counts / data.n_fft)
+        delay = data.delay(np.arange(n_lags) / PER_SAMPLE) * (data.bins.counts / data.n_fft)
         used = data.source if data.in_band is None else data.source * data.in_band
         # Delays by n + k/8 samples are shifts by n of eight series: the energy is exact at little cost.
         scored = fft.rfft(data.scored)
@@ -111,23 +115,24 @@ class Grid:
             square = fft.rfft(data.samples(used * data.delay(np.array(k / PER_SAMPLE))) ** 2)
             whole = energy[:, k::PER_SAMPLE].shape[1]
             energy[:, k::PER_SAMPLE] = data.samples((scored * square.conj()).sum(1))[:, :whole]
+        coarse = data.coarse.delay(np.arange(n_lags) / PER_SAMPLE) * data.coarse.weight
         return cls(
             first=int(np.ceil(lags[0] * PER_SAMPLE - 1e-9)),
             sources=np.ascontiguousarray(data.source.transpose(2, 1, 0)),
             cosine=np.ascontiguousarray(delay.real.T),
             sine=np.ascontiguousarray(-delay.imag.T),
             energy=energy,
+            response=np.concatenate([coarse.real.T, -coarse.imag.T]),
+            _own={},
         )
 
-    def correlate(self, fixed: np.ndarray, extra: np.ndarray | None = None) -> np.ndarray:
+    def correlate(self, fixed: np.ndarray) -> np.ndarray:
         """Return `sum_t a_q(t) z_j(t - tau)`.
 
         Parameters
         ----------
         fixed : array [Q, N, B]
             Spectra of a.
-        extra : array [B, Q, C], optional
-            Added to the cross-spectra.
 
         Returns
         -------
@@ -135,29 +140,67 @@ class Grid:
             The sums.
         """
         cross = fixed.conj().transpose(2, 0, 1) @ self.sources  # [B, Q, C]
-        if extra is not None:
-            cross += extra
         flat = cross.reshape(len(cross), -1).T
         return (flat.real @ self.cosine + flat.imag @ self.sine).reshape(*cross.shape[1:], -1)
 
+    def own_rows(self, target: int, past: np.ndarray) -> np.ndarray:
+        """Return correlations of a channel's own past with every candidate, [order, C, lags].
+
+        They are the same in every search, and most of its cost: they are kept.
+
+        Parameters
+        ----------
+        target : int
+            The channel.
+        past : array [order, N, B]
+            Its scored spectra, delayed by 1, 2, ... samples.
+        """
+        if not len(past):
+            return np.zeros((0, *self.energy.shape))
+        if len(past) > len(self._own.get(target, ())):
+            self._own[target] = self.correlate(past)
+        return self._own[target][: len(past)]
+
+    def responses(self, inverse: np.ndarray) -> np.ndarray:
+        """Return `mean_f Re M^-1_ji exp(-i omega tau)` for every target i and source j, [C, C, lags].
+
+        Parameters
+        ----------
+        inverse : array [coarse B, C, C]
+            `M^-1`.
+        """
+        flat = inverse.transpose(2, 1, 0).reshape(-1, len(inverse))
+        means = np.concatenate([flat.real, flat.imag], 1) @ self.response
+        return means.reshape(*inverse.shape[1:], -1)
+
 
 @dataclass(frozen=True)
-class Block:
-    """Regressors that enter a row together.
+class Judged:
+    """Every candidate given some regressors of a row; K is the number of candidates, sources times lags.
 
     Attributes
     ----------
-    values : array [q, scored samples]
-        The regressors.
-    rows : array [q, C, lags]
-        Correlations with every candidate.
-    slope : array [q]
-        Of the quadratic model at zero.
+    number, left : array [K]
+        A candidate's slope, and its energy, that the regressors leave over.
+    solved : array [q, K]
+        Coefficients of the regressors on each candidate.
+    value : array [q]
+        Coefficients of the row's own least squares, times the curvature.
+    inverse : array [q, q]
+        Of the regressors' products.
     """
 
-    values: np.ndarray
-    rows: np.ndarray
-    slope: np.ndarray
+    number: np.ndarray
+    left: np.ndarray
+    solved: np.ndarray
+    value: np.ndarray
+    inverse: np.ndarray
+
+    def without(self, at: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Return number and left with the regressors in `at` taken out, without solving again."""
+        block = self.solved[at]
+        pulled = np.linalg.solve(self.inverse[at, at], block)
+        return self.number + self.value[at] @ pulled, self.left + (block * pulled).sum(0)
 
 
 class Row:
@@ -195,72 +238,99 @@ class Row:
         self.scale = float(np.exp(model.log_scale[target]))
         mine = np.nonzero(model.target == target)[0]
         self.edges: list[Edge] = [(int(model.source[e]), float(model.lag[e])) for e in mine]
-        own = self._regressors(data.spectrum[target], data.delay(np.arange(1, model.order[target] + 1)))
-        blocks = [own] + [self._edge_regressors(edge) for edge in self.edges]
-        value = np.concatenate(
-            [model.own[target, : model.order[target]], *[[model.weight[e], 0.0] for e in mine]]
+        self._n_own = int(model.order[target])
+        past = self._values(data.spectrum[target], data.delay(np.arange(1, self._n_own + 1)))
+        values, rows = [past[0]], [grid.own_rows(target, past[1])]
+        for edge in self.edges:
+            value, row = self._edge_regressors(edge)
+            values.append(value)
+            rows.append(row)
+        coefficients = np.concatenate(
+            [model.own[target, : self._n_own], *[[model.weight[e], 0.0] for e in mine]]
         )
         # Slopes of the quadratic model at zero, where own past and edges are absent: the score at the present
         # model, 0 for what is in it, plus what its coefficients explain.
-        value = value * curvature / self.scale
-        values = np.concatenate([v for v, _ in blocks])
-        self.slope = score + np.tensordot(value, np.concatenate([r for _, r in blocks]), 1)
+        coefficients = coefficients * curvature / self.scale
+        n_all = self._n_own + 2 * len(self.edges)
+        # Regressors, one after another: own past, then source and derivative of each edge that was looked at.
+        self._regressor = np.concatenate(values)
+        self._rows = np.concatenate(rows).reshape(n_all, grid.energy.size)
+        self._gram = self._regressor @ self._regressor.T
+        self._slope = self._gram @ coefficients
+        self.slope = score + (coefficients @ self._rows).reshape(score.shape)
         self.slope_by_lag = np.gradient(self.slope, 1 / PER_SAMPLE, axis=1, edge_order=2)
-        slope = np.split((values @ values.T) @ value, np.cumsum([len(v) for v, _ in blocks])[:-1])
-        filled = [Block(v, r, b) for (v, r), b in zip(blocks, slope, strict=True)]
-        self.own, self.blocks = filled[0], dict(zip(self.edges, filled[1:], strict=True))
+        self._place = {edge: self._n_own + 2 * k for k, edge in enumerate(self.edges)}
+        self._judged: tuple[tuple[Edge, ...], Judged] | None = None
 
-    def _regressors(self, spectrum: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scored values, and correlations with candidates, of `spectrum` [N, B] times each factor [q, B]."""
+    def _values(self, spectrum: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scored values [q, samples] and spectra [q, N, B] of `spectrum` [N, B] times factors [q, B]."""
         if not len(factors):
             n_values = self.data.n_scored if self.data.in_band is None else self.data.scored.size
-            return np.zeros((0, n_values)), np.zeros((0, *self.grid.energy.shape))
+            return np.zeros((0, n_values)), np.zeros((0, *spectrum.shape), complex)
         masked = self.data.samples(spectrum * factors[:, None]) * self.data.scored
         transformed = fft.rfft(masked)
         if self.data.in_band is not None:
             transformed *= self.data.in_band
             masked = self.data.samples(transformed)
-            return masked.reshape(len(masked), -1), self.grid.correlate(transformed)
-        return masked[:, self.data.scored > 0], self.grid.correlate(transformed)
+            return masked.reshape(len(masked), -1), transformed
+        return masked[:, self.data.scored > 0], transformed
 
     def _edge_regressors(self, edge: Edge) -> tuple[np.ndarray, np.ndarray]:
-        """Return the delayed source and its derivative by the lag."""
+        """Values of the delayed source and its derivative by the lag; correlations with candidates."""
         source, lag = edge
         factors = np.stack([self.data.delay(np.array(lag)), self.data.delay(np.array(lag), 1)])
-        return self._regressors(self.data.source[source], factors)
+        values, transformed = self._values(self.data.source[source], factors)
+        return values, self.grid.correlate(transformed)
 
-    def _block(self, edge: Edge) -> Block:
-        if edge not in self.blocks:
+    def _known(self, edge: Edge) -> int:
+        """Return the place of an edge's first regressor; make them where they are new."""
+        if edge not in self._place:
             at = (edge[0], round(edge[1] * PER_SAMPLE))  # candidates lie on the grid
-            slope = np.array([self.slope[at], self.slope_by_lag[at]])
-            self.blocks[edge] = Block(*self._edge_regressors(edge), slope)
-        return self.blocks[edge]
+            values, rows = self._edge_regressors(edge)
+            self._place[edge] = len(self._slope)
+            with_others = self._regressor @ values.T
+            self._gram = np.block([[self._gram, with_others], [with_others.T, values @ values.T]])
+            self._regressor = np.concatenate([self._regressor, values])
+            self._rows = np.concatenate([self._rows, rows.reshape(2, -1)])
+            self._slope = np.append(self._slope, [self.slope[at], self.slope_by_lag[at]])
+        return self._place[edge]
 
     def _design(self, edges: list[Edge]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Products of all regressors [q, q], their correlations with candidates [q, C, lags], slopes [q]."""
-        blocks = [self.own, *map(self._block, edges)]
-        values = np.concatenate([b.values for b in blocks])
-        gram = values @ values.T
+        """Places of all regressors [q], their products [q, q] and slopes [q]."""
+        places = [[self._known(edge), self._known(edge) + 1] for edge in edges]
+        used = np.concatenate([np.arange(self._n_own), *places]).astype(int)
+        gram = self._gram[np.ix_(used, used)]
         gram[np.diag_indices(len(gram))] *= 1 + 1e-10
-        return gram, np.concatenate([b.rows for b in blocks]), np.concatenate([b.slope for b in blocks])
+        return used, gram, self._slope[used]
 
-    def scan(self, edges: list[Edge]) -> tuple[np.ndarray, np.ndarray]:
-        """Judge each candidate given own past and `edges`.
+    def _judge(self, edges: list[Edge]) -> Judged:
+        """Judge each candidate given own past and `edges`; the last answer is kept."""
+        if self._judged is None or self._judged[0] != tuple(edges):
+            used, gram, slope = self._design(edges)
+            flat = self._rows[used]
+            inverse = np.linalg.inv(gram)
+            solved, value = np.linalg.solve(gram, flat), np.linalg.solve(gram, slope)
+            left = self.grid.energy.ravel() - np.einsum("qk,qk->k", flat, solved)
+            judged = Judged(self.slope.ravel() - value @ flat, left, solved, value, inverse)
+            self._judged = (tuple(edges), judged)
+        return self._judged[1]
+
+    def scan(self, edges: list[Edge], without: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Judge each candidate given own past and `edges`, or all of them but that at position `without`.
 
         Returns
         -------
         square_z, gain : array [C, lags]
             Squared z and gain in log likelihood.
         """
-        gram, rows, slope = self._design(edges)
-        energy = self.grid.energy
-        flat = rows.reshape(len(rows), energy.size)
-        solved = np.linalg.solve(gram, np.column_stack([slope, flat]))
-        number = self.slope - (solved[:, 0] @ flat).reshape(energy.shape)
-        left = energy - np.einsum("qk,qk->k", flat, solved[:, 1:]).reshape(energy.shape)
+        judged, energy = self._judge(edges), self.grid.energy
+        number, left = judged.number, judged.left
+        if without is not None:
+            first = self._n_own + 2 * without
+            number, left = judged.without(slice(first, first + 2))
         # What is nearly determined by the rest of the row cannot be told from it.
-        square = number**2 / np.maximum(left, 1e-6 * energy)
-        square[[self.target, *(j for j, _ in edges)]] = 0.0
+        square = number.reshape(energy.shape) ** 2 / np.maximum(left.reshape(energy.shape), 1e-6 * energy)
+        square[[self.target, *(j for k, (j, _) in enumerate(edges) if k != without)]] = 0.0
         square[:, : self.grid.first] = 0.0
         return square / self.score2, square / (2 * self.curvature)
 
@@ -276,15 +346,15 @@ class Row:
         own : array [P]
             Own past.
         """
-        gram, _, slope = self._design(edges)
+        _, gram, slope = self._design(edges)
         inverse = np.linalg.pinv(gram, rcond=1e-13, hermitian=True)
         value = inverse @ slope / self.curvature
-        at = len(self.own.values) + 2 * np.arange(len(edges))
+        at = self._n_own + 2 * np.arange(len(edges))
         variance = self.score2 / self.curvature**2 * np.diag(inverse)
         return (
             np.stack([value[at], value[at + 1]], 1) * self.scale,
             value[at] ** 2 / np.maximum(variance[at], 1e-300),
-            value[: len(self.own.values)] * self.scale,
+            value[: self._n_own] * self.scale,
         )
 
     def search(self, z2_in: float, z2_out: float, at_most: int) -> None:
@@ -312,7 +382,7 @@ class Row:
     def _exchange(self) -> bool:
         """Replace one edge by a better candidate given the others, if there is one."""
         for position, (source, lag) in enumerate(self.edges):
-            gain = self.scan(self.edges[:position] + self.edges[position + 1 :])[1]
+            gain = self.scan(self.edges, position)[1]
             here = int(np.clip(np.round(lag * PER_SAMPLE), 0, gain.shape[1] - 1))
             near = gain[source, max(0, here - 4) : here + 5].max()
             j, k = np.unravel_index(np.argmax(gain), gain.shape)
@@ -333,7 +403,7 @@ class Row:
         """
         edges = [(j, round(lag * PER_SAMPLE) / PER_SAMPLE) for j, lag in edges]  # where slopes are known
         source, lag = edges[position]
-        gain = self.scan(edges[:position] + edges[position + 1 :])[1][source]
+        gain = self.scan(edges, position)[1][source]
         here = int(np.clip(np.round(lag * PER_SAMPLE), 0, len(gain) - 1))
         padded = np.concatenate([[-1.0], gain, [-1.0]])
         peak = (gain > padded[:-2]) & (gain >= padded[2:])
@@ -368,12 +438,11 @@ def search_rows(
 ) -> list[Row]:
     """Search every target's row around `model`; edges enter at |z| > z_in, see each row's `proposal`."""
     n_channels = model.n_channels
-    jacobian = None
+    score = grid.correlate(at.score)
     if at.inverse is not None:
-        jacobian = at.inverse.transpose(0, 2, 1) * (-data.n_scored * np.exp(model.log_scale)[:, None])
-        if data.in_band is not None:
-            jacobian *= data.in_band[:, None, None]
-    score = grid.correlate(at.score, jacobian)
+        score -= (data.effective_samples * np.exp(model.log_scale))[:, None, None] * grid.responses(
+            at.inverse
+        )
     mean = moments(innovation, at.u[:, data.scored > 0], model.dof)
     rows = []
     at_most = min(n_channels - 1, max(3, data.n_scored // SAMPLES_AN_EDGE))

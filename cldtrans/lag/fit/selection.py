@@ -1,13 +1,15 @@
 """Choosing what is in the model: edges by search and elimination, own past by an information criterion."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import solve_toeplitz
 
 from cldtrans.lag.fit.fisher import Layout, covariance, information
-from cldtrans.lag.fit.likelihood import Evaluation, Innovation, Parameters
+from cldtrans.lag.fit.likelihood import Evaluation, Innovation, Parameters, evaluate
+from cldtrans.lag.fit.progress import Watch
 from cldtrans.lag.fit.refine import refine
 from cldtrans.lag.fit.search import Edge, Grid, Row, Threshold, search_rows
 from cldtrans.lag.fit.spectra import Spectra
@@ -21,6 +23,9 @@ LOOSE = 0.05
 
 GAUSSIAN_LAGS = 4.0
 """Samples, the largest lag: below, a Gaussian fit is no place to start from."""
+
+NEARLY_ALL = 0.8
+"""Part of the own past that is allowed, beyond which a longer one is tried."""
 
 SAME_LAG = 0.2
 """Samples within which two fits agree on a lag; sharp waves have false maxima less than a sample apart."""
@@ -48,6 +53,8 @@ class Problem:
         Level of the support.
     discovery : bool
         Whether alpha bounds the false-discovery rate instead of the family-wise error rate.
+    watch : Watch
+        Is told of every round, and keeps the best complete model.
     """
 
     data: Spectra
@@ -59,6 +66,12 @@ class Problem:
     threshold: Threshold
     alpha: float
     discovery: bool
+    watch: Watch = field(default_factory=Watch)
+
+    @cached_property
+    def grid(self) -> Grid:
+        """Candidates; made once."""
+        return Grid.of(self.data, (self.min_lag, self.max_lag))
 
     def level(self, n_edges: int) -> float:
         """Return the family-wise p-value at which the last of `n_edges` stays.
@@ -72,13 +85,23 @@ class Problem:
         return max(LOOSE, self.level(n_edges))
 
     def criterion(self, model: Parameters, at: Evaluation) -> float:
-        """Return a model's loss, and what its edges and its own past must be worth."""
+        """Return a model's loss, and what its edges and its own past must be worth, a sample."""
         cost = 0.5 * self.threshold.z(self.level(model.n_edges)) ** 2
         past = 0.5 * np.log(self.data.effective_samples)
-        return float(at.loss + cost * model.n_edges + past * model.order.sum())
+        worth = at.loss + cost * model.n_edges + past * model.order.sum()
+        return float(worth / self.data.effective_samples)
+
+    def loss(self, model: Parameters) -> float:
+        """Return minus the log likelihood of a model, lags held to their range."""
+        inside = replace(model, lag=np.clip(model.lag, self.min_lag, self.max_lag))
+        return evaluate(self.data, inside, self.innovation, self.jacobian).loss
 
     def refine(
-        self, model: Parameters, tolerance: float = 1e-2, max_steps: int = 60
+        self,
+        model: Parameters,
+        tolerance: float = 1e-2,
+        max_steps: int = 60,
+        bar: float = np.inf,
     ) -> tuple[Parameters, Evaluation]:
         """Climb from a model to the nearest maximum of this problem's likelihood."""
         return refine(
@@ -89,7 +112,16 @@ class Problem:
             jacobian=self.jacobian,
             tolerance=tolerance,
             max_steps=max_steps,
+            bar=bar,
         )
+
+    def complete(self, found: "Found") -> None:
+        """Keep a model as what an interrupted fit returns, unless a likelier one is kept."""
+        kept = self.watch.best
+        if self.innovation != self.watch.innovation:  # a start for another density, not a result
+            return
+        if kept is None or self.criterion(*found[:2]) < kept[0].criterion(*kept[1][:2]):
+            self.watch.best = (self, found)
 
     def covariance(self, model: Parameters, at: Evaluation) -> tuple[Layout, np.ndarray]:
         """Return positions of the parameters and their covariance [n, n]."""
@@ -100,8 +132,15 @@ class Problem:
 Found = tuple[Parameters, Evaluation, list[Row]]
 
 
-def select(problem: Problem) -> Found:
+def select(problem: Problem, start: Parameters | None = None) -> Found:
     """Fit the model.
+
+    Parameters
+    ----------
+    problem : Problem
+        The fit.
+    start : Parameters, optional
+        A model whose own past may be shorter; default: no edges.
 
     Returns
     -------
@@ -112,7 +151,11 @@ def select(problem: Problem) -> Found:
     rows : list of Row
         Those of the last search: they hold the evidence for every other pair.
     """
-    return _climb(problem, Grid.of(problem.data, (problem.min_lag, problem.max_lag)), _own_past_only(problem))
+    if start is None:
+        return _climb(problem, problem.grid, _own_past_only(problem))
+    more = int(problem.own.max()) - start.own.shape[1]
+    own = np.pad(start.own, ((0, 0), (0, max(0, more))))[:, : problem.own.max()]
+    return _climb(problem, problem.grid, replace(start, own=own, order=problem.own.copy()))
 
 
 def likelier(problem: Problem, found: Found) -> Found:
@@ -126,7 +169,7 @@ def likelier(problem: Problem, found: Found) -> Found:
     if problem.innovation == "gaussian" or problem.max_lag < GAUSSIAN_LAGS:
         return found
     gaussian = replace(problem, innovation="gaussian")
-    grid = Grid.of(problem.data, (problem.min_lag, problem.max_lag))
+    grid = problem.grid
     start, at = gaussian.refine(_own_past_only(problem), tolerance=0.5)
     start, _, _ = _rounds(gaussian, grid, start, at, gaussian.loose)
     known = _lags(found[0])
@@ -144,6 +187,13 @@ def _climb(problem: Problem, grid: Grid, start: Parameters) -> Found:
     shorter, at_shorter = problem.refine(shorter, tolerance=0.1)
     if at_shorter.loss - at.loss < 2.0 * allowed + 10.0:
         model, at = shorter, at_shorter
+    elif problem.data.in_band is not None:
+        # Outside the band own past is free, and can carry a delay that every lag of the row then misses.
+        brief = replace(problem, own=shorter.order)
+        again, at_again = brief.refine(_own_past_only(brief), tolerance=0.5)
+        again, at_again, _ = _rounds(brief, grid, again, at_again, brief.loose)
+        if problem.criterion(again, at_again) < problem.criterion(model, at):
+            model, at = again, at_again
     # Shorter own past leaves stronger evidence: one more look, with the threshold that was asked for.
     model, at, rows = _rounds(problem, grid, model, at, problem.level)
     model, at = eliminate(problem, model, at, problem.level)
@@ -157,6 +207,7 @@ def _rounds(
     """Search and eliminate while the likelihood gains more than its edges cost."""
     limit = model.n_channels**2
     for _ in range(MAX_ROUNDS):
+        problem.watch.step(model.n_edges)
         p_in = level(model.n_edges)
         found, at_found, rows = _search(problem, grid, model, at, p_in, limit)
         if at_found.loss < at.loss:
@@ -165,6 +216,7 @@ def _rounds(
         cost = 0.5 * problem.threshold.z(p_in) ** 2
         if at.loss - at_found.loss > cost * (found.n_edges - model.n_edges) + LEAST_GAIN:
             model, at = found, at_found
+            problem.complete((model, at, rows))
         elif n_new > 1:
             # Too many at once, each the answer to the same question: the strongest few first.
             limit = max(1, n_new // 4)
@@ -217,7 +269,7 @@ def _search(
     target, source, lag, weight = np.array(edges).reshape(-1, 4).T
     bare = replace(model.keep(np.zeros(model.n_edges, bool)), own=own)
     proposal = bare.add(target.astype(int), source.astype(int), lag, weight)
-    model, at = problem.refine(proposal, tolerance=0.5, max_steps=25)
+    model, at = problem.refine(proposal, tolerance=0.5, max_steps=10, bar=at.loss)
     return model, at, rows
 
 
@@ -270,16 +322,18 @@ def eliminate(
     level : callable
         From the number of edges to the p-value that they need.
     """
-    at_once = model.n_edges
+    at_once = max(1, model.n_edges // 4)
     while model.n_edges:
         z_out = problem.threshold.z(level(model.n_edges))
         layout, spread = problem.covariance(model, at)
         rest, keep = _without_weakest(model, layout, spread, z_out, at_once)
         if keep.all():
             break
-        fewer, at_fewer = problem.refine(rest.keep(keep), tolerance=0.5)
         n_dropped = int((~keep).sum())
-        if at_fewer.loss - at.loss < n_dropped * z_out**2:
+        bar = at.loss + n_dropped * z_out**2
+        start = min(rest.keep(keep), model.keep(keep), key=problem.loss)
+        fewer, at_fewer = problem.refine(start, tolerance=0.5, bar=bar)
+        if at_fewer.loss < bar:
             model, at = fewer, at_fewer
         elif n_dropped > 1:
             # Twice what the normal approximation allows: it misleads, so go in smaller steps.
@@ -362,3 +416,20 @@ def choose_order(problem: Problem, model: Parameters, at: Evaluation) -> tuple[P
     kept = np.arange(model.own.shape[1]) < order[:, None]
     shortened = _unpacked(model, layout, value)
     return replace(shortened, order=order, own=shortened.own * kept), total
+
+
+def enough_past(problem: Problem, choices: np.ndarray) -> np.ndarray:
+    """Return for each channel the shortest own past in `choices` of which it does not use nearly all, [C].
+
+    Judged without edges, which costs next to nothing; edges seldom lengthen what a channel needs.
+
+    Parameters
+    ----------
+    problem : Problem
+        With own past as long as the longest choice.
+    choices : array [n] of int
+        In rising order, samples.
+    """
+    start, at = problem.refine(_own_past_only(problem), tolerance=0.5)
+    order = choose_order(problem, start, at)[0].order
+    return choices[np.minimum(np.searchsorted(NEARLY_ALL * choices, order), len(choices) - 1)]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
+from cldtrans.lag.fit.bins import Bins
 from cldtrans.lag.fit.continuation import continued
-from cldtrans.lag.system import bin_counts, rfft_bins
 
 GUARD = 8
 """Samples beyond the largest lag, at either end, in which the cut kernel of a fractional delay is felt.
@@ -22,6 +22,10 @@ the first scored sample at worst, falling as 1/n from there. Guards of 4 to 24 s
 
 LONGEST = 8192
 """Longer windows cut from a record are split into overlapping ones; no scored sample is lost."""
+
+COARSE = 1024
+"""Samples of the transform on which the Jacobian is computed: the mean of a smooth function over its bins is
+that over any finer ones, up to what is left of the system's responses after so many samples."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,10 @@ class Spectra:
         Samples of a window with its continuation.
     n_scored : int
         Number of scored samples a channel, all windows together.
-    omega : array [B]
-        Radians a sample.
-    counts : array [B]
-        How often the bin counts among the two-sided ones.
-    in_band : array [B] or None
-        1.0 in the band used by the Whittle likelihood, else 0.0; None: all bins.
+    bins : Bins
+        Those of the spectra.
+    coarse : Bins
+        Those of the Jacobian, whose responses are short against a window: at most COARSE samples.
     """
 
     spectrum: np.ndarray
@@ -53,9 +55,8 @@ class Spectra:
     scored: np.ndarray
     n_fft: int
     n_scored: int
-    omega: np.ndarray
-    counts: np.ndarray
-    in_band: np.ndarray | None
+    bins: Bins
+    coarse: Bins
 
     @property
     def n_channels(self) -> int:
@@ -63,31 +64,24 @@ class Spectra:
         return len(self.spectrum)
 
     @property
+    def in_band(self) -> np.ndarray | None:
+        """1.0 at bins [B] in the band used by the Whittle likelihood, else 0.0; None: all bins."""
+        return self.bins.in_band
+
+    @property
     def effective_samples(self) -> float:
         """Independent samples a channel: those scored times the fraction of the bins that is used."""
         if self.in_band is None:
             return float(self.n_scored)
-        return self.n_scored * float(self.in_band @ self.counts) / self.n_fft
-
-    def mean(self, values: np.ndarray) -> np.ndarray:
-        """Return the mean of the real part over the two-sided bins in use, along the last axis."""
-        weight = self.counts if self.in_band is None else self.counts * self.in_band
-        return (values.real @ weight) / weight.sum()
+        return self.n_scored * float(self.in_band @ self.bins.counts) / self.n_fft
 
     def samples(self, spectrum: np.ndarray) -> np.ndarray:
         """Go back to the time domain, real [..., n_fft]."""
         return fft.irfft(spectrum, self.n_fft)
 
-    def inner(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Sum over time the product of two real signals given by spectra (or their cross-spectrum)."""
-        return ((left.conj() * right).real @ self.counts) / self.n_fft
-
     def delay(self, lag_samples: np.ndarray, order: int = 0) -> np.ndarray:
-        """Return `d^order/dtau^order exp(-i omega tau)`, complex [len(lag), B]; real at the Nyquist bin."""
-        factor = np.exp(-1j * np.multiply.outer(lag_samples, self.omega)) * (-1j * self.omega) ** order
-        if self.n_fft % 2 == 0:
-            factor[..., -1] = factor[..., -1].real
-        return factor
+        """Return `d^order/dtau^order exp(-i omega tau)`, complex [..., B]; real at the Nyquist bin."""
+        return self.bins.delay(lag_samples, order)
 
 
 def to_spectra(
@@ -129,20 +123,15 @@ def to_spectra(
         scored = np.zeros((len(x), n_fft))
         for window, start in enumerate(starts):
             scored[window, start : n_samples - tail] = 1.0
-    frequency = rfft_bins(n_fft)
     spectrum = fft.rfft(np.moveaxis(x, 0, 1), n_fft)
-    band = None
-    if in_band is not None:
-        band = ((frequency >= in_band[0]) & (frequency <= in_band[1])).astype(float)
     return Spectra(
         spectrum=spectrum,
         source=spectrum if source is None else fft.rfft(np.moveaxis(source, 0, 1), n_fft),
         scored=scored,
         n_fft=n_fft,
         n_scored=int(scored.sum()),
-        omega=2 * np.pi * frequency,
-        counts=bin_counts(n_fft),
-        in_band=band,
+        bins=Bins.of(n_fft, in_band),
+        coarse=Bins.of(n_fft if n_fft <= COARSE else COARSE, in_band),
     )
 
 

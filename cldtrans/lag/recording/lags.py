@@ -6,7 +6,7 @@ LD-SEM's claim), and delays, by which one is later than another, whatever the ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from cldtrans.data.recording import Recording
 from cldtrans.errors import DataError
 from cldtrans.lag.fit.ldsem import fit_ldsem
 from cldtrans.lag.fit.likelihood import Innovation
+from cldtrans.lag.fit.progress import Progress
 from cldtrans.lag.fit.result import LagFit
 from cldtrans.lag.pairwise.delays import pairwise_delays
 from cldtrans.lag.pairwise.result import PairwiseDelays
@@ -164,10 +165,16 @@ def lags_of_recording(
         One line that begins with the file.
     """
     window = cut_window(source, start_s, stop_s, channels, reference, band_hz, innovation)
-    return replace(fit_window(window, tau_max_s, alpha), lead=lead_of(source, window))
+    lags = fit_window(window, tau_max_s, alpha)
+    return lags if lags.fit.interrupted else replace(lags, lead=lead_of(source, window))
 
 
-def fit_window(window: Window, tau_max_s: float = TAU_MAX_S, alpha: float = 0.01) -> RecordingLags:
+def fit_window(
+    window: Window,
+    tau_max_s: float = TAU_MAX_S,
+    alpha: float = 0.01,
+    progress: Callable[[Progress], None] | None = None,
+) -> RecordingLags:
     """Fit a window; of a band that does not fill the spectrum its frequencies only (Whittle's likelihood).
 
     Where it does, all frequencies are used: without the few at the edge the search was misled by five of
@@ -181,6 +188,8 @@ def fit_window(window: Window, tau_max_s: float = TAU_MAX_S, alpha: float = 0.01
         Largest lag searched, seconds.
     alpha : float
         Level of the support, as in `fit_ldsem`.
+    progress : callable, optional
+        As in `fit_ldsem`, and Ctrl-C as there.
 
     Raises
     ------
@@ -198,6 +207,7 @@ def fit_window(window: Window, tau_max_s: float = TAU_MAX_S, alpha: float = 0.01
             alpha=alpha,
             band_hz=band_hz if narrow else None,
             channels=window.channels,
+            progress=progress,
         )
         delays = pairwise_delays(window.x, window.rate_hz, tau_max_s, band_hz=band_hz)
     except DataError as error:
