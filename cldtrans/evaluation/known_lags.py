@@ -168,7 +168,9 @@ def score_hidden_source(scores: Scores, found: list[tuple[KnownSystem, LagEstima
             if stderr is not None:
                 inside.append(np.abs(error) <= NORMAL95 * stderr[rows, columns])
         first = np.arange(len(system.channels) - 1)
-        parity.append(every_other(delay[first + 1, first] * PARITY_HZ))
+        parity.append(
+            every_other(delay[first + 1, first], None if stderr is None else stderr[first + 1, first])
+        )
         count = int(estimate.support.sum())
         claimed += count
         pairs = pairwise_delays(system.x, system.sample_rate, system.tau_max_s)
@@ -184,11 +186,9 @@ def score_hidden_source(scores: Scores, found: list[tuple[KnownSystem, LagEstima
         "tau_rms_us": 1e6 * rms / found[0][0].sample_rate,
         "tau_rms_measured_samples": _rms(measured),
     }
-    offsets = np.concatenate(parity)
+    offsets, weights = np.concatenate(parity, axis=1)
     if len(offsets):
-        # The mean of what is neither cut off nor led astray by an echo.
-        inner = np.sort(offsets)[len(offsets) // 4 : len(offsets) - len(offsets) // 4]
-        scores.metrics["parity_samples"] = float(inner.mean())
+        scores.metrics["parity_samples"] = PARITY_HZ * float(np.average(offsets, weights=weights))
         scores.chance["parity_samples"] = None
     scores.chance |= {"tau_rms_samples": None, "tau_rms_us": None, "tau_rms_measured_samples": None}
     if held:
@@ -199,15 +199,19 @@ def score_hidden_source(scores: Scores, found: list[tuple[KnownSystem, LagEstima
         scores.undefined(["coverage95", "coverage95_distances"], "the method has no standard errors")
 
 
-def every_other(step: np.ndarray) -> np.ndarray:
-    """Return what delays [C - 1] of neighbours say of an offset between even and odd channels, from 0.
+def every_other(step: np.ndarray, stderr: np.ndarray | None) -> np.ndarray:
+    """Return what delays [C - 1] of neighbours say of an offset between even and odd channels, from 0; weights.
 
     The offset turns its sign from step to step; what the place of the source adds is smooth along the line,
     and falls out of second differences.
     """
     second = (step[1:-1] - (step[:-2] + step[2:]) / 2) / 2
     found = second * np.where(np.arange(len(second)) % 2, -1.0, 1.0)
-    return found[np.isfinite(found)]
+    weight = np.ones_like(found)
+    if stderr is not None:
+        weight = 1 / (stderr[1:-1] ** 2 / 4 + (stderr[:-2] ** 2 + stderr[2:] ** 2) / 16)
+    known = np.isfinite(found) & np.isfinite(weight)
+    return np.stack([found[known], weight[known]])
 
 
 def score_propagation(scores: Scores, found: list[tuple[KnownSystem, LagEstimate]]) -> None:
