@@ -200,7 +200,7 @@ def score_hidden_source(scores: Scores, found: list[tuple[KnownSystem, LagEstima
 
 
 def every_other(step: np.ndarray, stderr: np.ndarray | None) -> np.ndarray:
-    """Return what delays [C - 1] of neighbours say of an offset between even and odd channels, from 0; weights.
+    """Return what delays [C - 1] of neighbours say of an offset of odd against even channels, and weights.
 
     The offset turns its sign from step to step; what the place of the source adds is smooth along the line,
     and falls out of second differences.
@@ -343,6 +343,7 @@ def _details(system: KnownSystem, estimate: LagEstimate) -> dict[str, Any]:
         return [float(f"{v:.6g}") if np.isfinite(v) else None for v in values[rows, columns]]
 
     every = system.edges is not None and len(system.channels) > 5
+    line = None if system.outwards is None else outward(system, estimate)
     return {
         "name": system.name,
         "aside": system.aside,
@@ -355,4 +356,5 @@ def _details(system: KnownSystem, estimate: LagEstimate) -> dict[str, Any]:
         "arrival": listed(system.arrival),
         "score": [[float(f"{v:.6g}") for v in row] for row in _score(estimate)] if every else None,
         "edges": int(estimate.support.sum()),
+        "begins": None if line is None else line[1],
     }
