@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from tabulate import tabulate
 
 from cldtrans.data.known_lags.causal_rivers import PUBLISHED
+from cldtrans.data.known_lags.microphones import SPACING_M, SPEED_OF_SOUND
 from cldtrans.evaluation.known_lags import over_channels
 from cldtrans.files import atomic_path
 
@@ -77,9 +78,21 @@ def sources(record: dict[str, Any]) -> str:
         )
         rms = [8000 * np.sqrt(np.mean((delay - truth) ** 2)) for truth in (tau, arrival)]
         held = [np.mean(np.abs(delay - truth) <= 1.959964 * stderr) for truth in (tau, arrival)]
+        rms.append(8000 * with_place(np.array(system["earlier"]), np.array(system["later"]), delay))
         rows.append([system["name"], len(delay), *(f"{v:.3f}" for v in rms), *(f"{v:.2f}" for v in held)])
-    heads = ["", "pairs", "rms, distances", "rms, measured", "coverage, distances", "coverage, measured"]
+    heads = ["", "pairs", "rms, distances", "measured", "place fitted", "coverage, distances", "measured"]
     return tabulate(rows, heads, tablefmt="pipe", disable_numparse=True)
+
+
+def with_place(earlier: np.ndarray, later: np.ndarray, delay: np.ndarray) -> float:
+    """Return the rms error, seconds, of delays against distances to the place that fits them best."""
+    from scipy.optimize import least_squares
+
+    def error(place: np.ndarray) -> np.ndarray:
+        reached = np.hypot(place[0], place[1] - SPACING_M * np.arange(max(later) + 1)) / SPEED_OF_SOUND
+        return 1e6 * (delay - reached[later] + reached[earlier])
+
+    return float(1e-6 * np.sqrt(np.mean(least_squares(error, [0.5, 0.45]).fun ** 2)))
 
 
 def against_distances(cells: dict[str, dict[str, Any]]) -> str:
@@ -130,6 +143,12 @@ def further(record: dict[str, Any]) -> str:
             names = f"{system['channels'][column]} → {system['channels'][row]}"
             rows.append([names, f"{delay:+.2f}", f"{stderr:.2f}"])
     return tabulate(rows, ["edge", "delay, days", "standard error"], tablefmt="pipe", disable_numparse=True)
+
+
+def begins(system: dict[str, Any]) -> str:
+    """Return the electrodes between which the sign of a column's delays changes."""
+    at = int(system["channels"][0].partition("-")[0]) + system["begins"]
+    return f"{at} and {at + 1}"
 
 
 def draw_microphones(record: dict[str, Any]) -> Figure:
@@ -223,6 +242,8 @@ def page(cells: Cells) -> str:
     chance = next((r["chance"] for r in zone.values() if r["chance"].get("top1") is not None), {})
     shown = ENVIRONMENT.from_string(TEMPLATE.read_text(encoding="utf-8"))
     text: str = shown.render(
+        explained=round(6 * ours["one_source"]),
+        zones=", ".join(begins(system) for system in fibres["pairwise"]["extra"]["systems"]),
         offset=f"{ours['parity_samples']:.3f}",
         speech=table(speech, hidden),
         speech_silent=silent(speech),

@@ -33,7 +33,7 @@ from cldtrans.scoring.metrics import Scores
 METRICS = {
     "hidden source": (
         "tau_rms_samples", "tau_rms_us", "tau_rms_measured_samples", "coverage95", "coverage95_distances",
-        "parity_samples", "edges_claimed", "edges_after_source",
+        "parity_samples", "edges_claimed", "edges_after_source", "one_source",
     ),
     "propagation": ("direction_accuracy", "auroc", "delay_ms", "outwards"),
     "clinical label": ("top1", "top3", "top5", "auroc"),
@@ -157,7 +157,7 @@ def score_hidden_source(scores: Scores, found: list[tuple[KnownSystem, LagEstima
     held: list[np.ndarray] = []
     held_distances: list[np.ndarray] = []
     parity: list[np.ndarray] = []
-    claimed = withheld = 0
+    claimed = withheld = one_source = 0
     for system, estimate in found:
         assert system.tau is not None and system.arrival is not None
         delay, stderr = _delay(estimate)
@@ -174,9 +174,12 @@ def score_hidden_source(scores: Scores, found: list[tuple[KnownSystem, LagEstima
         count = int(estimate.support.sum())
         claimed += count
         pairs = pairwise_delays(system.x, system.sample_rate, system.tau_max_s)
-        withheld += 0 if hidden_source(system.x, system.sample_rate, pairs).explains else count
+        explains = hidden_source(system.x, system.sample_rate, pairs).explains
+        withheld += 0 if explains else count
+        one_source += explains
     scores.metrics |= {"edges_claimed": float(claimed), "edges_after_source": float(withheld)}
-    scores.chance |= {"edges_claimed": 0.0, "edges_after_source": 0.0}
+    scores.metrics["one_source"] = one_source / len(found)
+    scores.chance |= {"edges_claimed": 0.0, "edges_after_source": 0.0, "one_source": None}
     if not any(len(error) for error in errors):
         scores.undefined(METRICS["hidden source"][:6], "no delay of a scored pair")
         return
