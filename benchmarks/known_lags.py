@@ -66,6 +66,8 @@ def silent(cells: dict[str, dict[str, Any]]) -> str:
     for method, record in cells.items():
         if record["metrics"].get("fit_s") is None:
             why.setdefault(next(iter(record["reasons"].values())), []).append(NAMES[method])
+    if absent := [name for method, name in NAMES.items() if method not in cells]:
+        why["no result file: the run was not finished"] = absent
     return "".join(f"\nNot scored: {', '.join(names)} ({reason}).\n" for reason, names in why.items())
 
 
@@ -239,7 +241,8 @@ def page(cells: Cells) -> str:
     label = {f"top-{k}": (f"top{k}", ".0f") for k in (1, 3, 5)} | {"AUROC": ("auroc", ".2f")}
     network = {"direction": ("direction_accuracy", ".2f"), "AUROC": ("auroc", ".3f")}
     measured = any(record["metrics"]["auroc"] is not None for record in small.values())
-    chance = next((r["chance"] for r in zone.values() if r["chance"].get("top1") is not None), {})
+    told = [r["chance"] for r in zone.values() if r["chance"].get("top1") is not None]
+    chance: dict[str, float] = told[0] if told else {}
     shown = ENVIRONMENT.from_string(TEMPLATE.read_text(encoding="utf-8"))
     text: str = shown.render(
         explained=round(6 * ours["one_source"]),
