@@ -63,11 +63,20 @@ class GccPhatPairs:
     def __init__(self, alpha: float = 0.01, per_sample: int = 4) -> None:
         self.alpha, self.per_sample = alpha, per_sample
 
-    def __call__(self, x: np.ndarray, sample_rate: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
-        """Estimate edges and lags of windows x [N, C, T] of one system."""
+    reads_band = True
+
+    def __call__(
+        self,
+        x: np.ndarray,
+        sample_rate: float,
+        tau_max_s: float,
+        seed: int = 0,
+        band_hz: tuple[float, float] | None = None,
+    ) -> LagEstimate:
+        """Estimate edges and lags of windows x [N, C, T] of one system, from a band where one is given."""
         from scipy.special import ndtri
 
-        curves, lags_s = correlations(x, sample_rate, tau_max_s, per_sample=self.per_sample)
+        curves, lags_s = correlations(x, sample_rate, tau_max_s, band_hz, self.per_sample)
         tau, height = peaks(np.abs(curves), lags_s)
         if self.per_sample == 1:
             tau = lags_s[np.abs(curves).argmax(axis=-1)]

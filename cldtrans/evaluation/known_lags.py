@@ -33,7 +33,7 @@ from cldtrans.scoring.metrics import Scores
 METRICS = {
     "hidden source": (
         "tau_rms_samples", "tau_rms_us", "tau_rms_measured_samples", "coverage95", "coverage95_distances",
-        "parity_samples", "edges_claimed", "edges_after_source",
+        "parity_samples", "edges_claimed", "edges_after_source", "one_source",
     ),
     "propagation": ("direction_accuracy", "auroc", "delay_ms", "outwards"),
     "clinical label": ("top1", "top3", "top5", "auroc"),
@@ -157,7 +157,7 @@ def score_hidden_source(scores: Scores, found: list[tuple[KnownSystem, LagEstima
     held: list[np.ndarray] = []
     held_distances: list[np.ndarray] = []
     parity: list[np.ndarray] = []
-    claimed = withheld = 0
+    claimed = withheld = one_source = 0
     for system, estimate in found:
         assert system.tau is not None and system.arrival is not None
         delay, stderr = _delay(estimate)
@@ -168,13 +168,18 @@ def score_hidden_source(scores: Scores, found: list[tuple[KnownSystem, LagEstima
             if stderr is not None:
                 inside.append(np.abs(error) <= NORMAL95 * stderr[rows, columns])
         first = np.arange(len(system.channels) - 1)
-        parity.append(every_other(delay[first + 1, first] * PARITY_HZ))
+        parity.append(
+            every_other(delay[first + 1, first], None if stderr is None else stderr[first + 1, first])
+        )
         count = int(estimate.support.sum())
         claimed += count
         pairs = pairwise_delays(system.x, system.sample_rate, system.tau_max_s)
-        withheld += 0 if hidden_source(system.x, system.sample_rate, pairs).explains else count
+        explains = hidden_source(system.x, system.sample_rate, pairs).explains
+        withheld += 0 if explains else count
+        one_source += explains
     scores.metrics |= {"edges_claimed": float(claimed), "edges_after_source": float(withheld)}
-    scores.chance |= {"edges_claimed": 0.0, "edges_after_source": 0.0}
+    scores.metrics["one_source"] = one_source / len(found)
+    scores.chance |= {"edges_claimed": 0.0, "edges_after_source": 0.0, "one_source": None}
     if not any(len(error) for error in errors):
         scores.undefined(METRICS["hidden source"][:6], "no delay of a scored pair")
         return
@@ -184,11 +189,9 @@ def score_hidden_source(scores: Scores, found: list[tuple[KnownSystem, LagEstima
         "tau_rms_us": 1e6 * rms / found[0][0].sample_rate,
         "tau_rms_measured_samples": _rms(measured),
     }
-    offsets = np.concatenate(parity)
+    offsets, weights = np.concatenate(parity, axis=1)
     if len(offsets):
-        # The mean of what is neither cut off nor led astray by an echo.
-        inner = np.sort(offsets)[len(offsets) // 4 : len(offsets) - len(offsets) // 4]
-        scores.metrics["parity_samples"] = float(inner.mean())
+        scores.metrics["parity_samples"] = PARITY_HZ * float(np.average(offsets, weights=weights))
         scores.chance["parity_samples"] = None
     scores.chance |= {"tau_rms_samples": None, "tau_rms_us": None, "tau_rms_measured_samples": None}
     if held:
@@ -199,15 +202,19 @@ def score_hidden_source(scores: Scores, found: list[tuple[KnownSystem, LagEstima
         scores.undefined(["coverage95", "coverage95_distances"], "the method has no standard errors")
 
 
-def every_other(step: np.ndarray) -> np.ndarray:
-    """Return what delays [C - 1] of neighbours say of an offset between even and odd channels, from 0.
+def every_other(step: np.ndarray, stderr: np.ndarray | None) -> np.ndarray:
+    """Return what delays [C - 1] of neighbours say of an offset of odd against even channels, and weights.
 
     The offset turns its sign from step to step; what the place of the source adds is smooth along the line,
     and falls out of second differences.
     """
     second = (step[1:-1] - (step[:-2] + step[2:]) / 2) / 2
     found = second * np.where(np.arange(len(second)) % 2, -1.0, 1.0)
-    return found[np.isfinite(found)]
+    weight = np.ones_like(found)
+    if stderr is not None:
+        weight = 1 / (stderr[1:-1] ** 2 / 4 + (stderr[:-2] ** 2 + stderr[2:] ** 2) / 16)
+    known = np.isfinite(found) & np.isfinite(weight)
+    return np.stack([found[known], weight[known]])
 
 
 def score_propagation(scores: Scores, found: list[tuple[KnownSystem, LagEstimate]]) -> None:
@@ -339,6 +346,7 @@ def _details(system: KnownSystem, estimate: LagEstimate) -> dict[str, Any]:
         return [float(f"{v:.6g}") if np.isfinite(v) else None for v in values[rows, columns]]
 
     every = system.edges is not None and len(system.channels) > 5
+    line = None if system.outwards is None else outward(system, estimate)
     return {
         "name": system.name,
         "aside": system.aside,
@@ -351,4 +359,5 @@ def _details(system: KnownSystem, estimate: LagEstimate) -> dict[str, Any]:
         "arrival": listed(system.arrival),
         "score": [[float(f"{v:.6g}") for v in row] for row in _score(estimate)] if every else None,
         "edges": int(estimate.support.sum()),
+        "begins": None if line is None else line[1],
     }

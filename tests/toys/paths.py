@@ -5,3 +5,4 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 MIRROR = PROJECT.parent / "shared" / "physionet"
 HBN = PROJECT.parent / "shared" / "hbn"
+KNOWN_LAGS = PROJECT.parent / "shared" / "known_lags"

@@ -66,7 +66,7 @@ class Microphones(KnownReader):
             delay = np.linalg.norm(microphones - places[source], axis=1) / SPEED_OF_SOUND
             systems.append(
                 KnownSystem(
-                    name=f"source {source + 1}",
+                    name=f"place {source + 1}",
                     x=heard[None, :, first : first + round(DURATION_S * RATE_HZ)],
                     sample_rate=RATE_HZ,
                     tau_max_s=TAU_MAX_S,
