@@ -265,6 +265,7 @@ def _result(
         innovation=problem.innovation,
         left_out=sorted(prepared.constant + [c for c, _ in prepared.dependent]),
         warnings=warnings,
+        autocorrelation=channels(diagnostics.worst_autocorrelation(residual, runs, problem.own)),
     )
 
 

@@ -55,6 +55,9 @@ class LagFit(PairViews):
         One line each.
     channels : list of str or None
         Names, where the input had them or they were given.
+    autocorrelation : array [C] or None
+        Largest one of the residuals, by amount: where they are not white, standard errors and p-values of
+        edges to the channel are too small. NaN for channels left out.
     """
 
     tau: Float[np.ndarray, "C C"]
@@ -75,6 +78,7 @@ class LagFit(PairViews):
     left_out: list[int] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     channels: list[str] | None = None
+    autocorrelation: Float[np.ndarray, " C"] | None = None
 
     def headline(self) -> str:
         """Say in a line what was fitted."""
