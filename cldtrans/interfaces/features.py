@@ -19,6 +19,9 @@ from cldtrans.errors import DataError
 from cldtrans.lag.inputs import is_mne, read_input
 from cldtrans.machine import best_device, threads_of
 from cldtrans.models import CLDTrans
+from cldtrans.models.saved import shipped_names
+
+SHIPPED = "standard"
 
 
 class CLDTransFeatures(TransformerMixin, BaseEstimator):
@@ -27,8 +30,8 @@ class CLDTransFeatures(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     model : CLDTrans, path or hub name, optional
-        A pretrained model. Default: the paper's network with random weights, and a warning: a comparison, not
-        a model.
+        A pretrained model. Default: the one that comes with the package; where none does, the paper's network
+        with random weights, and a warning: a comparison, not a model.
     sample_rate : float, optional
         Hertz; mne's objects and shards know it.
     modality : one of "eeg", "ecg", optional
@@ -162,10 +165,12 @@ class _Windows:
 
 
 def _model(given: CLDTrans | str | Path | None) -> CLDTrans:
+    if given is None and SHIPPED in shipped_names():
+        given = SHIPPED
     if given is None:
         warnings.warn(
-            "no model is named: features come from random weights; give the folder of a pretrained one, "
-            "such as results/standard/checkpoints/stage1/cldtrans/seed-42 after `make standard`",
+            "no model is named or shipped: features come from random weights; give the folder of a trained "
+            "one, such as results/standard/checkpoints/stage1/cldtrans/seed-42 after `make standard`",
             stacklevel=4,
         )
         with torch.random.fork_rng():
