@@ -162,7 +162,7 @@ def _setting(named: tuple[str, str]) -> str:
 
 def _verdict(table: pd.DataFrame, findings: int) -> str:
     if table.empty:
-        return "No edge is significant."
+        return "No significant edge with one clear lag."
     edges = f"{len(table)} edge{'s' * (len(table) != 1)}"
     return f"Of {edges}, {findings or 'none'} can be read as a finding: the column reading says why."
 
@@ -190,7 +190,7 @@ def _spelled(lags: RecordingLags) -> Pairs:
 
 def _edges(table: pd.DataFrame, withheld: bool) -> str:
     if table.empty:
-        return "<p>No significant edge with one clear lag.</p>"
+        return "<p>None.</p>"
     rows = [
         _row(
             ("comes first", "follows"), ("lag (ms)", "95 % interval", "weight", "p"), "<th>reading</th>", "th"

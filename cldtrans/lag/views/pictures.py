@@ -121,7 +121,8 @@ def heat_map(pairs: Pairs, axes: Axes) -> None:
     axes.set_xlabel("source (comes first)")
     axes.set_ylabel("target (comes later)")
     axes.spines[:].set_visible(False)
-    _colour_bar(axes, ScalarMappable(scale, COLOURS))
+    if leads.any():
+        _colour_bar(axes, ScalarMappable(scale, COLOURS))
 
 
 def head(pairs: Pairs, axes: Axes) -> None:
