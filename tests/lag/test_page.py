@@ -210,6 +210,7 @@ def test_the_command_writes_all_of_it(world, tmp_path, capsys):
     assert {path.name for path in out.iterdir()} == {
         "lags.html",
         "lags.csv",
+        "delays.csv",
         "summary.json",
         "tau.png",
         "graph.png",
