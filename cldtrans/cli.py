@@ -10,11 +10,12 @@ import cldtrans
 from cldtrans.errors import CldtransError
 
 COMMANDS = {
+    "lags": "who leads whom in a recording, by how many milliseconds",
     "run": "the workflow, from raw recordings to the paper, in the current folder",
     "doctor": "check GPU, FFT, adjoint, disk and data source of this machine",
-    "lags": "who leads whom in a recording, by how many milliseconds",
-    "check-dataset": "check a dataset of your own on its files",
     "estimate": "jobs, hours, bytes and days that a config will cost",
+    "check-dataset": "check a dataset of your own on its files",
+    "completion": "print what makes a shell complete these commands",
     "miniature": "write the miniature PhysioNet bucket",
     "download": "fetch and verify one dataset",
     "preprocess": "turn one batch of recordings into shards",
@@ -29,12 +30,30 @@ COMMANDS = {
     "known-lags": "score lags that physics or clinicians know",
     "robustness": "score a fitted model on degraded input",
 }
+EXAMPLES = {
+    "lags": "cldtrans lags recording.edf --start 2990 --stop 3040",
+    "run": "cldtrans run --configfile demo --cores 2",
+    "doctor": "cldtrans doctor",
+}
+"""Of the commands that people need first."""
+BESIDE = ("estimate", "check-dataset", "completion")
+"""Further commands for people; the rest are jobs, which the workflow calls."""
 PIPELINE = {"jsonschema", "obstore", "psutil", "snakemake", "tensorboard"}
 """What commands of the workflow import, and the core does without."""
 
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 and the signal's number."""
+
+
+def overview() -> str:
+    """Say what there is: what people need first with an example each, and the workflow's jobs apart."""
+    first = [f"  {name:16}{COMMANDS[name]}\n{'':18}{example}" for name, example in EXAMPLES.items()]
+    beside = [f"  {name:16}{COMMANDS[name]}" for name in BESIDE]
+    jobs = [f"  {name:16}{text}" for name, text in COMMANDS.items() if name not in {*EXAMPLES, *BESIDE}]
+    parts = ["To begin with:", *first, "", "Beside them:", *beside, ""]
+    parts += ["Jobs, which the workflow calls:", *jobs, "", "cldtrans <command> --help tells more."]
+    return "\n".join(parts)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,12 +70,20 @@ def main(argv: list[str] | None = None) -> int:
         The exit code: 2, and a single line on standard error, when the user has to act; 130 after Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(prog="cldtrans", description="Causal-lagged dynamics of biosignals.")
+    parser = argparse.ArgumentParser(
+        prog="cldtrans",
+        usage="cldtrans [--version] <command> ...",
+        description="Causal-lagged dynamics of biosignals: who leads whom in EEG and ECG.",
+        epilog=overview(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=cldtrans.__version__)
-    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    commands = parser.add_subparsers(
+        dest="command", metavar="command", required=True, prog="cldtrans", help=argparse.SUPPRESS
+    )
     chosen = next((word for word in argv if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
-        subparser = commands.add_parser(name, help=summary, description=summary)
+        subparser = commands.add_parser(name, description=summary)
         if name == chosen:  # only the module that runs is imported: start-up is most of a short job
             module = importlib.import_module(f"cldtrans.commands.{name.replace('-', '_')}")
             module.add_args(subparser)

@@ -45,8 +45,16 @@ def add_args(parser: argparse.ArgumentParser) -> None:
         "--alpha", type=float, default=0.01, help="probability of any false edge (default 0.01)"
     )
     parser.add_argument(
+        "--max-order", type=int, default=32, metavar="SAMPLES",
+        help="longest own past of a channel; a warning says where more is needed (default 32)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N",
+        help="of the numerical libraries; more are slower, often much, beside other work (default 1)",
+    )  # fmt: skip
+    parser.add_argument(
         "--output", type=Path, metavar="FOLDER",
-        help="for lags.csv, delays.csv, tau.png and graph.png (default: lags-<recording> here)",
+        help="for lags.html and the rest (default: lags-<recording> in the current folder)",
     )  # fmt: skip
 
 
@@ -65,8 +73,12 @@ def run(args: argparse.Namespace) -> None:
     from cldtrans.files import atomic_path
     from cldtrans.lag.recording import cut_window, fit_window, lead_of
     from cldtrans.lag.recording.figures import draw
+    from cldtrans.lag.recording.page import page
     from cldtrans.lag.recording.report import heading, render
+    from cldtrans.lag.recording.summary import settings_of, write_csv, write_summary
+    from cldtrans.machine import limit_threads
 
+    limit_threads(args.threads)
     output = args.output or Path(f"lags-{args.recording.stem}")
     window = cut_window(
         args.recording,
@@ -83,7 +95,9 @@ def run(args: argparse.Namespace) -> None:
         raise DataError(f"{output}: cannot be made ({error.strerror})") from error
     print(heading(window, args.tau_max / 1e3), flush=True)
     began = time.monotonic()
-    lags = fit_window(window, args.tau_max / 1e3, args.alpha, _show if sys.stderr.isatty() else None)
+    lags = fit_window(
+        window, args.tau_max / 1e3, args.alpha, args.max_order, _show if sys.stderr.isatty() else None
+    )
     if sys.stderr.isatty():
         print(f"\r{'':<{WIDTH}}\r", end="", file=sys.stderr, flush=True)
     if not lags.fit.interrupted:
@@ -92,14 +106,17 @@ def run(args: argparse.Namespace) -> None:
         f"{'Interrupted after' if lags.fit.interrupted else 'Fitted in'} {time.monotonic() - began:.0f} s.\n"
     )
     print(render(lags), end="")
-    tables = {"lags.csv": lags.table(), "delays.csv": lags.delays.summary(lags.channels)}
-    for name, table in tables.items():
-        with atomic_path(output / name) as temporary:
-            table.to_csv(temporary, index=False)
+    settings = settings_of(lags, args.alpha, args.max_order)
+    write_csv(output / "lags.csv", lags, settings)
+    write_summary(output / "summary.json", lags, settings)
+    with atomic_path(output / "delays.csv") as temporary:
+        lags.delays.summary(lags.channels).to_csv(temporary, index=False)
+    with atomic_path(output / "lags.html") as temporary:
+        temporary.write_text(page(lags, args.recording, settings), encoding="utf-8")
     for name, kind in (("tau.png", "heat_map"), ("graph.png", "graph")):
         with atomic_path(output / name) as temporary:
             draw(lags, kind).savefig(temporary, dpi=160)
-    print(f"\nWritten: {output}/lags.csv, delays.csv, tau.png, graph.png")
+    print(f"\nWritten: {output}/lags.html, lags.csv, delays.csv, summary.json, tau.png, graph.png")
     if lags.fit.interrupted:
         raise KeyboardInterrupt("what was found until then is written")
 

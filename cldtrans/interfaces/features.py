@@ -17,8 +17,11 @@ from cldtrans.config import load_any
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
 from cldtrans.lag.inputs import is_mne, read_input
-from cldtrans.machine import best_device
+from cldtrans.machine import best_device, threads_of
 from cldtrans.models import CLDTrans
+from cldtrans.models.saved import shipped_names
+
+SHIPPED = "standard"
 
 
 class CLDTransFeatures(TransformerMixin, BaseEstimator):
@@ -27,8 +30,8 @@ class CLDTransFeatures(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     model : CLDTrans, path or hub name, optional
-        A pretrained model. Default: the paper's network with random weights, and a warning: a comparison, not
-        a model.
+        A pretrained model. Default: the one that comes with the package; where none does, the paper's network
+        with random weights, and a warning: a comparison, not a model.
     sample_rate : float, optional
         Hertz; mne's objects and shards know it.
     modality : one of "eeg", "ecg", optional
@@ -37,6 +40,8 @@ class CLDTransFeatures(TransformerMixin, BaseEstimator):
         Names of electrodes or leads, for the features that know places; mne's objects and shards know them.
     batch_size : int
         Windows at once.
+    threads : int
+        Of the numerical libraries, on a CPU: beside other work, more are slower.
 
     Attributes
     ----------
@@ -56,12 +61,14 @@ class CLDTransFeatures(TransformerMixin, BaseEstimator):
         modality: Literal["eeg", "ecg"] | None = None,
         channels: Sequence[str] | None = None,
         batch_size: int = 16,
+        threads: int = 1,
     ) -> None:
         self.model = model
         self.sample_rate = sample_rate
         self.modality = modality
         self.channels = channels
         self.batch_size = batch_size
+        self.threads = threads
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Load the model; X tells the modality, where nobody has said it."""
@@ -92,12 +99,11 @@ class CLDTransFeatures(TransformerMixin, BaseEstimator):
         if not hasattr(self, "model_"):
             self.fit(X)
         given = self._open(X)
-        found = [
-            self.model_.read(x, given.sample_rate, mask, self.modality_, positions=given.channels)
-            .pooled.float()
-            .numpy()
-            for x, mask in given.batches(self.batch_size)
-        ]
+        found = []
+        with threads_of(self.threads):
+            for x, mask in given.batches(self.batch_size):
+                out = self.model_.read(x, given.sample_rate, mask, self.modality_, positions=given.channels)
+                found.append(out.pooled.float().numpy())
         return np.concatenate(found)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -159,10 +165,12 @@ class _Windows:
 
 
 def _model(given: CLDTrans | str | Path | None) -> CLDTrans:
+    if given is None and SHIPPED in shipped_names():
+        given = SHIPPED
     if given is None:
         warnings.warn(
-            "no model is named: features come from random weights; give the folder of a pretrained one, "
-            "such as results/standard/checkpoints/stage1/cldtrans/seed-42 after `make standard`",
+            "no model is named or shipped: features come from random weights; give the folder of a trained "
+            "one, such as results/standard/checkpoints/stage1/cldtrans/seed-42 after `make standard`",
             stacklevel=4,
         )
         with torch.random.fork_rng():

@@ -13,6 +13,7 @@ from cldtrans.errors import DataError
 from cldtrans.lag.fit.ldsem import TAU_MAX_S, fit_ldsem
 from cldtrans.lag.fit.likelihood import Innovation
 from cldtrans.lag.inputs import is_mne, read_input
+from cldtrans.machine import threads_of
 
 
 class LDSEM(BaseEstimator):
@@ -26,6 +27,8 @@ class LDSEM(BaseEstimator):
         Hertz; mne's objects know it, arrays do not.
     innovation, periodic, alpha, error_rate, max_order, band_hz
         As in `fit_ldsem`.
+    threads : int
+        Of the numerical libraries: beside other work, more are slower.
 
     Attributes
     ----------
@@ -61,6 +64,7 @@ class LDSEM(BaseEstimator):
         error_rate: Literal["family", "discovery"] = "family",
         max_order: int = 32,
         band_hz: tuple[float, float] | None = None,
+        threads: int = 1,
     ) -> None:
         self.tau_max = tau_max
         self.sample_rate = sample_rate
@@ -70,6 +74,7 @@ class LDSEM(BaseEstimator):
         self.error_rate = error_rate
         self.max_order = max_order
         self.band_hz = band_hz
+        self.threads = threads
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit one system.
@@ -96,18 +101,19 @@ class LDSEM(BaseEstimator):
                 windows = self._windows(X)
                 known = getattr(self, "feature_names_in_", None)
                 names = None if known is None else [str(name) for name in known]
-            self.result_ = fit_ldsem(
-                windows,
-                self.sample_rate,
-                self.tau_max,
-                self.innovation,
-                self.periodic,
-                alpha=self.alpha,
-                error_rate=self.error_rate,
-                max_order=self.max_order,
-                band_hz=self.band_hz,
-                channels=names,
-            )
+            with threads_of(self.threads):
+                self.result_ = fit_ldsem(
+                    windows,
+                    self.sample_rate,
+                    self.tau_max,
+                    self.innovation,
+                    self.periodic,
+                    alpha=self.alpha,
+                    error_rate=self.error_rate,
+                    max_order=self.max_order,
+                    band_hz=self.band_hz,
+                    channels=names,
+                )
         except DataError as error:  # scikit-learn expects errors of the input to be of this type
             raise ValueError(str(error)) from error
         self.tau_, self.tau_stderr_ = self.result_.tau, self.result_.tau_stderr

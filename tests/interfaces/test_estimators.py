@@ -15,7 +15,7 @@ from toys.shards import write_shards
 from toys.windows import rhythms
 
 from cldtrans import LDSEM, CLDTransFeatures, ShardSet, fit_ldsem
-from cldtrans.interfaces import ldsem
+from cldtrans.interfaces import features, ldsem
 from cldtrans.lag import simulate_ldsem
 
 
@@ -86,9 +86,9 @@ def test_features_are_the_models(model):
     x = rhythms(5)._x
     mask = np.ones(x.shape[:2], dtype=bool)
     out = model.read(x, 160.0, mask, "eeg").pooled.numpy()
-    features = CLDTransFeatures(model, sample_rate=160.0, batch_size=2)
-    np.testing.assert_allclose(features.fit_transform(x), out, atol=1e-5)
-    names = features.get_feature_names_out()
+    found = CLDTransFeatures(model, sample_rate=160.0, batch_size=2)
+    np.testing.assert_allclose(found.fit_transform(x), out, atol=1e-5)
+    names = found.get_feature_names_out()
     assert len(names) == out.shape[1] and len(set(names)) == len(names)
 
 
@@ -111,7 +111,17 @@ def test_features_stand_in_pipelines(model):
     assert cross_val_score(clone(line), windows._x, windows.y, cv=2).mean() > 0.8
 
 
-def test_without_a_model_a_warning_says_that_the_weights_are_random():
+def test_the_model_that_is_shipped_is_the_default(monkeypatch, model, tmp_path):
+    model.save_pretrained(tmp_path)
+    monkeypatch.setattr(features, "SHIPPED", str(tmp_path))
+    monkeypatch.setattr(features, "shipped_names", lambda: [str(tmp_path)])
+    x = np.random.default_rng(0).standard_normal((1, 2, 320))
+    plain = CLDTransFeatures(model, sample_rate=160.0).transform(x)
+    np.testing.assert_allclose(CLDTransFeatures(sample_rate=160.0).transform(x), plain, atol=1e-5)
+
+
+def test_without_a_model_a_warning_says_that_the_weights_are_random(monkeypatch):
+    monkeypatch.setattr(features, "shipped_names", lambda: [])
     x = np.random.default_rng(0).standard_normal((1, 2, 320))
     with pytest.warns(UserWarning, match="random weights"):
         one = CLDTransFeatures(sample_rate=160.0).fit_transform(x)

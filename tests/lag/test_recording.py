@@ -71,7 +71,7 @@ def test_known_lags_come_back_from_an_edf(world, edf, tmp_path, capsys):
     sample, _ = world
     assert main(["lags", str(edf), "--output", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
-    table = pd.read_csv(tmp_path / "out" / "lags.csv")
+    table = pd.read_csv(tmp_path / "out" / "lags.csv", comment="#")
     truth = {
         (CHAINS[j], CHAINS[i]): 1e3 * sample.tau[i, j]
         for i, j in zip(*np.nonzero(sample.support), strict=True)
@@ -108,7 +108,7 @@ def test_ctrl_c_gives_what_was_found_so_far(edf, tmp_path, capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert "interrupted before the search had ended" in " ".join(out.split())
     assert err.strip() == "cldtrans lags: interrupted: what was found until then is written"
-    assert len(pd.read_csv(tmp_path / "out" / "lags.csv")) > 0
+    assert len(pd.read_csv(tmp_path / "out" / "lags.csv", comment="#")) > 0
 
 
 def test_ctrl_c_before_anything_is_found_is_one_line(edf, tmp_path, capsys, monkeypatch):

@@ -68,6 +68,20 @@ def preparation(prepared: Prepared, names: np.ndarray) -> list[str]:
     return lines
 
 
+def worst_autocorrelation(residual: np.ndarray, runs: np.ndarray, max_order: np.ndarray) -> np.ndarray:
+    """Return the largest autocorrelation of each channel's residuals [K], by amount.
+
+    Arguments as of `assumptions`.
+    """
+    delays = range(1, max(2, int(max_order.max())) + 1)
+    return np.array([max(abs(_autocorrelation(r, runs, k)) for k in delays) for r in residual])
+
+
+def most_autocorrelation(n_samples: int) -> float:
+    """Return what residuals may have that are as good as white."""
+    return max(0.05, 5.0 / np.sqrt(n_samples))
+
+
 def assumptions(
     model: Parameters,
     innovation: Innovation,
@@ -122,12 +136,11 @@ def assumptions(
             f"a {innovation} likelihood is not justified, and lags below one sample and their direction "
             "are not identified"
         )
-    delays = range(1, max(2, int(max_order.max())) + 1)
-    worst = np.array([max(abs(_autocorrelation(r, runs, k)) for k in delays) for r in residual])
-    limit = max(0.05, 5.0 / np.sqrt(n_samples))
-    if (worst > limit).any():
+    worst = worst_autocorrelation(residual, runs, max_order)
+    coloured = worst > most_autocorrelation(n_samples)
+    if coloured.any():
         lines.append(
-            f"residuals of channels {_listed(names[worst > limit])} are autocorrelated (up to "
+            f"residuals of channels {_listed(names[coloured])} are autocorrelated (up to "
             f"{worst.max():.2f}): own past of at most {max_order.max()} samples does not describe them; "
             "standard errors and p-values are too small"
         )

@@ -312,6 +312,7 @@ def _result(
         left_out=sorted(prepared.constant + [c for c, _ in prepared.dependent]),
         warnings=warnings,
         interrupted=interrupted,
+        autocorrelation=channels(diagnostics.worst_autocorrelation(residual, runs, problem.own)),
     )
 
 

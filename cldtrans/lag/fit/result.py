@@ -57,6 +57,9 @@ class LagFit(PairViews):
         True for what an interrupted fit had found by then.
     channels : list of str or None
         Names, where the input had them or they were given.
+    autocorrelation : array [C] or None
+        Largest one of the residuals, by amount: where they are not white, standard errors and p-values of
+        edges to the channel are too small. NaN for channels left out.
     """
 
     tau: Float[np.ndarray, "C C"]
@@ -78,6 +81,7 @@ class LagFit(PairViews):
     warnings: list[str] = field(default_factory=list)
     channels: list[str] | None = None
     interrupted: bool = False
+    autocorrelation: Float[np.ndarray, " C"] | None = None
 
     def headline(self) -> str:
         """Say in a line what was fitted."""

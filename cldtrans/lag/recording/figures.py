@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cldtrans.lag.recording.readings import READINGS
 from cldtrans.lag.views import pictures
 from cldtrans.lag.views.pairs import Picture
 
 if TYPE_CHECKING:
     from cldtrans.lag.recording.lags import RecordingLags
 
-COUNTED = {
-    "lag": "lags above zero",
-    "zero lag": "at zero lag",
-    "undetermined": "undetermined",
-    "implausible": "implausible",
-}
+COUNTED = {"lag": "lags above zero", "zero lag": "at zero lag"}
+"""Readings that are called otherwise in a title."""
+LONGEST = 110  # characters of a line
 
 
 def graph(lags: RecordingLags, axes: Axes) -> None:
@@ -46,9 +45,12 @@ def draw(lags: RecordingLags, kind: Picture | str) -> Figure:
 def _title(lags: RecordingLags) -> str:
     window = lags.window
     counts = lags.table()["reading"].value_counts()
-    found = ", ".join(f"{counts[kind]} {text}" for kind, text in COUNTED.items() if kind in counts)
+    found = ", ".join(f"{counts[kind]} {COUNTED.get(kind, kind)}" for kind in READINGS if kind in counts)
     name = window.origin.rsplit("/", 1)[-1]
     what = f"{name}, {window.start_s:g} to {window.stop_s:g} s, reference {window.reference}"
     if lags.source.explains:
         return f"{what}\none hidden source explains the channels as well: no edge is a finding"
-    return f"{what}\n{found or 'no edge'}"
+    lines = [what, found or "no edge"]
+    if lags.worst_warning is not None:
+        lines.append(textwrap.shorten(f"! {lags.worst_warning}", LONGEST, placeholder=" ..."))
+    return "\n".join(lines)

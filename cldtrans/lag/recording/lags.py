@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cldtrans.data.montages.reference import Reference
+from cldtrans.data.montages.spelling import cleaned
 from cldtrans.data.recording import Recording
 from cldtrans.errors import DataError
 from cldtrans.lag.fit.ldsem import fit_ldsem
@@ -23,6 +24,7 @@ from cldtrans.lag.fit.result import LagFit
 from cldtrans.lag.pairwise.delays import pairwise_delays
 from cldtrans.lag.pairwise.result import PairwiseDelays
 from cldtrans.lag.recording.lead import lead_of
+from cldtrans.lag.recording.readings import LEAST_P, READINGS, SYSTEMATIC, read, worst_of
 from cldtrans.lag.recording.window import BAND_HZ, LEAST_FILLED, Window, begin_with, cut_window
 from cldtrans.lag.single_source.common import HiddenSource, hidden_source
 from cldtrans.lag.single_source.focal import FocalLead
@@ -32,12 +34,7 @@ if TYPE_CHECKING:
     import mne
     import pandas as pd
 
-TAU_MAX_S = 0.1
-SYSTEMATIC = 0.25
-"""Samples by which filter and new rate shift the lags of simulated recordings, beside the standard error."""
-READINGS = ("lag", "zero lag", "undetermined", "implausible")
-MOST_CONTRIBUTION = 10.0
-"""Deviations of a target that one source may contribute."""
+TAU_MAX_S, MAX_ORDER = 0.1, 32
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,8 +63,15 @@ class RecordingLags(PairViews):
 
     @property
     def channels(self) -> list[str]:
-        """Names of the fit's rows and columns."""
-        return self.window.channels
+        """Names of the fit's rows and columns, without what the file's format added."""
+        return [cleaned(name) for name in self.window.channels]
+
+    @property
+    def worst_warning(self) -> str | None:
+        """The gravest warning, which stands beside every table and figure; None where there is none."""
+        if self.source.explains:
+            return f"{self.source.sentence()}: no edge is a causal finding"
+        return worst_of([*self.fit.warnings, *self.window.notes])
 
     @property
     def warnings(self) -> list[str]:
@@ -96,26 +100,15 @@ class RecordingLags(PairViews):
     def table(self) -> pd.DataFrame:
         """Return `LagFit.summary` with names and a column `reading`, edges that can be read first.
 
-        The column says how far a lag can be read:
-
-        - `lag`: the interval lies above zero, by more than the systematic error;
-        - `zero lag`: it does not: the direction is open, and mixing of one source into both looks so;
-        - `undetermined`: it is wider than half the lags searched;
-        - `implausible`: the source, so weighted, would vary far more than the target: equations that cancel
-          each other, as where all channels see one source.
+        The column says how far a lag can be read: `MEANING` of `cldtrans.lag.recording.readings` has the
+        words, and `read` the order in which they are tried.
 
         The column `claim` is `edge`, or `withheld` in every row where one hidden source explains the channels
         as well: then no edge is a causal finding.
         """
         table = self.fit.summary(self.channels)
-        wide = (table["tau_high_ms"] - table["tau_low_ms"]) > 500.0 * self.fit.tau_max
-        positive = table["tau_low_ms"] > 1e3 * SYSTEMATIC / self.window.rate_hz
-        deviation = dict(zip(self.channels, self.window.x.std(1), strict=True))
-        contribution = table["weight"].abs() * table["source"].map(deviation)
-        implausible = contribution > MOST_CONTRIBUTION * table["target"].map(deviation)
-        table["reading"] = np.select(
-            [implausible, wide, positive], ["implausible", "undetermined", "lag"], "zero lag"
-        )
+        table["p_value"] = table["p_value"].clip(lower=LEAST_P)
+        table["reading"] = read(table, self.fit, self.channels, self.window.x.std(1).tolist())
         table["claim"] = "withheld" if self.source.explains else "edge"
         rank = table["reading"].map({kind: place for place, kind in enumerate(READINGS)})
         return table.iloc[np.lexsort((-table["z"], rank))].reset_index(drop=True)
@@ -132,6 +125,7 @@ def lags_of_recording(
     tau_max_s: float = TAU_MAX_S,
     innovation: Innovation | None = None,
     alpha: float = 0.01,
+    max_order: int = MAX_ORDER,
 ) -> RecordingLags:
     """Fit an LD-SEM to a stretch of a recording; `cut_window`, then `fit_window`.
 
@@ -153,6 +147,8 @@ def lags_of_recording(
         Density of the innovations, as in `cut_window`.
     alpha : float
         Level of the support, as in `fit_ldsem`.
+    max_order : int
+        Longest own past of a channel, samples, as in `fit_ldsem`.
 
     Returns
     -------
@@ -165,7 +161,7 @@ def lags_of_recording(
         One line that begins with the file.
     """
     window = cut_window(source, start_s, stop_s, channels, reference, band_hz, innovation)
-    lags = fit_window(window, tau_max_s, alpha)
+    lags = fit_window(window, tau_max_s, alpha, max_order)
     return lags if lags.fit.interrupted else replace(lags, lead=lead_of(source, window))
 
 
@@ -173,6 +169,7 @@ def fit_window(
     window: Window,
     tau_max_s: float = TAU_MAX_S,
     alpha: float = 0.01,
+    max_order: int = MAX_ORDER,
     progress: Callable[[Progress], None] | None = None,
 ) -> RecordingLags:
     """Fit a window; of a band that does not fill the spectrum its frequencies only (Whittle's likelihood).
@@ -188,6 +185,8 @@ def fit_window(
         Largest lag searched, seconds.
     alpha : float
         Level of the support, as in `fit_ldsem`.
+    max_order : int
+        Longest own past of a channel, samples, as in `fit_ldsem`.
     progress : callable, optional
         As in `fit_ldsem`, and Ctrl-C as there.
 
@@ -205,8 +204,9 @@ def fit_window(
             tau_max_s,
             window.innovation,
             alpha=alpha,
+            max_order=max_order,
             band_hz=band_hz if narrow else None,
-            channels=window.channels,
+            channels=[cleaned(name) for name in window.channels],
             progress=progress,
         )
         delays = pairwise_delays(window.x, window.rate_hz, tau_max_s, band_hz=band_hz)

@@ -7,6 +7,7 @@ import textwrap
 from tabulate import tabulate
 
 from cldtrans.lag.recording.lags import RecordingLags
+from cldtrans.lag.recording.readings import MEANING, written_p
 from cldtrans.lag.recording.window import Window
 from cldtrans.lag.single_source.common import HiddenSource
 from cldtrans.lag.single_source.focal import FocalLead
@@ -22,12 +23,6 @@ DELAYS = "Delays: who is later, by pairs. No causal claim: a shared source gives
 HEADERS = ("source", "target", "lag/ms", "95 % interval", "weight", "p", "reading")
 LIKELY = 0.1
 """Channels are named whose probability of being first is at least this."""
-MEANING = {
-    "lag": "the interval lies above zero: the source comes first",
-    "zero lag": "the interval comes too near zero: direction open; volume conduction looks so",
-    "undetermined": "an edge, but its lag could be almost anything",
-    "implausible": "weights that cancel each other, as where all channels see one source: not to be read",
-}
 
 
 def heading(window: Window, tau_max_s: float) -> str:
@@ -60,7 +55,7 @@ def render(lags: RecordingLags) -> str:
                 f"{row.tau_ms:.2f}",
                 "-" if row.reading == "undetermined" else f"{row.tau_low_ms:.2f} to {row.tau_high_ms:7.2f}",
                 f"{row.weight:.3g}",
-                f"{row.p_value:.1g}",
+                written_p(row.p_value),
                 row.reading,
             )
             for row in table.head(MOST_ROWS).itertuples()
@@ -73,6 +68,8 @@ def render(lags: RecordingLags) -> str:
         counts = table["reading"].value_counts()
         lines += [f"{counts[kind]:4d} {kind}: {MEANING[kind]}" for kind in MEANING if kind in counts]
     lines += ["", DELAYS, _pairs(lags)]
+    if lags.worst_warning is not None:
+        lines += ["", _wrapped(lags.worst_warning, "! ")]
     if lags.lead is not None:
         lines += ["", _wrapped(leading(lags.lead, lags.channels))]
     if lags.warnings:

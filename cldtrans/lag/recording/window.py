@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from cldtrans.data.montages.electrodes import closing_a_loop
+from cldtrans.data.montages.dependent_leads import dependent_leads
+from cldtrans.data.montages.electrodes import closing_a_loop, is_bipolar, scalp_pair
 from cldtrans.data.montages.kinds import Kind, other_system
 from cldtrans.data.montages.reference import Reference, outside_the_banana, rereference, usual_reference
+from cldtrans.data.montages.spelling import cleaned
 from cldtrans.data.quality import fill_gaps
 from cldtrans.data.recording import Recording, from_raw, open_recording
 from cldtrans.data.zero_phase import band_pass
@@ -131,7 +133,9 @@ def _cut(
     used, aside = _kept(lively, kinds, how, channels)
     notes = list(recording.notes)
     if silent:
-        notes.append(f"flat from {start_s:g} to {stop_s:g} s, and left out: {', '.join(silent)}")
+        notes.append(
+            f"flat from {start_s:g} to {stop_s:g} s, and left out: {', '.join(map(cleaned, silent))}"
+        )
     notes += aside
     if reference is None and channels is None and other_system(used, kinds):
         notes.append(
@@ -144,8 +148,13 @@ def _cut(
     if how != "none":
         _check_one_unit({recording.units[row] for row in taken}, how)
     if how == "bipolar" and (others := outside_the_banana(used)):
-        notes.append(f"no part of the double banana, and left out: {listing(others, most=len(others))}")
+        notes.append(f"no part of the double banana, and left out: {', '.join(map(cleaned, others))}")
 
+    if how == "bipolar" and not is_bipolar(used):
+        notes.append(
+            f"{len(used)} scalp electrodes became {len(referenced)} bipolar pairs of the double banana"
+        )
+        _explain_pairs(channels, used, referenced)
     rows = _chosen(referenced, channels, silent)
     if gaps and (how != "none" or any(referenced[i] in gaps for i in rows)):
         raise DataError(
@@ -155,6 +164,13 @@ def _cut(
     if how != "none" or all(kinds[name] == "eeg" for name in used):
         rows, sums = _independent(referenced, rows)
         notes += sums
+    elif channels is None and (leads := set(dependent_leads([referenced[row] for row in rows]))):
+        follow = ", ".join(cleaned(referenced[row]) for i, row in enumerate(rows) if i in leads)
+        notes.append(
+            f"limb leads that are sums of two others, and left out: {follow}; name channels (--channels) to "
+            "use others"
+        )
+        rows = [row for i, row in enumerate(rows) if i not in leads]
     if len(rows) < 2:
         found = listing([referenced[i] for i in rows]) if rows else "none"
         raise DataError(f"two channels or more are needed, found {found} ({'; '.join(notes) or 'no others'})")
@@ -298,7 +314,22 @@ def _kept(
         kept, why = [name for name in names if kinds[name] != "trigger"], "triggers"
     others = [name for name in names if name not in kept]
     how_to = "; name channels (--channels) to use them" if why == "no scalp EEG" else ""
-    return kept, [f"{why}, and left out: {', '.join(others)}{how_to}"] if others else []
+    return kept, [f"{why}, and left out: {', '.join(map(cleaned, others))}{how_to}"] if others else []
+
+
+def _explain_pairs(wanted: Sequence[str] | None, electrodes: Sequence[str], pairs: Sequence[str]) -> None:
+    """Raise where electrodes are asked for, and the channels are pairs of them."""
+    known = {_plain(pair) for pair in pairs}
+    single = {_plain((scalp_pair(name) or (name, ""))[0]) for name in electrodes}
+    alone = [name for name in wanted or () if _plain(name) not in known and _plain(name) in single]
+    if alone:
+        asked = set(map(_plain, alone))
+        theirs = [pair for pair in pairs if {_plain(end) for end in pair.split("-")} & asked]
+        raise DataError(
+            f"channels are bipolar pairs here, and single electrodes are asked for: {listing(alone)}; type "
+            f"--channels {' '.join(theirs[:4]) or 'with names of pairs'}, or --reference none --channels "
+            f"{' '.join(wanted or ())} for electrodes as recorded"
+        )
 
 
 def _chosen(names: list[str], wanted: Sequence[str] | None, silent: list[str]) -> list[int]:

@@ -34,9 +34,13 @@ LEFT_OUT = "0.65"
 """Colour of the names of channels that the fit had to leave out."""
 OPEN = "0.75"
 """Colour of edges whose direction is open."""
-DRAWN = ("lag", "one sample", "at the limit")
-"""Readings of edges that are drawn as arrows."""
-DOTTED = ("undetermined", "possible lag", "withheld")
+WEAK = ("possible lag", "one sample", "at the limit")
+"""Readings of edges that are drawn, and are no findings: dashed arrows, pale cells."""
+DRAWN = ("lag", *WEAK)
+PALE = 0.35
+"""Opacity of a weak edge's cell."""
+DOTTED = ("undetermined", "withheld")
+"""Readings of edges that are a dotted line."""
 LEADS = ("I", "II", "III", "AVR", "AVL", "AVF", *(f"V{k}" for k in range(1, 10)))
 
 
@@ -81,19 +85,25 @@ def claimed(table: pd.DataFrame) -> np.ndarray:
 
 
 def heat_map(pairs: Pairs, axes: Axes) -> None:
-    """Draw lags in milliseconds, target in rows and source in columns; grey: an edge at lag zero."""
+    """Draw lags in milliseconds, target in rows and source in columns.
+
+    Pale cells are no findings, grey squares edges at lag zero.
+    """
     n, table, what = len(pairs.channels), pairs.table, readings(pairs.table)
     rows, columns = ends(pairs)
     leads = np.isin(what, DRAWN)
     image = np.full((n, n), np.nan)
     image[rows[leads], columns[leads]] = table["tau_ms"].to_numpy()[leads]
     scale = _scale(table, what)
-    drawn = axes.imshow(np.ma.masked_invalid(image), cmap=COLOURS, norm=scale)
+    opacity = np.ones((n, n))
+    weak = np.isin(what, WEAK)
+    opacity[rows[weak], columns[weak]] = PALE
+    axes.imshow(np.ma.masked_invalid(image), cmap=COLOURS, norm=scale, alpha=opacity)
     zero = what == "zero lag"
     axes.scatter(columns[zero], rows[zero], marker="s", s=(150 / n) ** 2 / 3, color="0.82", linewidths=0)
     if n <= WRITTEN_IN:
         for i, j in zip(rows[leads], columns[leads], strict=True):
-            dark = scale(image[i, j]) > 0.5
+            dark = scale(image[i, j]) > 0.5 and opacity[i, j] == 1
             size = min(7.0, 120 / n)
             axes.text(
                 j, i, _written(image[i, j]), ha="center", va="center", size=size, color="w" if dark else "k"
@@ -111,14 +121,15 @@ def heat_map(pairs: Pairs, axes: Axes) -> None:
     axes.set_xlabel("source (comes first)")
     axes.set_ylabel("target (comes later)")
     axes.spines[:].set_visible(False)
-    _colour_bar(axes, drawn)
+    if leads.any():
+        _colour_bar(axes, ScalarMappable(scale, COLOURS))
 
 
 def head(pairs: Pairs, axes: Axes) -> None:
     """Draw an arrow from source to target for each lag above zero, on the head where places are known.
 
-    The bolder, the stronger the evidence; a thin grey line joins channels with an edge at lag zero, a dotted
-    one those whose lag is not determined, or withheld: one hidden source explains the channels as well.
+    The bolder, the stronger the evidence; dashed arrows are no findings. A thin grey line joins channels with
+    an edge at lag zero, a dotted one those whose lag is not determined, or withheld.
     """
     places = on_head(pairs.channels)
     on_scalp = places is not None
@@ -150,6 +161,7 @@ def head(pairs: Pairs, axes: Axes) -> None:
                     tuple(places[j]), tuple(places[i]), arrowstyle="-|>", mutation_scale=7 + 2 * width[k],
                     connectionstyle="arc3,rad=0.18", patchA=boxes[j], patchB=boxes[i], shrinkA=1, shrinkB=1,
                     color=COLOURS(scale(table["tau_ms"].iloc[k])), linewidth=width[k], zorder=2,
+                    linestyle="--" if what[k] in WEAK else "-",
                 )
             )  # fmt: skip
         elif what[k] == "zero lag" or what[k] in DOTTED:
@@ -182,6 +194,7 @@ def ladder(pairs: Pairs, axes: Axes) -> None:
                 FancyArrowPatch(
                     (0.0, j), (lag, i), arrowstyle="-|>", mutation_scale=8 + 2 * width[k], shrinkA=0,
                     shrinkB=0, color=COLOURS(scale(lag)), linewidth=width[k], zorder=3,
+                    linestyle="--" if what[k] in WEAK else "-",
                 )
             )  # fmt: skip
             axes.plot([lag], [i], marker="|", color="0.3", markersize=5, zorder=4)
@@ -218,11 +231,12 @@ def _widths(table: pd.DataFrame) -> np.ndarray:
 def _legend(axes: Axes, what: np.ndarray, left_out: bool) -> None:
     """Explain what stands in the picture, and nothing else."""
     entries = []
-    if np.isin(what, DRAWN).any():
+    if (what == "lag").any():
         label = "the source comes first (bolder: more evidence)"
-        entries.append(
-            Line2D([], [], color=COLOURS(0.6), linewidth=1.6, marker=">", markevery=[-1], label=label)
-        )
+        entries.append(Line2D([], [], color=COLOURS(0.6), linewidth=1.6, marker=">", label=label))
+    if np.isin(what, WEAK).any():
+        label = f"no finding: {', '.join(kind for kind in WEAK if (what == kind).any())}"
+        entries.append(Line2D([], [], color=COLOURS(0.6), linewidth=1.2, linestyle="--", label=label))
     if (what == "zero lag").any():
         entries.append(Line2D([], [], color=OPEN, linewidth=0.9, label="lag near zero: direction open"))
     if np.isin(what, DOTTED).any():
@@ -236,7 +250,7 @@ def _legend(axes: Axes, what: np.ndarray, left_out: bool) -> None:
     if entries:
         axes.legend(
             handles=entries, loc="upper center", bbox_to_anchor=(0.5, -0.1 if axes.axison else 0.02),
-            ncols=2, frameon=False, fontsize=7,
+            ncols=1, frameon=False, fontsize=7, borderaxespad=0.2, handlelength=3,
         )  # fmt: skip
 
 
