@@ -57,6 +57,7 @@ rule all:
     input:
         PLAN.checkpoints(2),
         PLAN.results(),
+        PLAN.audit(),
         PLAN.tables(),
         PLAN.figures(),
         PLAN.paper(),
@@ -71,5 +72,6 @@ include: "rules/identifiability.smk"
 include: "rules/baselines.smk"
 include: "rules/ablations.smk"
 include: "rules/robustness.smk"
+include: "rules/audit.smk"
 include: "rules/figures.smk"
 include: "rules/paper.smk"

@@ -26,6 +26,7 @@ COMMANDS = {
     "focal-lead": "score focal-lead localization of one dataset, method and seed",
     "identifiability": "score lag recovery on one simulated world",
     "robustness": "score a fitted model on degraded input",
+    "audit": "check a run: who is on which side, channels, labels, metadata, claims",
 }
 
 
