@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cldtrans.config import Config, variant
-from cldtrans.data import get_dataset
+from cldtrans.data import chosen_dataset
 from cldtrans.data.base import raw_folder
 from cldtrans.data.shards import ShardSet
 from cldtrans.data.splits import assign, load_split
@@ -55,7 +55,7 @@ def audit_run(
             findings.append(found)
             continue
         tasks[name] = windows.task
-        dataset = get_dataset(name)
+        dataset = chosen_dataset(name, config.dataset_classes)
         findings += [
             shards_checks.crop_start(windows),
             shards_checks.channels(windows, dataset),
@@ -85,7 +85,8 @@ def _division(
     yield divisions.nested_budgets(of, windows, split, seed)
     for model in config.variants:
         if name in variant(config, model)[1].datasets:
-            seen, _ = pretraining_rows(name, windows, seed)
+            folds = chosen_dataset(name, config.dataset_classes).training_folds
+            seen, _ = pretraining_rows(folds, windows, seed)
             yield divisions.pretrained_on_test(f"{of}, {model}", person, parts, seen)
 
 
