@@ -116,7 +116,7 @@ class PairViews:
     def to_mne_connectivity(self, value: str = "tau_ms") -> Any:
         """Return the edges as `mne_connectivity.Connectivity`, whose pairs are (source, target).
 
-        Its dense matrix has sources in rows, as everywhere in mne_connectivity, and zeros off the edges.
+        Its dense matrix has sources in rows, as everywhere in mne_connectivity, and NaN off the edges.
 
         Parameters
         ----------
