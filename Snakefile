@@ -58,6 +58,7 @@ rule all:
     input:
         PLAN.checkpoints(2),
         PLAN.results(),
+        PLAN.audit(),
         PLAN.tables(),
         PLAN.figures(),
         PLAN.paper(),
@@ -73,5 +74,6 @@ include: "rules/known_lags.smk"
 include: "rules/baselines.smk"
 include: "rules/ablations.smk"
 include: "rules/robustness.smk"
+include: "rules/audit.smk"
 include: "rules/figures.smk"
 include: "rules/paper.smk"

@@ -6,6 +6,7 @@ rule make_tables:
         quarantines=PLAN.every_shards("quarantine.csv"),
         stamps=PLAN.stamps(),
         histories=PLAN.histories(),
+        audit=PLAN.audit(),
     output:
         csv=PLAN.tables("csv"),
         html=[

@@ -25,7 +25,7 @@ GIB = 1 << 30
 FORWARD_SHARE = 1 / 3  # of the time of forward and backward pass together
 CALIBRATE = "cldtrans estimate --config FILE --calibrate"
 REPORT = (
-    *("make_tables", "plot_scores", "plot_training", "plot_lags", "plot_motifs", "plot_propagation"),
+    *("audit", "make_tables", "plot_scores", "plot_training", "plot_lags", "plot_motifs", "plot_propagation"),
     "write_paper",
 )
 

@@ -28,6 +28,7 @@ TABLES = (
     "known_lags",
     "robustness",
     "comparisons",
+    "audit",
     "datasets",
     "cost",
 )
@@ -157,6 +158,16 @@ class Plan:
             f"results/{self.run}/figures/{name}.{kind}" for name, kind in product(self.figure_names, kinds)
         ]
 
+    def audit(self) -> str:
+        """Return what the checks of the run say."""
+        return f"results/{self.run}/audit.json"
+
+    def splits(self) -> list[str]:
+        """Return every division that a cell or a task head uses."""
+        probed = {(cell.dataset, cell.seed) for cell in self.cells if ROLES[cell.experiment] == "classifier"}
+        used = probed | {(name, seed) for name, (_, seed) in product(self.config.stage2.datasets, self.heads)}
+        return [f"data/{self.run}/splits/{name}/seed-{seed}.csv" for name, seed in sorted(used)]
+
     def paper(self) -> list[str]:
         """Return the draft, in both formats."""
         return [f"results/{self.run}/paper/paper.{kind}" for kind in ("md", "tex")]
@@ -168,17 +179,17 @@ class Plan:
         on_heads = {(name, *head) for name, head in product(config.stage2.datasets, self.heads)}
         probed = [cell for cell in self.cells if ROLES[cell.experiment] == "classifier"]
         features = {(cell.dataset, cell.method, cell.seed) for cell in probed if cell.method in ours}
-        splits = {(cell.dataset, cell.seed) for cell in probed} | {(name, seed) for name, _, seed in on_heads}
         return {
             "write_miniature": int(config.source.miniature is not None),
             "download_dataset": len(config.datasets),
             "preprocess_batch": sum(config.preprocess[name].batches for name in config.datasets),
             "index_shards": len(config.datasets),
-            "split_dataset": len(splits),
+            "split_dataset": len(self.splits()),
             "train_stage1": len(self.pretrained),
             "extract_features": len(features | on_heads),
             "train_stage2": len(self.heads),
             **{rule: scored[rule] for rule in dict.fromkeys(RULES.values())},
+            "audit": 1,
             "make_tables": 1,
             "plot_scores": len(SCORE_FIGURES),
             **{

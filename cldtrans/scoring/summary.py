@@ -132,8 +132,9 @@ def against_best_baseline(
     Returns
     -------
     DataFrame
-        `difference` is ours minus theirs; p is that of a two-sided paired t-test (None with fewer than
-        two shared seeds, or where all differences are equal), Holm-corrected over all rows.
+        `difference` is ours minus theirs, `effect_size` the same in standard deviations; p is that of a
+        two-sided paired t-test (None with fewer than two shared seeds, or where all differences are equal),
+        Holm-corrected over all rows.
     """
     rows = []
     chosen = frame[frame["metric"].isin(metrics)].dropna(subset=["value"])
@@ -160,11 +161,12 @@ def against_best_baseline(
                     "low": bounds[0] if bounds else np.nan,
                     "high": bounds[1] if bounds else np.nan,
                     "n_seeds": len(difference),
+                    "effect_size": effect_size(difference),
                     "p": paired_p(difference),
                 }
             )
     columns = ["experiment", "dataset", "budget", "metric", "method", "baseline", "difference"]
-    result = pd.DataFrame(rows, columns=[*columns, "low", "high", "n_seeds", "p"])
+    result = pd.DataFrame(rows, columns=[*columns, "low", "high", "n_seeds", "effect_size", "p"])
     result["p_holm"] = holm(result["p"].to_numpy(dtype=float))
     return result
 
@@ -174,6 +176,18 @@ def paired_p(difference: np.ndarray) -> float:
     if len(difference) < 2 or np.ptp(difference) == 0:
         return np.nan
     return float(stats.ttest_1samp(difference, 0.0).pvalue)
+
+
+def effect_size(difference: np.ndarray) -> float:
+    """Return Cohen's d of paired differences [n]: mean over standard deviation; NaN where that is zero.
+
+    References
+    ----------
+    Cohen 1988, Statistical Power Analysis, d_z of section 2.3.5.
+    """
+    if len(difference) < 2 or np.ptp(difference) == 0:
+        return np.nan
+    return float(difference.mean() / difference.std(ddof=1))
 
 
 def holm(p: np.ndarray) -> np.ndarray:

@@ -94,6 +94,7 @@ def test_paired_against_the_best_baseline(tmp_path):
     assert row["difference"] == pytest.approx(np.mean(OURS) - np.mean(THEIRS))
     assert row["p"] == pytest.approx(stats.ttest_rel(OURS, THEIRS).pvalue)
     assert row["p_holm"] == pytest.approx(2 * row["p"])
+    assert row["effect_size"] == pytest.approx(stats.ttest_rel(OURS, THEIRS).statistic / np.sqrt(len(OURS)))
     assert against_best_baseline(stored(tmp_path), ["cldtrans"], ["absent"], ["macro_auroc"]).empty
 
 

@@ -16,6 +16,8 @@ HEADLINES = {
     "identifiability": ("error_over_bound", "edge_f1"),
     "known_lags": ("tau_rms_samples", "direction_accuracy"),
 }
+LABELLED = ("fewshot", "robustness")
+FLAG = "metadata alone beat chance"
 STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; color: #222; margin: 1.5rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
@@ -49,6 +51,29 @@ def primary_metrics(experiment: str, dataset: str, kinds: dict[str, str]) -> tup
     if experiment in HEADLINES:
         return HEADLINES[experiment]
     return (PRIMARY[kinds[dataset]],) if dataset in kinds else ()
+
+
+def floor_table(floors: list[dict]) -> pd.DataFrame:
+    """Average what metadata alone score over divisions; a task is flagged if one of its divisions is."""
+    rows = [
+        {"dataset": one["dataset"], "metric": metric, "floor": value, "flagged": one["flagged"]}
+        for one in floors
+        for metric, value in one["metrics"].items()
+    ]
+    table = pd.DataFrame(rows, columns=["dataset", "metric", "floor", "flagged"]).astype({"floor": float})
+    return table.groupby(["dataset", "metric"], as_index=False).agg({"floor": "mean", "flagged": "any"})
+
+
+def with_floor(table: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame:
+    """Put the floor of its task beside each row of a labelled experiment, and the flag.
+
+    A score on degraded recordings, `<metric>@<condition>`, stands beside the floor of the metric.
+    """
+    metric = table["metric"].str.partition("@")[0]
+    asked = table["experiment"].isin(LABELLED)
+    keys = pd.DataFrame({"dataset": table["dataset"].where(asked, ""), "metric": metric})
+    found = keys.merge(floors, how="left", on=["dataset", "metric"]).set_axis(table.index)
+    return table.assign(floor=found["floor"], flag=found["flagged"].eq(True).map({True: FLAG, False: None}))
 
 
 def score_table(cells: pd.DataFrame, kinds: dict[str, str]) -> pd.DataFrame:
@@ -138,13 +163,15 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
             "metric": table["metric"].map(name),
             "score [95 % interval]": [score(row) for _, row in table.iterrows()],
             "chance": ["–" if pd.isna(chance) else f"{chance:.3f}" for chance in table["chance"]],
+            "floor": ["–" if pd.isna(floor) else f"{floor:.3f}" for floor in table["floor"]],
+            "flag": table["flag"].fillna(""),
             "n subjects": table["n_subjects"].replace(0, "–"),
             "n windows": table["n_windows"].replace(0, "–"),
             "seeds": table["n_seeds"],
             "why not": table["reason"].fillna(""),
         }
     )
-    return shown if shown["why not"].any() else shown.drop(columns="why not")
+    return shown.drop(columns=[column for column in ("flag", "why not") if not shown[column].any()])
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -188,18 +215,22 @@ def make_tables(
     kinds: dict[str, str],
     notes: pd.DataFrame,
     baselines: list[str],
+    audit: dict,
     folder: Path,
 ) -> None:
     """Write every table of a run."""
     frame = tidy(records)
     cells = over_seeds(frame[frame["metric"] != "fit_s"])  # a time, not a score: see the costs
-    scores = score_table(cells, kinds)
+    floors = floor_table(audit["floors"])
+    scores = with_floor(score_table(cells, kinds), floors)
     for experiment in ("fewshot", "planted", "zeroshot", "identifiability", "known_lags", "robustness"):
         write_table(scores[scores["experiment"] == experiment], folder, experiment)
     write_table(scores[scores["primary"]], folder, "summary")
     ours = sorted({record["method"] for record in records} - set(baselines))
     metrics = sorted(set(scores.loc[scores["primary"], "metric"]))
-    write_table(against_best_baseline(frame, ours, baselines, metrics).round(6), folder, "comparisons")
+    comparisons = against_best_baseline(frame, ours, baselines, metrics).round(6)
+    write_table(with_floor(comparisons, floors), folder, "comparisons")
+    write_table(pd.DataFrame(audit["findings"]), folder, "audit")
     write_table(pd.concat([datasets.convert_dtypes(), notes], ignore_index=True), folder, "datasets")
     write_table(cost_table(records), folder, "cost")
 
@@ -212,5 +243,6 @@ if __name__ == "__main__":
         task_kinds(job.input.metas),
         training_notes(job.input.histories),
         sorted(job.config["methods"]),
+        json.loads(Path(job.input.audit).read_text()),
         Path(job.output.csv[0]).parent,
     )

@@ -1,0 +1,110 @@
+"""What the shards hold against the files that they come from: where windows begin, channels, labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cldtrans.data.base import Dataset
+from cldtrans.data.montages.kinds import kinds_of
+from cldtrans.data.shards import ShardSet
+from cldtrans.errors import DataError, listing
+from cldtrans.evaluation.audit.finding import Finding, judged
+
+TOLERANCE_S = 1e-6
+FED = {"eeg": {"eeg", "eog"}, "ecg": {"ecg"}}  # kinds of channels by modality
+
+
+def crop_start(windows: ShardSet) -> Finding:
+    """Check that windows begin on one grid a recording: a start placed by the label would tell the label."""
+    grid = windows.index[windows.index["kind"] == "grid"]
+    stride_s = float(windows.meta["stride_s"])
+    steps = grid["start_s"].to_numpy() / stride_s
+    off = np.abs(steps - np.round(steps)) * stride_s > TOLERANCE_S
+    problem = ""
+    if off.any():
+        first = grid[off].iloc[0]
+        problem = (
+            f"{int(off.sum())} of {len(grid)} windows begin off the grid, the first: {first['recording']} "
+            f"at {first['start_s']:g} s"
+        )
+    return judged(
+        "crop start",
+        str(windows.meta["dataset"]),
+        problem,
+        expected=f"every window begins at a multiple of {stride_s:g} s",
+        fine=f"{len(grid)} windows on the grid",
+    )
+
+
+def channels(windows: ShardSet, dataset: Dataset) -> Finding:
+    """Check that what is fed are the declared channels, and that these are of the modality."""
+    fed, declared = list(windows.channels), list(dataset.channels)
+    problems = []
+    if fed != declared:
+        others = [name for name in fed if name not in declared] or fed
+        problems.append(f"not as declared: {listing(others)}")
+    kinds = dict(zip(fed, kinds_of(fed), strict=True))
+    alien = [name for name, kind in kinds.items() if kind not in FED[windows.modality]]
+    if alien:
+        problems.append(f"no {windows.modality.upper()}: {listing(alien)}")
+    return judged(
+        "channels",
+        dataset.name,
+        "; ".join(problems),
+        expected=f"{len(declared)} channels of {windows.modality.upper()}: {listing(declared)}",
+        fine=f"{len(fed)} channels, as declared",
+    )
+
+
+def label_times(windows: ShardSet, dataset: Dataset, raw: Path) -> Finding:
+    """Read the annotations again and compare labels and onsets of every window with the index."""
+    expected = "labels and onsets of the index are those of the annotation files"
+    try:
+        rows = dataset.recordings(raw)
+    except DataError as error:
+        return Finding("label times", dataset.name, "not checked", expected, str(error))
+    window_s, index = float(windows.meta["window_s"]), windows.index
+    row_of = {str(row.recording): row for row in rows.itertuples(index=False)}
+    columns = list(dataset.task.columns) if dataset.task else []
+    wrong: list[str] = []
+    checked = 0
+    for recording, part in index.groupby("recording", sort=False):
+        row = row_of.get(str(recording))
+        if row is None:
+            wrong.append(f"{recording}: no such recording among the files")
+            continue
+        start_s = part["start_s"].to_numpy()
+        found = dataset.label_windows(raw, row, start_s, window_s) if columns else {}
+        bad = ~np.broadcast_to(found.get("keep", True), len(part))
+        for column in columns:
+            bad = bad | (np.asarray(found[column]) != part[column].to_numpy())
+        if dataset.has_events:
+            bad = bad | _off_onset(
+                part["kind"].to_numpy(), part["event"].to_numpy(), start_s, window_s, dataset.events(raw, row)
+            )
+        checked += len(part)
+        if bad.any():
+            wrong.append(
+                f"{recording}: {int(bad.sum())} of {len(part)} windows, the first at {start_s[bad][0]:g} s"
+            )
+    problem = f"{len(wrong)} recordings disagree: {'; '.join(wrong[:3])}" if wrong else ""
+    return judged("label times", dataset.name, problem, expected=expected, fine=f"{checked} windows agree")
+
+
+def _off_onset(
+    kind: np.ndarray,
+    event: np.ndarray,
+    start_s: np.ndarray,
+    window_s: float,
+    events: list[tuple[float, float]],
+) -> np.ndarray:
+    """Find onset windows that begin no whole number of windows after their onset, [n] bool."""
+    is_onset = kind == "onset"
+    known = is_onset & (event >= 0) & (event < len(events))
+    onset = np.zeros(len(kind))
+    onset[known] = np.array([events[number][0] for number in event[known]])
+    steps = (start_s - onset) / window_s
+    aligned = (np.abs(steps - np.round(steps)) * window_s < TOLERANCE_S) & (steps > -0.5)
+    return is_onset & ~(known & aligned)
