@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -27,8 +27,8 @@ class Nights(Dataset):
     """Recordings with their stages, one a window, in a table of annotations."""
 
     name, title, slug, version, doi, licence, modality = "toy", "Toy", "toy", "1", "-", "-", "eeg"
-    channels = ELECTRODES
-    task = STAGE
+    channels: ClassVar[tuple[str, ...]] = ELECTRODES
+    task: ClassVar[Task | None] = STAGE
 
     def recordings(self, root: Path) -> pd.DataFrame:
         names = pd.read_csv(root / "stages.csv")["recording"].unique()
