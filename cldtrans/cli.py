@@ -29,6 +29,7 @@ COMMANDS = {
     "identifiability": "score lag recovery on one simulated world",
     "known-lags": "score lags that physics or clinicians know",
     "robustness": "score a fitted model on degraded input",
+    "rescore": "score kept predictions again, without training",
     "audit": "check a run: who is on which side, channels, labels, metadata, claims",
 }
 EXAMPLES = {

@@ -5,7 +5,8 @@ rule score_fewshot_baseline:
         index="data/{run}/shards/{dataset}/index.parquet",
         split="data/{run}/splits/{dataset}/seed-{seed}.csv",
     output:
-        "results/{run}/fewshot/{dataset}/{method}/budget-{budget}/seed-{seed}.json",
+        result="results/{run}/fewshot/{dataset}/{method}/budget-{budget}/seed-{seed}.json",
+        predictions="results/{run}/fewshot/{dataset}/{method}/budget-{budget}/seed-{seed}.parquet",
     log:
         "logs/{run}/score_fewshot_baseline/{dataset}/{method}/budget-{budget}/seed-{seed}.log",
     wildcard_constraints:
@@ -24,7 +25,7 @@ rule score_fewshot_baseline:
         "python -m cldtrans fewshot --config {input.config:q} --dataset {wildcards.dataset:q}"
         " --method {wildcards.method:q} --budget {wildcards.budget:q} --seed {wildcards.seed:q}"
         " --shards data/{wildcards.run:q}/shards/{wildcards.dataset:q} --split {input.split:q}"
-        " --threads {threads} --output {output:q} > {log:q} 2>&1"
+        " --threads {threads} --output {output.result:q} > {log:q} 2>&1"
 
 
 rule baselines:

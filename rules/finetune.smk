@@ -73,7 +73,8 @@ rule score_fewshot:
         weights="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors",
         features="results/{run}/features/{dataset}/{variant}/seed-{seed}.npz",
     output:
-        "results/{run}/fewshot/{dataset}/{variant}/budget-{budget}/seed-{seed}.json",
+        result="results/{run}/fewshot/{dataset}/{variant}/budget-{budget}/seed-{seed}.json",
+        predictions="results/{run}/fewshot/{dataset}/{variant}/budget-{budget}/seed-{seed}.parquet",
     log:
         "logs/{run}/score_fewshot/{dataset}/{variant}/budget-{budget}/seed-{seed}.log",
     conda:
@@ -91,7 +92,7 @@ rule score_fewshot:
         " --method {wildcards.variant:q} --budget {wildcards.budget:q} --seed {wildcards.seed:q}"
         " --shards data/{wildcards.run:q}/shards/{wildcards.dataset:q} --split {input.split:q}"
         " --checkpoint results/{wildcards.run:q}/checkpoints/stage1/{wildcards.variant:q}/seed-{wildcards.seed:q}"
-        " --features {input.features:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
+        " --features {input.features:q} --threads {threads} --output {output.result:q} > {log:q} 2>&1"
 
 
 rule stage2:

@@ -18,13 +18,18 @@ from cldtrans.data.shards import ShardSet
 from cldtrans.data.splits import budget_rows, load_split, split_rows
 from cldtrans.errors import DataError
 from cldtrans.evaluation.cell import NO_WINDOWS, write_cell
+from cldtrans.evaluation.predictions import (
+    Predictions,
+    no_predictions,
+    predictions_of,
+    score_predictions,
+    write_predictions,
+)
 from cldtrans.machine import limit_threads
 from cldtrans.methods import classifiers
 from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import FINE_TUNED, PROBED, build, spec_of
 from cldtrans.methods.windows import Classifier, LabelledWindows, counts
-from cldtrans.scoring import alarms
-from cldtrans.scoring.metrics import Scores, choose_thresholds, classification, unscored
 
 
 def run_fewshot(
@@ -41,7 +46,9 @@ def run_fewshot(
     checkpoint: Path | None = None,
     threads: int = 1,
 ) -> dict[str, Any]:
-    """Score one cell and write its result file; what cannot be scored is null with a reason.
+    """Score one cell and write its result file, with its predictions beside it as parquet.
+
+    What cannot be scored is null with a reason.
 
     Parameters
     ----------
@@ -77,13 +84,14 @@ def run_fewshot(
         train, val, test = parts
         problem = unfit(task, train, test)
     if parts is None or problem:
-        scores = unscored(task.kind, task.classes, problem)
+        predictions = no_predictions(windows, problem, seed)
     else:
         classifier = make_classifier(config, method, windows, seed, threads, features, checkpoint)
         limit_threads(threads)
         classifier.fit(train, val)
-        proba_val = classifier.predict_proba(val) if len(val) else None
-        scores = score_classifier(classifier, windows, val, proba_val, test, seed)
+        predictions = predict(classifier, windows, val, test, seed)
+    write_predictions(output.with_suffix(".parquet"), predictions)
+    scores = score_predictions(predictions)
     return write_cell(
         output, cell, config, scores, n, windows=windows, checkpoint=checkpoint, scored=classifier
     )
@@ -170,15 +178,10 @@ def make_classifier(
     return classifiers.make(spec, about, settings)
 
 
-def score_classifier(
-    classifier: Classifier,
-    windows: ShardSet,
-    val: LabelledWindows,
-    proba_val: np.ndarray | None,
-    test: LabelledWindows,
-    seed: int,
-) -> Scores:
-    """Compute metrics on test at thresholds chosen on validation; alarms too where windows hold seizures.
+def predict(
+    classifier: Classifier, windows: ShardSet, val: LabelledWindows, test: LabelledWindows, seed: int
+) -> Predictions:
+    """Ask a fitted classifier for every held-out window.
 
     Parameters
     ----------
@@ -188,36 +191,11 @@ def score_classifier(
         Those that are scored.
     val, test : LabelledWindows
         Held-out windows.
-    proba_val : array [n, K] or None
-        Predictions for validation; None where there is none.
     seed : int
         Of the resampling of subjects.
     """
-    task = task_of(windows)
-    kind, classes = task.kind, task.classes
-    proba = classifier.predict_proba(test)
-    thresholds = None
-    notes = {}
-    if kind != "multiclass":
-        if proba_val is None:
-            notes["thresholds"] = "no validation windows: thresholds are 0.5"
-        else:
-            thresholds = choose_thresholds(kind, val.y, proba_val)
-    scores = classification(kind, classes, test.y, proba, test.subjects, thresholds, seed)
-    scores.reasons |= notes
-    if task.name == "seizure":
-        index = windows.index[["subject", "recording", "start_s"]]
-        no_val = np.zeros(0) if proba_val is None else proba_val[:, -1]
-        found = alarms.at_fixed_rate(
-            (index.iloc[val.rows], val.y, no_val),
-            (index.iloc[test.rows], test.y, proba[:, -1]),
-            float(windows.meta["window_s"]),
-            float(windows.meta["stride_s"]),
-        )
-        scores.metrics |= found.metrics
-        scores.chance |= found.chance
-        scores.reasons |= found.reasons
-    return scores
+    proba_val = classifier.predict_proba(val) if len(val) else None
+    return predictions_of(windows, val, proba_val, test, classifier.predict_proba(test), seed)
 
 
 def task_of(windows: ShardSet) -> Task:

@@ -21,7 +21,8 @@ from cldtrans.config import Config, RobustnessConfig
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
 from cldtrans.evaluation.cell import NO_WINDOWS, write_cell
-from cldtrans.evaluation.fewshot import labelled_parts, make_classifier, score_classifier, task_of, unfit
+from cldtrans.evaluation.fewshot import labelled_parts, make_classifier, task_of, unfit
+from cldtrans.evaluation.predictions import predictions_of, score_predictions
 from cldtrans.machine import limit_threads
 from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import PROBED, spec_of
@@ -180,11 +181,11 @@ def run_robustness(
         limit_threads(threads)
         classifier.fit(train, val)
         proba_val = classifier.predict_proba(val) if len(val) else None
-        _keep(scores, score_classifier(classifier, windows, val, proba_val, test, seed), names, "")
-        for condition in chosen:
-            degraded = DegradedWindows(test, condition, seed, extract)
-            found = score_classifier(classifier, windows, val, proba_val, degraded, seed)
-            _keep(scores, found, names, f"@{condition.name}")
+        degraded = {f"@{c.name}": DegradedWindows(test, c, seed, extract) for c in chosen}
+        for suffix, scored in {"": test, **degraded}.items():
+            proba = classifier.predict_proba(scored)
+            found = score_predictions(predictions_of(windows, val, proba_val, scored, proba, seed))
+            _keep(scores, found, names, suffix)
     n = NO_WINDOWS if parts is None else counts(*parts)
     cell = Cell("robustness", dataset, method, budget, seed)
     return write_cell(

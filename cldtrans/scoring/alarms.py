@@ -1,12 +1,15 @@
 """Seizure alarms: event sensitivity at a fixed rate of false alarms, and how late they come.
 
 A run of consecutive windows at or above the threshold is one alarm; it is false when it touches no labelled
-window. A run of labelled windows is one seizure; it is detected when one of its windows alarms.
+window. A run of more than `LONGEST_ALARM_S` is several alarms, as with the SzCORE tools: else whoever always
+alarms would have no false one. A run of labelled windows is one seizure; it is detected when one of its
+windows alarms.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -14,6 +17,7 @@ import pandas as pd
 from cldtrans.scoring.metrics import Scores
 
 RATE_PER_H = 1.0
+LONGEST_ALARM_S = 300.0
 NAMES = ("sensitivity_1fa_per_h", "false_alarms_per_h", "latency_s")
 
 
@@ -49,7 +53,7 @@ def count(
     recording = index["recording"].to_numpy().astype(str)[order]
     start, truth, alarm = index["start_s"].to_numpy()[order], label[order] == 1, score[order] >= threshold
     follows = (recording[1:] == recording[:-1]) & (np.diff(start) <= window_s * 1.01)
-    false_alarms = sum(not truth[a:b].any() for a, b in _runs(alarm, follows))
+    false_alarms = sum(not truth[a:b].any() for a, b in _split(_runs(alarm, follows), start))
     seizures = _runs(truth, follows)
     hit = np.array([alarm[a:b].any() for a, b in seizures], dtype=bool)
     late = [start[a + int(np.argmax(alarm[a:b]))] - start[a] for a, b in seizures if alarm[a:b].any()]
@@ -63,6 +67,16 @@ def _runs(on: np.ndarray, follows: np.ndarray) -> list[tuple[int, int]]:
     starts = np.flatnonzero(on & ~np.append(False, joined))
     stops = np.flatnonzero(on & ~np.append(joined, False)) + 1
     return list(zip(starts.tolist(), stops.tolist(), strict=True))
+
+
+def _split(runs: list[tuple[int, int]], start: np.ndarray) -> list[tuple[int, int]]:
+    """Cut runs wherever another `LONGEST_ALARM_S` has passed since their first window's start."""
+    pieces = []
+    for a, b in runs:
+        number = (start[a:b] - start[a] + 1e-6) // LONGEST_ALARM_S
+        edges = [a, *(a + 1 + np.flatnonzero(np.diff(number))).tolist(), b]
+        pieces += list(pairwise(edges))
+    return pieces
 
 
 def at_fixed_rate(

@@ -1,0 +1,174 @@
+"""What a classifier said of each held-out window, kept so that scores are computed again without training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cldtrans.data.base import Task
+from cldtrans.data.shards import ShardSet
+from cldtrans.errors import DataError
+from cldtrans.files import atomic_path
+from cldtrans.methods.windows import LabelledWindows
+from cldtrans.scoring import alarms
+from cldtrans.scoring.metrics import Scores, choose_thresholds, classification, unscored
+
+META = b"cldtrans"  # key of the file's own description
+PLACE = ["subject", "recording", "start_s"]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Labels and probabilities of validation and test windows, and what scoring them takes.
+
+    Attributes
+    ----------
+    task : Task
+        What the labels mean; K classes.
+    window_s, stride_s : float
+        Length of a window, and from one window's start to the next one's, seconds.
+    seed : int
+        Of the resampling of subjects.
+    problem : str
+        Why nothing was predicted, "" where something was.
+    table : DataFrame
+        One row a window: part ("val" or "test"), subject, recording, start_s, the task's label columns, and
+        `p_<class>`.
+    """
+
+    task: Task
+    window_s: float
+    stride_s: float
+    seed: int
+    problem: str
+    table: pd.DataFrame
+
+
+def predictions_of(
+    windows: ShardSet,
+    val: LabelledWindows,
+    proba_val: np.ndarray | None,
+    test: LabelledWindows,
+    proba: np.ndarray,
+    seed: int,
+) -> Predictions:
+    """Collect predictions.
+
+    Parameters
+    ----------
+    windows : ShardSet
+        Those that are scored.
+    val, test : LabelledWindows
+        Held-out windows.
+    proba_val, proba : array [n, K]
+        Predictions for them; None where there is no validation window.
+    seed : int
+        Of the resampling of subjects.
+    """
+    assert windows.task is not None
+    parts = [_part(windows, "test", test, proba)]
+    if proba_val is not None:
+        parts.insert(0, _part(windows, "val", val, proba_val))
+    return _described(windows, pd.concat(parts, ignore_index=True), seed, "")
+
+
+def no_predictions(windows: ShardSet, problem: str, seed: int) -> Predictions:
+    """Say why there are no predictions."""
+    return _described(windows, pd.DataFrame(), seed, problem)
+
+
+def _described(windows: ShardSet, table: pd.DataFrame, seed: int, problem: str) -> Predictions:
+    assert windows.task is not None
+    lengths = float(windows.meta["window_s"]), float(windows.meta["stride_s"])
+    return Predictions(windows.task, *lengths, seed, problem, table)
+
+
+def _part(windows: ShardSet, name: str, part: LabelledWindows, proba: np.ndarray) -> pd.DataFrame:
+    assert windows.task is not None
+    place = windows.index[PLACE].iloc[part.rows].reset_index(drop=True)
+    labels = np.asarray(part.y).reshape(len(part), -1)
+    columns = dict(zip(windows.task.columns, labels.T, strict=True))
+    probabilities = {f"p_{name}": column for name, column in zip(windows.task.classes, proba.T, strict=True)}
+    return place.assign(part=name, **columns, **probabilities)
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Keep predictions as parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    description = {name: value for name, value in vars(predictions).items() if name != "table"}
+    description["task"] = asdict(predictions.task)
+    table = pa.Table.from_pandas(predictions.table, preserve_index=False)
+    table = table.replace_schema_metadata(
+        {**(table.schema.metadata or {}), META: json.dumps(description).encode()}
+    )
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read predictions.
+
+    Raises
+    ------
+    DataError
+        Where the file is none of ours.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+        description = json.loads(table.schema.metadata[META])
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise DataError(
+            f"{path}: not a file of predictions ({error}); delete it and run the workflow again"
+        ) from None
+    task = description.pop("task")
+    return Predictions(
+        task=Task(task["name"], task["kind"], tuple(task["classes"])), **description, table=table.to_pandas()
+    )
+
+
+def score_predictions(predictions: Predictions) -> Scores:
+    """Compute metrics on test at thresholds chosen on validation; alarms too where windows hold seizures."""
+    task, table = predictions.task, predictions.table
+    if predictions.problem:
+        return unscored(task.kind, task.classes, predictions.problem)
+    val, test = (table[table["part"] == part] for part in ("val", "test"))
+    y, proba = _labels(test, task), _probabilities(test, task)
+    thresholds = None
+    notes = {}
+    if task.kind != "multiclass":
+        if len(val):
+            thresholds = choose_thresholds(task.kind, _labels(val, task), _probabilities(val, task))
+        else:
+            notes["thresholds"] = "no validation windows: thresholds are 0.5"
+    subjects = test["subject"].to_numpy().astype(str)
+    scores = classification(task.kind, task.classes, y, proba, subjects, thresholds, predictions.seed)
+    scores.reasons |= notes
+    if task.name == "seizure":
+        found = alarms.at_fixed_rate(
+            (val[PLACE], _labels(val, task), _probabilities(val, task)[:, -1]),
+            (test[PLACE], y, proba[:, -1]),
+            predictions.window_s,
+            predictions.stride_s,
+        )
+        scores.metrics |= found.metrics
+        scores.chance |= found.chance
+        scores.reasons |= found.reasons
+    return scores
+
+
+def _labels(rows: pd.DataFrame, task: Task) -> np.ndarray:
+    found = rows[list(task.columns)].to_numpy()
+    return found if task.kind == "multilabel" else found[:, 0]
+
+
+def _probabilities(rows: pd.DataFrame, task: Task) -> np.ndarray:
+    return rows[[f"p_{name}" for name in task.classes]].to_numpy(dtype=float)
