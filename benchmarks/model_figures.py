@@ -38,6 +38,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from tqdm import tqdm
 
+from cldtrans.data import get_dataset
 from cldtrans.data.shards import ShardSet
 from cldtrans.lag import fit_ldsem, simulate_ldsem
 from cldtrans.models import CLDTrans
@@ -399,7 +400,7 @@ def on_held_out(checkpoint: Path, shards: Path, at_most: int = 256) -> None:
         if not (shards / name / "meta.json").is_file():
             continue
         windows = ShardSet(shards / name)
-        rows, held = pretraining_rows(name, windows, seed=42)
+        rows, held = pretraining_rows(get_dataset(name).training_folds, windows, seed=42)
         rows = np.random.default_rng(0).permutation(rows[held])[:at_most]
         if not len(rows):
             continue
