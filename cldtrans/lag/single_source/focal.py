@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import xarray
 
 TAU_MAX_S = 0.75
-TOGETHER = 64
+TOGETHER = 128
 """Channels, in windows that a CPU reads at once: what they need stays in its caches."""
 UNKNOWN_NOISE = 320.0
 """Nats of evidence that one quiet window in twenty has where its own start is all that is known of noise.
