@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -95,7 +95,7 @@ def witness(of: str, person: pd.Series, parts: np.ndarray) -> Finding:
         return Finding("independent witness", of, "not checked", expected, reason)
     from leakfence import audit_split
 
-    sides: Sequence[np.ndarray] = [np.flatnonzero(parts == part) for part in ("train", "val", "test")]
+    sides = [np.flatnonzero(parts == part).tolist() for part in ("train", "val", "test")]
     problems = []
     for first, second in ((0, 1), (0, 2), (1, 2)):
         if len(sides[first]) and len(sides[second]):
