@@ -18,6 +18,7 @@ from cldtrans.data.shards import ShardSet
 from cldtrans.data.splits import budget_rows, load_split, split_rows
 from cldtrans.errors import DataError
 from cldtrans.evaluation.cell import NO_WINDOWS, write_cell
+from cldtrans.evaluation.references import origin, set_beside
 from cldtrans.machine import limit_threads
 from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import FINE_TUNED, PROBED, build, spec_of
@@ -82,9 +83,19 @@ def run_fewshot(
         limit_threads(threads)
         classifier.fit(train, val)
         proba_val = classifier.predict_proba(val) if len(val) else None
-        scores = score_classifier(classifier, windows, val, proba_val, test, seed)
+        proba = classifier.predict_proba(test)
+        scores = score_proba(proba, windows, val, proba_val, test, seed)
+        set_beside(scores, task, classifier, method, proba, (train, val, test), seed, threads)
     return write_cell(
-        output, cell, config, scores, n, windows=windows, checkpoint=checkpoint, scored=classifier
+        output,
+        cell,
+        config,
+        scores,
+        n,
+        windows=windows,
+        checkpoint=checkpoint,
+        scored=classifier,
+        extra=origin(config, method, dataset, classifier),
     )
 
 
@@ -100,13 +111,15 @@ def labelled_parts(
         split_rows(windows, divided, "val"),
         split_rows(windows, divided, "test"),
     ]
-    found = (None, None) if features is None else load_features(features, len(windows))
+    found = (None, None, None) if features is None else load_features(features, len(windows))
     train, val, test = (LabelledWindows(windows, part, *found) for part in rows)
     return (train, val, test), ""
 
 
-def load_features(path: Path, n_windows: int) -> tuple[np.ndarray, list[tuple[int, float]] | None]:
-    """Read the pooled features [n_windows, F] of a shard set, and width and share of their blocks.
+def load_features(
+    path: Path, n_windows: int
+) -> tuple[np.ndarray, list[tuple[int, float]] | None, np.ndarray | None]:
+    """Read the pooled features [n_windows, F] of a shard set, their blocks' width and share, the twin's.
 
     Raises
     ------
@@ -116,12 +129,13 @@ def load_features(path: Path, n_windows: int) -> tuple[np.ndarray, list[tuple[in
     with np.load(path) as content:
         features = content["features"]
         blocks = [(int(w), float(s)) for w, s in content["blocks"]] if "blocks" in content else None
+        twin = content.get("twin")
     if len(features) != n_windows:
         raise DataError(
             f"{path}: features of {len(features)} windows, but the index holds {n_windows}; "
             "delete it and run again"
         )
-    return features, blocks
+    return features, blocks, twin
 
 
 def unfit(task: Task, train: LabelledWindows, test: LabelledWindows) -> str:
@@ -184,9 +198,20 @@ def score_classifier(
     seed : int
         Of the resampling of subjects.
     """
+    return score_proba(classifier.predict_proba(test), windows, val, proba_val, test, seed)
+
+
+def score_proba(
+    proba: np.ndarray,
+    windows: ShardSet,
+    val: LabelledWindows,
+    proba_val: np.ndarray | None,
+    test: LabelledWindows,
+    seed: int,
+) -> Scores:
+    """Score predictions `proba` [n, K] of test windows; other arguments as in `score_classifier`."""
     task = task_of(windows)
     kind, classes = task.kind, task.classes
-    proba = classifier.predict_proba(test)
     thresholds = None
     notes = {}
     if kind != "multiclass":

@@ -242,8 +242,9 @@ class Plan:
         return self._code.closure(roots)
 
     def titles(self) -> dict[str, str]:
-        """Return the datasets as tables and figures call them."""
+        """Return datasets and methods as tables and figures call them."""
         found = {name: get_dataset(name).title for name in self.config.datasets}
+        found |= {name: method.title for name, method in self.config.methods.items() if method.title}
         zones = {cell.dataset for cell in self.cells} & set(self.config.zeroshot.intracranial)
         return found | {name: get_reader(name).title for name in sorted(zones)}
 
