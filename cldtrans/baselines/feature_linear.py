@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.signal import find_peaks
 
+from cldtrans.methods.cards import Card
 from cldtrans.methods.linear_probe import LinearProbe
 from cldtrans.methods.windows import LabelledWindows, in_batches
 
@@ -27,11 +28,18 @@ _BATCH = 256
 class FeatureLinear:
     """The `classifier` factory of the config."""
 
+    card = Card(
+        title="Features + linear",
+        source="ours; Hjorth 1970, Electroencephalogr. Clin. Neurophysiol. 29:306",
+        licence="MIT (ours)",
+        reproduced="Hjorth parameters",
+        differs="a floor of what is known without a network, after no single paper",
+    )
+
     def __init__(
         self, task: Any, channels: tuple[str, ...], sample_rate: float, modality: str, seed: int, threads: int
     ) -> None:
-        self.rate_hz = sample_rate
-        self._extract = ecg_features if modality == "ecg" else eeg_features
+        self.rate_hz, self.modality = sample_rate, modality
         self._probe = LinearProbe(task.kind, task.classes)
 
     @property
@@ -60,11 +68,17 @@ class FeatureLinear:
         return np.where(np.isfinite(features), features, self._fill)
 
     def _features(self, windows: LabelledWindows) -> np.ndarray:
-        pieces = [
-            self._extract(windows.x(part), windows.mask(part), self.rate_hz)
-            for part in in_batches(len(windows), _BATCH)
-        ]
-        return np.concatenate(pieces) if pieces else np.zeros((0, len(self._fill)))
+        found = hand_made(windows, self.modality, self.rate_hz)
+        return found if len(windows) else np.zeros((0, len(self._fill)))
+
+
+def hand_made(windows: LabelledWindows, modality: str, sample_rate: float) -> np.ndarray:
+    """Return the features of all windows, [n, F]; NaN where a channel is not valid, [0, 0] of no window."""
+    extract = ecg_features if modality == "ecg" else eeg_features
+    pieces = [
+        extract(windows.x(part), windows.mask(part), sample_rate) for part in in_batches(len(windows), _BATCH)
+    ]
+    return np.concatenate(pieces) if pieces else np.zeros((0, 0))
 
 
 def eeg_features(x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:

@@ -5,6 +5,8 @@ A method that reads signals and does not beat these floors has shown nothing.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Num, Shaped
@@ -14,7 +16,12 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from cldtrans.methods.cards import Card
+from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.windows import LabelledWindows
+
 FOLDS = 5
+OLDEST = 90.0  # years; PTB-XL writes 300 for all beyond
 PENALTIES = np.logspace(-2, 6, 17)
 
 
@@ -59,3 +66,76 @@ def mean_of_earlier(y: Num[np.ndarray, " n"], belongs: Shaped[np.ndarray, " n"])
     before = groups.cumcount().to_numpy()
     total = groups.cumsum().to_numpy() - y
     return np.divide(total, before, out=np.full(len(before), np.nan), where=before > 0)
+
+
+class MetadataFloor:
+    """The `classifier` factory: a linear probe on what is known of a window without its signal.
+
+    Age and sex where the dataset's index has them, the recording's length, when in it the window begins, and
+    how many channels are valid.
+
+    Parameters
+    ----------
+    task, channels, sample_rate, modality, seed, threads
+        As every classifier gets them.
+    """
+
+    card = Card(
+        title="Metadata floor",
+        source="ours",
+        licence="MIT (ours)",
+        reproduced="",
+        differs="sees no signal: what it scores, a method has to beat",
+    )
+
+    def __init__(
+        self, task: Any, channels: tuple[str, ...], sample_rate: float, modality: str, seed: int, threads: int
+    ) -> None:
+        self._probe = LinearProbe(task.kind, task.classes)
+
+    @property
+    def parameters(self) -> int | None:
+        """Number of fitted parameters; None before the fit."""
+        return self._probe.parameters
+
+    @property
+    def notes(self) -> list[str]:
+        """Remarks on the fit."""
+        return self._probe.notes
+
+    def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
+        """Fit the probe; validation windows choose its penalty."""
+        x = known_of(train)
+        self._fill = pd.DataFrame(x).mean().fillna(0.0).to_numpy()
+        self._probe.fit(self._filled(x), train.y, self._filled(known_of(val)), val.y)
+
+    def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
+        """Predict probabilities [n, K]."""
+        return self._probe.predict_proba(self._filled(known_of(windows)))
+
+    def _filled(self, x: np.ndarray) -> np.ndarray:
+        return np.where(np.isfinite(x), x, self._fill)
+
+
+def known_of(windows: LabelledWindows) -> Float[np.ndarray, "n 10"]:
+    """Return what is known of windows without looking at a sample; NaN where it is not.
+
+    Columns: age and its square, sex, recording length (log), start (and its square, sine and cosine of it
+    as a share of the recording), number of valid channels.
+    """
+    index = windows.shards.index
+    end_s = index.groupby("recording", observed=True)["start_s"].transform("max").to_numpy()[windows.rows]
+    start_s = index["start_s"].to_numpy()[windows.rows]
+    share = start_s / np.maximum(end_s, 1e-9)
+    age, sex = (
+        pd.to_numeric(index[name], errors="coerce").to_numpy(dtype=float)[windows.rows]
+        if name in index
+        else np.full(len(windows), np.nan)
+        for name in ("age", "sex")
+    )
+    channels = windows.mask().sum(axis=1) if len(windows) else np.zeros(0)
+    hours = start_s / 3600
+    turn, age = np.pi * share, np.minimum(age, OLDEST)
+    return np.column_stack(
+        [age, age**2, sex, np.log1p(end_s), hours, hours**2, share, np.sin(turn), np.cos(turn), channels]
+    )

@@ -19,7 +19,10 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the features."""
+    """Write the features; those of the random twin beside them where a linear probe is what is scored."""
+    from cldtrans import config
     from cldtrans.methods.features import extract_features
 
-    extract_features(args.checkpoint, args.shards, args.output, args.threads)
+    probed = config.load(args.config).stage2.finetune_steps == 0
+    twin_seed = args.seed if probed else None
+    extract_features(args.checkpoint, args.shards, args.output, args.threads, twin_seed)

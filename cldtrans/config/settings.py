@@ -346,6 +346,7 @@ class VariantConfig(Section):
 class MethodConfig(Section):
     """A method by its factories, as ``module:factory``; at least one of them."""
 
+    title: str | None = Field(default=None, description="As tables and figures call it; null: its name.")
     classifier: str | None = Field(
         default=None, description="Factory of a classifier of windows; null: the method has none."
     )

@@ -39,6 +39,7 @@ class PtbXl(Dataset):
     modality = "ecg"
     channels = LEADS
     task = Task("superclass", "multilabel", SUPERCLASSES)
+    extra_columns = ("age", "sex")
     training_folds = range(1, 9)  # of the official ones; 9 validates, 10 tests
     published = Published(
         21799, 18869, 60.6, 2.5, 500.0, "21 799 x 12 leads x 5000 samples x 16 bit (500 Hz files alone)"
@@ -47,7 +48,7 @@ class PtbXl(Dataset):
     def recordings(self, root: Path) -> pd.DataFrame:
         """Return one row an ECG, with its label columns."""
         folder = self.folder(root)
-        columns = ["ecg_id", "patient_id", "scp_codes", "strat_fold", "filename_hr"]
+        columns = ["ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_hr"]
         table = read_table(folder / "ptbxl_database.csv", columns)
         superclass = read_superclasses(folder / "scp_statements.csv")
         labels, unread = superclass_labels(table["scp_codes"].tolist(), superclass)
@@ -60,6 +61,8 @@ class PtbXl(Dataset):
                 "subject": patient.astype("str"),
                 "path": f"{self.slug}/{self.version}/" + table["filename_hr"],
                 "fold": fold,
+                "age": table["age"].astype("str"),
+                "sex": table["sex"].astype("str"),
                 "problem": problem,
                 **{column: labels[:, k] for k, column in enumerate(self.task.columns)},
             }

@@ -25,6 +25,7 @@ from cldtrans.evaluation.predictions import (
     score_predictions,
     write_predictions,
 )
+from cldtrans.evaluation.references import origin, set_beside
 from cldtrans.machine import limit_threads
 from cldtrans.methods import classifiers
 from cldtrans.methods.cells import Cell
@@ -92,8 +93,19 @@ def run_fewshot(
         predictions = predict(classifier, windows, val, test, seed)
     write_predictions(output.with_suffix(".parquet"), predictions)
     scores = score_predictions(predictions)
+    if classifier is not None and parts is not None:
+        proba = predictions.of("test")
+        set_beside(scores, task, classifier, method, proba, parts, seed, threads)
     return write_cell(
-        output, cell, config, scores, n, windows=windows, checkpoint=checkpoint, scored=classifier
+        output,
+        cell,
+        config,
+        scores,
+        n,
+        windows=windows,
+        checkpoint=checkpoint,
+        scored=classifier,
+        extra=origin(config, method, dataset, classifier),
     )
 
 
@@ -109,13 +121,15 @@ def labelled_parts(
         split_rows(windows, divided, "val"),
         split_rows(windows, divided, "test"),
     ]
-    found = (None, None) if features is None else load_features(features, len(windows))
+    found = (None, None, None) if features is None else load_features(features, len(windows))
     train, val, test = (LabelledWindows(windows, part, *found) for part in rows)
     return (train, val, test), ""
 
 
-def load_features(path: Path, n_windows: int) -> tuple[np.ndarray, list[tuple[int, float]] | None]:
-    """Read the pooled features [n_windows, F] of a shard set, and width and share of their blocks.
+def load_features(
+    path: Path, n_windows: int
+) -> tuple[np.ndarray, list[tuple[int, float]] | None, np.ndarray | None]:
+    """Read the pooled features [n_windows, F] of a shard set, their blocks' width and share, the twin's.
 
     Raises
     ------
@@ -125,12 +139,13 @@ def load_features(path: Path, n_windows: int) -> tuple[np.ndarray, list[tuple[in
     with np.load(path) as content:
         features = content["features"]
         blocks = [(int(w), float(s)) for w, s in content["blocks"]] if "blocks" in content else None
+        twin = content.get("twin")
     if len(features) != n_windows:
         raise DataError(
             f"{path}: features of {len(features)} windows, but the index holds {n_windows}; "
             "delete it and run again"
         )
-    return features, blocks
+    return features, blocks, twin
 
 
 def unfit(task: Task, train: LabelledWindows, test: LabelledWindows) -> str:

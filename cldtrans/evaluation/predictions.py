@@ -47,6 +47,10 @@ class Predictions:
     problem: str
     table: pd.DataFrame
 
+    def of(self, part: str) -> np.ndarray:
+        """Return the probabilities [n, K] of "val" or "test" windows."""
+        return _probabilities(self.table[self.table["part"] == part], self.task)
+
 
 def predictions_of(
     windows: ShardSet,

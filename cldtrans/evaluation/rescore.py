@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from cldtrans.evaluation.predictions import read_predictions, score_predictions
 from cldtrans.files import write_json
@@ -32,12 +33,15 @@ def rescore(predictions: Path) -> bool:
     scores = score_predictions(read_predictions(predictions))
     numbers = {key: None if v is None else float(v) for key, v in scores.metrics.items()}
     chance = {key: None if v is None else float(v) for key, v in scores.chance.items()}
-    renewed = record | {
+    found: dict[str, dict[str, Any]] = {
         "metrics": numbers,
         "chance": chance,
         "ci95": scores.ci95,
         "reasons": scores.reasons,
     }
+    # What stands beside a score, a twin or a floor, is another fit: these predictions do not tell it.
+    beside = {key: {k: v for k, v in record[key].items() if "@" in k} for key in found}
+    renewed = record | {key: {**values, **beside[key]} for key, values in found.items()}
     if all(renewed[key] == record[key] for key in SCORED):
         return False
     check_result(renewed, str(path))

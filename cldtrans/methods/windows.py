@@ -21,6 +21,8 @@ class LabelledWindows:
         From a pretrained model, aligned with the index.
     blocks : sequence of (int, float), optional
         Width and share of each block of the features, as a `LinearProbe` takes them; default: one block.
+    twin : array [all windows of the shard set, F] of float32, optional
+        The same features from fresh weights.
 
     Attributes
     ----------
@@ -40,9 +42,10 @@ class LabelledWindows:
         rows: np.ndarray,
         features: np.ndarray | None = None,
         blocks: Sequence[tuple[int, float]] | None = None,
+        twin: np.ndarray | None = None,
     ) -> None:
         self.shards, self.rows, self._features = shards, np.asarray(rows, dtype=np.int64), features
-        self.blocks = blocks
+        self.blocks, self._twin = blocks, twin
         self.y: np.ndarray = np.asarray(shards.labels(self.rows))
         self.subjects: np.ndarray = shards.index["subject"].to_numpy()[self.rows].astype(str)
         self.rate_hz, self.channels = float(shards.rate_hz), tuple(shards.channels)
@@ -70,6 +73,11 @@ class LabelledWindows:
         return self._features[self.rows]
 
     @property
+    def twin_features(self) -> np.ndarray | None:
+        """Features of the windows from fresh weights, float32 [n, F]; None where there are none."""
+        return None if self._twin is None else self._twin[self.rows]
+
+    @property
     def n_subjects(self) -> int:
         """Number of subjects."""
         return len(np.unique(self.subjects))
@@ -86,6 +94,10 @@ def of_equal_count(background: Sequence[np.ndarray] | None, n: int, size: int) -
     for count in np.unique(counts):
         rows = np.flatnonzero(counts == count)
         yield from (rows[part] for part in in_batches(len(rows), size))
+
+
+class NoTwin(Exception):
+    """A method has no random twin here; the message is the reason that the tables give."""
 
 
 class Classifier(Protocol):

@@ -276,9 +276,10 @@ class Plan:
         return self._code.closure(roots)
 
     def titles(self) -> dict[str, str]:
-        """Return the datasets as tables and figures call them."""
+        """Return datasets and methods as tables and figures call them."""
         own = self.config.dataset_classes
         found = {name: chosen_dataset(name, own).title for name in self.config.datasets}
+        found |= {name: method.title for name, method in self.config.methods.items() if method.title}
         zones = {cell.dataset for cell in self.cells} & set(self.config.zeroshot.intracranial)
         found |= {name: get_reader(name).title for name in sorted(zones)}
         known = {cell.dataset for cell in self.cells if cell.experiment == "known_lags"}

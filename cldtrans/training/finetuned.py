@@ -10,9 +10,12 @@ import torch
 from cldtrans.config import Config
 from cldtrans.data.base import Task
 from cldtrans.machine import best_device
-from cldtrans.methods.windows import LabelledWindows
+from cldtrans.methods.features import START_WINDOWS
+from cldtrans.methods.random_twin import fresh_weights
+from cldtrans.methods.windows import LabelledWindows, in_batches
 from cldtrans.models import CLDTrans
 from cldtrans.training.stage2 import adapt, predicted
+from cldtrans.training.tasks import BATCH
 
 
 class FineTuned:
@@ -49,6 +52,7 @@ class FineTuned:
     ):
         torch.set_num_threads(threads)
         torch.manual_seed(seed)
+        self._again = (config, method, checkpoint, task, modality)
         self.config, self.task, self.modality, self.seed = config, task, modality, seed
         place = best_device()
         self.model = CLDTrans.from_pretrained(str(checkpoint)).to(place)
@@ -56,6 +60,10 @@ class FineTuned:
         self.name = method
         self.parameters: int | None = sum(p.numel() for p in self.model.parameters())
         self.nfe: float | None = None
+
+    def twin(self) -> FineTuned:
+        """Return the random twin: fresh weights, fine-tuned alike."""
+        return FineTunedTwin(*self._again, seed=self.seed, threads=torch.get_num_threads())
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
         """Adapt to the training windows; validation stops."""
@@ -74,3 +82,15 @@ class FineTuned:
         """Predict probabilities [n, K]."""
         found, self.nfe = predicted(self.model, "task", self.task, windows, np.arange(len(windows)))
         return found
+
+
+class FineTunedTwin(FineTuned):
+    """The random twin: the checkpoint gives settings and no weights."""
+
+    def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
+        """Start the codebook from training windows, then adapt as the original does."""
+        some = np.linspace(0, len(train) - 1, min(len(train), START_WINDOWS)).round().astype(int)
+        parts = (some[part] for part in in_batches(len(some), BATCH))
+        windows = ((train.signals(rows), train.mask(rows)) for rows in parts)
+        self.model = fresh_weights(self.model, windows, train.rate_hz, self.modality, self.seed)
+        super().fit(train, val)

@@ -49,7 +49,7 @@ def test_inception_resamples_a_sine_to_itself():
     task = Task("toy", "binary", ("no", "yes"))
     model = InceptionTime(task, ("I",), 500.0, "ecg", 0, 1, ensemble=1)
     x = np.sin(2 * np.pi * 7 * np.arange(5000) / 500)[None, None]
-    found = model._input(Fake(x, np.zeros(1, dtype=int)), np.array([0])).cpu().numpy()
+    found = model.inputs(Fake(x, np.zeros(1, dtype=int)), np.array([0])).cpu().numpy()
     np.testing.assert_allclose(found[0, 0], np.sin(2 * np.pi * 7 * np.arange(1000) / 100), atol=1e-4)
 
 

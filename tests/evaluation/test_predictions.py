@@ -25,8 +25,8 @@ def scored(tmp_path_factory):
 def test_scores_again_are_equal_and_the_file_is_left_alone(scored):
     record, written = read_result(scored / "seed-42.json"), (scored / "seed-42.json").stat().st_mtime_ns
     again = score_predictions(read_predictions(scored / "seed-42.parquet"))
-    assert again.metrics == record["metrics"]
-    assert again.ci95 == record["ci95"]
+    for found, kept in ((again.metrics, record["metrics"]), (again.ci95, record["ci95"])):
+        assert found == {key: value for key, value in kept.items() if "@" not in key}  # twins are other fits
     assert not rescore(scored / "seed-42.parquet")
     assert (scored / "seed-42.json").stat().st_mtime_ns == written
 

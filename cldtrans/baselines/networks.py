@@ -1,0 +1,302 @@
+"""How every network among the baselines is trained: one loop, one early stop, one random twin.
+
+A network is any module with a `head`, its last layer. Its random twin is what the same architecture gives
+with weights that nothing taught: fresh weights stay as they are, batch norms take the statistics of training
+windows, and the input of the head goes to the ridge-penalised linear probe that our own model has. Where a
+network starts from pretrained weights, its twin starts from fresh ones and is treated alike.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from cldtrans.machine import best_device
+from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.windows import Classifier, LabelledWindows, in_batches
+from cldtrans.scoring.metrics import PRIMARY, classification
+
+MOST_PROBED = 20_000  # training windows that a probe on frozen features looks at
+_SETTLE = 8  # batches from which the batch norms of frozen weights take their statistics
+_FRESH = 2**31  # a twin's weights come from another seed than those of the network
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and how fast a network learns; the same defaults for all, no search.
+
+    Attributes
+    ----------
+    steps : int
+        Optimiser steps of one network, at most.
+    batch_size : int
+        Windows a step.
+    learning_rate : float
+        Peak; falls to zero as a cosine.
+    weight_decay : float
+        Of AdamW.
+    warmup_steps : int
+        Steps over which the rate rises.
+    validate_every : int
+        Steps between looks at validation windows.
+    validate_windows : int
+        At most so many of them are used.
+    patience : int
+        Validations without a better one before an early stop.
+    """
+
+    steps: int = 2000
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    warmup_steps: int = 0
+    validate_every: int = 100
+    validate_windows: int = 4096
+    patience: int = 10
+
+
+class NetworkClassifier(ABC):
+    """A classifier that trains one network, or an ensemble.
+
+    Parameters
+    ----------
+    task : Task
+        What is predicted.
+    seed : int
+        Of weights and batches.
+    threads : int
+        torch's; part of the result's last bits.
+    recipe : Recipe
+        How it learns.
+    ensemble : int
+        Networks that differ in their initial weights, whose probabilities are averaged.
+    """
+
+    start: str = "from scratch"
+    """Where the weights come from, as a result file says it."""
+
+    def __init__(self, task: Any, seed: int, threads: int, recipe: Recipe, ensemble: int = 1) -> None:
+        self.task, self.kind, self.classes = task, task.kind, task.classes
+        self.seed, self.recipe, self.ensemble = seed, recipe, ensemble
+        self._device = best_device()
+        self.device = str(self._device)
+        self.notes: list[str] = []
+        torch.set_num_threads(threads)
+        self._networks = [self._fresh(1000 * seed + member) for member in range(ensemble)]
+
+    @abstractmethod
+    def make(self) -> nn.Module:
+        """Return a network with fresh weights: inputs [B, ...] -> logits [B, K], its last layer `head`."""
+
+    @abstractmethod
+    def inputs(self, windows: LabelledWindows, which: np.ndarray) -> Tensor:
+        """Return what the network reads of some windows, on any device."""
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of the whole ensemble."""
+        return sum(p.numel() for network in self._networks for p in network.parameters())
+
+    @property
+    def trainable_parameters(self) -> int:
+        """Number of those that training moves."""
+        return sum(p.numel() for network in self._networks for p in network.parameters() if p.requires_grad)
+
+    def twin(self) -> Classifier:
+        """Return the random twin, not fitted."""
+        return FrozenFeatures(self, self._fresh(self.seed + _FRESH))
+
+    def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
+        """Train every network; validation windows choose the step that is kept."""
+        weights = self._class_weights(train.y)
+        some = np.random.default_rng(self.seed).permutation(len(val))[: self.recipe.validate_windows]
+        some.sort()
+        for member, network in enumerate(self._networks):
+            self._fit_one(network, train, val, some, weights, np.random.default_rng([self.seed, member]))
+
+    def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
+        """Predict probabilities [n, K], the mean over the networks."""
+        everything = np.arange(len(windows))
+        return np.mean([self._predict(network, windows, everything) for network in self._networks], axis=0)
+
+    def _fresh(self, seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return self.make().to(self._device)
+
+    def _fit_one(
+        self,
+        network: nn.Module,
+        train: LabelledWindows,
+        val: LabelledWindows,
+        some: np.ndarray,
+        weights: Tensor | None,
+        rng: np.random.Generator,
+    ) -> None:
+        recipe = self.recipe
+        learned = [p for p in network.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(learned, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, recipe))
+        best, kept, waited, queue = -np.inf, None, 0, np.zeros(0, dtype=int)
+        size = min(recipe.batch_size, len(train))
+        for step in tqdm(range(1, recipe.steps + 1), desc=type(self).__name__, disable=None):
+            if len(queue) < size:
+                queue = np.concatenate([queue, rng.permutation(len(train))])
+            batch, queue = np.sort(queue[:size]), queue[size:]
+            network.train()
+            x = self.inputs(train, batch).to(self._device)
+            loss = self._loss(network(x), torch.as_tensor(train.y[batch]).to(self._device), weights)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            if len(some) and (step % recipe.validate_every == 0 or step == recipe.steps):
+                quality = self._quality(network, val, some)
+                if quality is None:
+                    continue
+                waited += 1
+                if quality > best:
+                    best, kept, waited = quality, copy.deepcopy(network.state_dict()), 0
+                if waited >= recipe.patience:
+                    break
+        if kept is not None:
+            network.load_state_dict(kept)
+        elif not self.notes:
+            self.notes.append(f"validation does not define {PRIMARY[self.kind]}: the last step is kept")
+
+    def _loss(self, logits: Tensor, y: Tensor, weights: Tensor | None) -> Tensor:
+        if self.kind == "multilabel":
+            known = (y >= 0).float()
+            each = F.binary_cross_entropy_with_logits(logits, y.clamp(min=0).float(), reduction="none")
+            return (each * known).sum() / known.sum().clamp(min=1)
+        return F.cross_entropy(logits, y.long(), weight=weights)
+
+    def _class_weights(self, y: np.ndarray) -> Tensor | None:
+        if self.kind == "multilabel":
+            return None
+        count = np.bincount(y, minlength=len(self.classes))
+        balanced = np.where(count > 0, len(y) / np.maximum(count, 1) / (count > 0).sum(), 0.0)
+        return torch.tensor(balanced, dtype=torch.float32, device=self._device)
+
+    def _quality(self, network: nn.Module, val: LabelledWindows, some: np.ndarray) -> float | None:
+        proba = self._predict(network, val, some)
+        together = np.zeros(len(some), dtype=int)
+        found = classification(self.kind, self.classes, val.y[some], proba, together)
+        return found.metrics[PRIMARY[self.kind]]
+
+    @torch.inference_mode()
+    def _predict(self, network: nn.Module, windows: LabelledWindows, which: np.ndarray) -> np.ndarray:
+        network.eval()
+        pieces = [np.zeros((0, len(self.classes)))]
+        for part in in_batches(len(which), 2 * self.recipe.batch_size):
+            logits = network(self.inputs(windows, which[part]).to(self._device)).double()
+            proba = logits.sigmoid() if self.kind == "multilabel" else logits.softmax(dim=1)
+            pieces.append(proba.cpu().numpy())
+        return np.concatenate(pieces)
+
+    @torch.inference_mode()
+    def features(self, network: nn.Module, windows: LabelledWindows, which: np.ndarray) -> np.ndarray:
+        """Return what reaches the head of a network, float32 [n, F], of some windows."""
+        network.eval()
+        found: list[np.ndarray] = []
+
+        def note(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+            found.append(arguments[0].flatten(1).float().cpu().numpy())
+
+        hook = network.get_submodule("head").register_forward_pre_hook(note)
+        try:
+            for part in in_batches(len(which), 2 * self.recipe.batch_size):
+                network(self.inputs(windows, which[part]).to(self._device))
+        finally:
+            hook.remove()
+        return np.concatenate(found) if found else np.zeros((0, 1), dtype=np.float32)
+
+
+class FrozenFeatures:
+    """A linear probe on what reaches the head of a network whose weights stay as they are.
+
+    Parameters
+    ----------
+    owner : NetworkClassifier
+        Whose inputs the network reads.
+    network : Module
+        With a `head`, which is not used.
+    settle : bool
+        Whether batch norms take the statistics of training windows first: those of fresh weights have none.
+    """
+
+    def __init__(self, owner: NetworkClassifier, network: nn.Module, settle: bool = True) -> None:
+        self._owner, self._network, self._settle = owner, network, settle
+        self._probe = LinearProbe(owner.kind, owner.classes)
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of network and probe."""
+        frozen = sum(p.numel() for p in self._network.parameters())
+        return frozen + (self._probe.parameters or 0)
+
+    @property
+    def trainable_parameters(self) -> int | None:
+        """Number of the probe's parameters; None before the fit."""
+        return self._probe.parameters
+
+    @property
+    def notes(self) -> list[str]:
+        """Remarks on the fit."""
+        return self._probe.notes
+
+    def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
+        """Fit the probe; validation windows choose its penalty."""
+        owner = self._owner
+        order = np.random.default_rng(owner.seed).permutation(len(train))
+        if self._settle:
+            self._statistics(train, order)
+        some, some_val = np.sort(order[:MOST_PROBED]), np.arange(len(val))[: owner.recipe.validate_windows]
+        x, x_val = (
+            owner.features(self._network, windows, rows) for windows, rows in ((train, some), (val, some_val))
+        )
+        self._probe.fit(x, train.y[some], x_val.reshape(len(x_val), x.shape[1]), val.y[some_val])
+
+    def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
+        """Predict probabilities [n, K]."""
+        return self._probe.predict_proba(
+            self._owner.features(self._network, windows, np.arange(len(windows)))
+        )
+
+    @torch.no_grad()
+    def _statistics(self, train: LabelledWindows, order: np.ndarray) -> None:
+        norms = [m for m in self._network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        if not norms:
+            return
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean over all batches
+        self._network.train()
+        size = self._owner.recipe.batch_size
+        for part in in_batches(min(len(order), _SETTLE * size), size):
+            rows = np.sort(order[part])
+            if len(rows) > 1:
+                self._network(self._owner.inputs(train, rows).to(next(self._network.parameters()).device))
+
+
+def _rate(step: int, recipe: Recipe) -> float:
+    """Return the factor on the learning rate after so many steps."""
+    if step < recipe.warmup_steps:
+        return (step + 1) / recipe.warmup_steps
+    span = max(recipe.steps - recipe.warmup_steps, 1)
+    return 0.5 * (1 + float(np.cos(np.pi * min((step - recipe.warmup_steps) / span, 1.0))))
+
+
+def resampled(x: Tensor, n_samples: int) -> Tensor:
+    """Resample windows x [..., T] to `n_samples`, by cutting or padding the spectrum."""
+    if n_samples == x.shape[-1]:
+        return x
+    spectrum = torch.fft.rfft(x)[..., : n_samples // 2 + 1]
+    return torch.fft.irfft(spectrum, n_samples) * (n_samples / x.shape[-1])

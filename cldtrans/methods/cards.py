@@ -1,0 +1,40 @@
+"""What a reader has to know of a method before comparing with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+SawTestData = Literal["yes", "no", "unknown"]
+
+
+@dataclass(frozen=True)
+class Card:
+    """A method's origin; the page on baselines is made of these.
+
+    Attributes
+    ----------
+    title : str
+        As tables call it.
+    source : str
+        The paper that defines it.
+    licence : str
+        Of the code that runs here, and of the original where that differs.
+    reproduced : str
+        What is as in the source.
+    differs : str
+        What is not.
+    saw_test_data : one of "yes", "no", "unknown"
+        Whether weights that it starts from saw the corpora that it is scored on; weights that start at
+        random did not.
+    published : tuple of (str, str, str, str)
+        Rows to print beside ours: dataset, metric, value, and where it stands.
+    """
+
+    title: str
+    source: str
+    licence: str
+    reproduced: str
+    differs: str
+    saw_test_data: SawTestData = "no"
+    published: tuple[tuple[str, str, str, str], ...] = field(default=())
