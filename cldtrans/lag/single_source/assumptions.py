@@ -28,8 +28,6 @@ SMALL, FIRST, LARGE = 0, 1, 2  # of the misfits; `FIRST` chooses the start, and 
 DRIFTS = (0.5, -0.5)  # delays run from 1 - drift to 1 + drift times their mean
 PARTS, PART_S = 3, 2.0  # of a window; shorter ones hold too little
 RARE = 10.0, 20.0  # nats that conduction and drift have to gain to be believed as much as neither
-UNLIKE = 0.1  # of the nats that the smallest misfit falls short of the middle one: they gain them, too
-LARGER, LARGER_NATS = 2.0, 25.0  # log odds of the large against the middle misfit, and their growth by these
 
 
 @dataclass(frozen=True)
@@ -136,15 +134,11 @@ def _log_share(plain: Float[Tensor, "B M"], gained: Float[Tensor, "B G"]) -> Flo
     """Return the posteriors of assumptions: log likelihoods of the plain ones, and what the others gain.
 
     What is left of a discharge is alike in channels and from bin to bin, so that misfits cost more than their
-    likelihood says: the smallest one never has more than half of what is plain, and the two others are never
-    compared by it. Where the smallest is too small by far, so is the middle one, and little is plain.
+    likelihood says: the smallest one never has more than half of what is plain, the others are alike.
     """
-    short = plain[:, FIRST] - plain[:, SMALL]
     rare = gained.new_tensor((0.0, RARE[0], *(RARE[1] for _ in DRIFTS)))[: gained.shape[1]]
-    unlike = F.relu(short)[:, None] * UNLIKE * (rare > 0)
-    kind = torch.log_softmax(gained - rare + unlike, 1)
-    small = F.logsigmoid(-short) - math.log(2)
-    others = torch.log1p(-small.exp())
-    larger = short / LARGER_NATS + LARGER
-    within = torch.stack([small, others + F.logsigmoid(-larger), others + F.logsigmoid(larger)], 1)
+    kind = torch.log_softmax(gained - rare, 1)
+    small = F.logsigmoid(plain[:, SMALL] - plain[:, FIRST]) - math.log(2)
+    others = torch.log1p(-small.exp()) - math.log(len(MISFITS) - 1)
+    within = torch.stack([small] + [others] * (len(MISFITS) - 1), 1)
     return torch.cat([kind[:, :1] + within, kind[:, 1:]], 1)
