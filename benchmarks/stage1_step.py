@@ -33,7 +33,7 @@ import torch
 from report import add_write_option, publish
 from torch import Tensor, nn
 
-from cldtrans.config import load_any
+from cldtrans.config import load_any, resized
 from cldtrans.models.cldtrans import CLDTrans
 from cldtrans.training.loop import run_training
 from cldtrans.training.stage1 import Objective
@@ -116,8 +116,8 @@ class Dense(nn.Module):
 
 def ours(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Time the step that training takes, by the training loop itself."""
-    config = load_any([BASE])
-    changes = {"width": args.width, "codebook_size": args.codes}
+    config = resized(load_any([BASE]), args.size)
+    changes = {"width": args.width, "codebook_size": args.codes} if args.size == "S" else {}
     torch.manual_seed(0)
     model = CLDTrans(config.model.model_copy(update=changes))
     loop = config.loop.model_copy(
@@ -191,7 +191,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1600)
     parser.add_argument("--batch", type=int, default=4, help="windows a step")
     parser.add_argument("--micro", type=int, help="windows in memory at once (default: the batch)")
-    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--size", default="S", help="of our network, one of the config's `sizes`")
+    parser.add_argument("--width", type=int, default=128, help="of dense, and of ours of size S")
     parser.add_argument("--codes", type=int, default=512)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1, help="of a process")

@@ -14,6 +14,7 @@ from scipy import signal
 from toys.recordings import RATE, discontinuous, segment
 
 from cldtrans.data.miniature.edf_writer import EdfSignal, edf_bytes
+from cldtrans.data.montages.spelling import cleaned
 from cldtrans.data.recording import from_array
 from cldtrans.lag import simulate_ldsem
 from cldtrans.lag.recording import lags_of_recording
@@ -53,7 +54,7 @@ def expected(digital: np.ndarray) -> Lags:
 def lags_ms(source: Any, names: list[str], begin_s: float) -> Lags:
     """Lag by positions (target, source) in `names` of every edge of the stretch from `begin_s` on."""
     lags = lags_of_recording(source, start_s=begin_s, channels=names, reference="none", innovation="laplace")
-    place = [names.index(name) for name in lags.channels]
+    place = [[cleaned(name) for name in names].index(name) for name in lags.channels]
     return {(place[i], place[j]): 1e3 * lags.fit.tau[i, j] for i, j in np.argwhere(lags.fit.support)}
 
 

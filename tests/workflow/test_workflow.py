@@ -239,9 +239,11 @@ def test_every_module_that_a_job_loads_is_in_the_closure_of_its_rule(finished: P
         assert len(idle) <= len(closure) / 10, command
 
 
-# Settings that shape no number: where files lie, what else is planned, how the work is shared.
+# Settings that shape no number: where files lie, what else is planned, how the work is shared; classes of own
+# datasets, which are hashed as code.
 NO_CONTENT = {
     *(f"Config.{name}" for name in ("run", "raw", "threads", "source", "datasets", "experiments")),
+    "Config.dataset_classes",
     "SourceConfig",
     "DatasetConfig.batches",
 }
