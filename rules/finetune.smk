@@ -56,6 +56,7 @@ rule extract_features:
         runtime=attempt_scaled(240),
     params:
         code=code("features"),
+        settings=settings_module.fingerprint(SETTINGS.stage2.finetune_steps == 0),
     shell:
         "python -m cldtrans features --config {input.config:q} --dataset {wildcards.dataset:q}"
         " --variant {wildcards.variant:q} --seed {wildcards.seed:q}"
