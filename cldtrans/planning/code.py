@@ -34,6 +34,8 @@ REGISTRIES = {
 }
 LAZY = "_HOME"  # of a package: name -> module below it, loaded on first use
 TEXTS = {"help", "description"}
+FOR_PEOPLE = {"cldtrans.lag.views.pictures"}
+"""Loaded where a person asks a result for its picture: no job does, so a picture's look reruns nothing."""
 LIBRARIES = {"sklearn"}
 """Whose classes are methods as they are: their version stands in every result."""
 INSTALLED = {"site-packages", "dist-packages"}  # folders of packages that are neither ours nor the user's
@@ -231,7 +233,7 @@ class Code:
         waiting = [name for root in roots for name in _with_parents(root)]
         while waiting:
             name = waiting.pop()
-            if name not in found and self.source(name) is not None:
+            if name not in found and name not in FOR_PEOPLE and self.source(name) is not None:
                 found.add(name)
                 waiting += self._imported_by(name, later)
         return found

@@ -250,8 +250,8 @@ class Plan:
             asked = [root for name in self.read_by_stage1(method) for root in self._code.dataset(name, own)]
         elif command == "known-lags" and dataset is not None:
             executed += self._code.known_set(dataset)
-        elif command == "audit":  # reads every dataset's labels again
-            executed += [root for name in self.config.datasets for root in self._code.dataset(name, own)]
+        elif command == "audit":  # asks every dataset of the run
+            asked = [root for name in self.config.datasets for root in self._code.dataset(name, own)]
         elif dataset in self.config.zeroshot.intracranial:
             executed += self._code.reader(dataset)
         elif command in READS_DATASET and dataset is not None:

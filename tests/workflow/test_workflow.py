@@ -263,7 +263,7 @@ HASHED = {
     "train-stage1": {*PRETRAINING, "Config.variants", "ModelConfig"},
     "train-stage2": {"Config.stage2", "Stage2Config", "Config.loop", "LoopConfig", "ModelConfig"},
     "features": {"ModelConfig", "Config.stage2", "Stage2Config.finetune_steps"},
-    "fewshot": {*METHOD, "Config.stage2", "Stage2Config.finetune_steps"},
+    "fewshot": {*METHOD, "Config.stage2", "Stage2Config.finetune_steps", "Stage1Config.datasets"},
     "focal-lead": {
         *(*METHOD, "Config.planted", "Config.zeroshot", "PlantedConfig", "ZeroshotConfig"),
         *("IntracranialConfig", "MarksConfig"),
