@@ -8,7 +8,6 @@ braindecode is imported.
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.machinery
 import sys
 import types
@@ -53,7 +52,9 @@ def models() -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return importlib.import_module("braindecode.models")
+            import braindecode.models
+
+            return braindecode.models
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"no module {error.name!r}: pip install 'cldtrans[baselines]' for the networks of braindecode"
@@ -66,8 +67,8 @@ def models() -> Any:
 
 def _audio_loads() -> bool:
     try:
-        for name in _AUDIO:
-            importlib.import_module(name)
+        import torchaudio.functional
+        import torchaudio.transforms  # noqa: F401 - whether they load is the question
     except (ImportError, OSError):
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchaudio"]:
             del sys.modules[name]
