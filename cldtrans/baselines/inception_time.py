@@ -118,8 +118,8 @@ class InceptionTime(NetworkClassifier):
         self._reduction = min(1.0, max_rate_hz / sample_rate)
         super().__init__(task, seed, threads, Recipe(**recipe), ensemble)
 
-    def make(self) -> nn.Module:
-        """Return one network with fresh weights."""
+    def make(self, n_samples: int) -> nn.Module:
+        """Return one network with fresh weights; any length will do."""
         return InceptionNetwork(self._n_channels, len(self.classes))
 
     def inputs(self, windows: LabelledWindows, which: np.ndarray) -> Tensor:

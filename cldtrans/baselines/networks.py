@@ -1,6 +1,6 @@
 """How every network among the baselines is trained: one loop, one early stop, one random twin.
 
-A network is any module with a `head`, its last layer. Its random twin is what the same architecture gives
+A network is any module whose last layer has a name. Its random twin is what the same architecture gives
 with weights that nothing taught: fresh weights stay as they are, batch norms take the statistics of training
 windows, and the input of the head goes to the ridge-penalised linear probe that our own model has. Where a
 network starts from pretrained weights, its twin starts from fresh ones and is treated alike.
@@ -80,6 +80,8 @@ class NetworkClassifier(ABC):
         Networks that differ in their initial weights, whose probabilities are averaged.
     """
 
+    head = "head"
+    """Name of the network's last layer among its modules."""
     start: str = "from scratch"
     """Where the weights come from, as a result file says it."""
 
@@ -90,11 +92,11 @@ class NetworkClassifier(ABC):
         self.device = str(self._device)
         self.notes: list[str] = []
         torch.set_num_threads(threads)
-        self._networks = [self._fresh(1000 * seed + member) for member in range(ensemble)]
+        self._networks: list[nn.Module] = []
 
     @abstractmethod
-    def make(self) -> nn.Module:
-        """Return a network with fresh weights: inputs [B, ...] -> logits [B, K], its last layer `head`."""
+    def make(self, n_samples: int) -> nn.Module:
+        """Return a network with fresh weights, inputs [B, ...] to logits [B, K], for such windows."""
 
     @abstractmethod
     def inputs(self, windows: LabelledWindows, which: np.ndarray) -> Tensor:
@@ -112,10 +114,20 @@ class NetworkClassifier(ABC):
 
     def twin(self) -> Classifier:
         """Return the random twin, not fitted."""
-        return FrozenFeatures(self, self._fresh(self.seed + _FRESH))
+        return FrozenFeatures(self)
+
+    def started(self, n_samples: int, member: int) -> nn.Module:
+        """Return a network as training starts with it."""
+        return self.fresh(1000 * self.seed + member, n_samples)
+
+    def pooled(self, at_head: Tensor) -> Tensor:
+        """Return the features [B, F] that what reaches the head stands for."""
+        return at_head.flatten(1)
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
         """Train every network; validation windows choose the step that is kept."""
+        n_samples = train.x(slice(0, 1)).shape[-1]
+        self._networks = [self.started(n_samples, member) for member in range(self.ensemble)]
         weights = self._class_weights(train.y)
         some = np.random.default_rng(self.seed).permutation(len(val))[: self.recipe.validate_windows]
         some.sort()
@@ -127,9 +139,10 @@ class NetworkClassifier(ABC):
         everything = np.arange(len(windows))
         return np.mean([self._predict(network, windows, everything) for network in self._networks], axis=0)
 
-    def _fresh(self, seed: int) -> nn.Module:
+    def fresh(self, seed: int, n_samples: int) -> nn.Module:
+        """Return a network with weights of a seed."""
         torch.manual_seed(seed)
-        return self.make().to(self._device)
+        return self.make(n_samples).to(self._device)
 
     def _fit_one(
         self,
@@ -208,9 +221,9 @@ class NetworkClassifier(ABC):
         found: list[np.ndarray] = []
 
         def note(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-            found.append(arguments[0].flatten(1).float().cpu().numpy())
+            found.append(self.pooled(arguments[0]).float().cpu().numpy())
 
-        hook = network.get_submodule("head").register_forward_pre_hook(note)
+        hook = network.get_submodule(self.head).register_forward_pre_hook(note)
         try:
             for part in in_batches(len(which), 2 * self.recipe.batch_size):
                 network(self.inputs(windows, which[part]).to(self._device))
@@ -226,21 +239,22 @@ class FrozenFeatures:
     ----------
     owner : NetworkClassifier
         Whose inputs the network reads.
-    network : Module
-        With a `head`, which is not used.
-    settle : bool
-        Whether batch norms take the statistics of training windows first: those of fresh weights have none.
+    pretrained : bool
+        Whether the network starts as the owner's does; else its weights are fresh, and batch norms take the
+        statistics of training windows.
     """
 
-    def __init__(self, owner: NetworkClassifier, network: nn.Module, settle: bool = True) -> None:
-        self._owner, self._network, self._settle = owner, network, settle
+    def __init__(self, owner: NetworkClassifier, pretrained: bool = False) -> None:
+        self._owner, self._pretrained = owner, pretrained
+        self._network: nn.Module | None = None
         self._probe = LinearProbe(owner.kind, owner.classes)
 
     @property
-    def parameters(self) -> int:
-        """Number of parameters of network and probe."""
-        frozen = sum(p.numel() for p in self._network.parameters())
-        return frozen + (self._probe.parameters or 0)
+    def parameters(self) -> int | None:
+        """Number of parameters of network and probe; None before the fit."""
+        if self._network is None or self._probe.parameters is None:
+            return None
+        return sum(p.numel() for p in self._network.parameters()) + self._probe.parameters
 
     @property
     def trainable_parameters(self) -> int | None:
@@ -254,36 +268,41 @@ class FrozenFeatures:
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
         """Fit the probe; validation windows choose its penalty."""
-        owner = self._owner
+        owner, n_samples = self._owner, train.x(slice(0, 1)).shape[-1]
         order = np.random.default_rng(owner.seed).permutation(len(train))
-        if self._settle:
-            self._statistics(train, order)
+        if self._pretrained:
+            network = owner.started(n_samples, 0)
+        else:
+            network = owner.fresh(owner.seed + _FRESH, n_samples)
+            self._settle(network, train, order)
+        self._network = network
         some, some_val = np.sort(order[:MOST_PROBED]), np.arange(len(val))[: owner.recipe.validate_windows]
         x, x_val = (
-            owner.features(self._network, windows, rows) for windows, rows in ((train, some), (val, some_val))
+            owner.features(network, windows, rows) for windows, rows in ((train, some), (val, some_val))
         )
         self._probe.fit(x, train.y[some], x_val.reshape(len(x_val), x.shape[1]), val.y[some_val])
 
     def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
         """Predict probabilities [n, K]."""
-        return self._probe.predict_proba(
-            self._owner.features(self._network, windows, np.arange(len(windows)))
-        )
+        if self._network is None:
+            raise ValueError("predict_proba before fit")
+        everything = np.arange(len(windows))
+        return self._probe.predict_proba(self._owner.features(self._network, windows, everything))
 
     @torch.no_grad()
-    def _statistics(self, train: LabelledWindows, order: np.ndarray) -> None:
-        norms = [m for m in self._network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    def _settle(self, network: nn.Module, train: LabelledWindows, order: np.ndarray) -> None:
+        norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         if not norms:
             return
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # the mean over all batches
-        self._network.train()
+        network.train()
         size = self._owner.recipe.batch_size
         for part in in_batches(min(len(order), _SETTLE * size), size):
             rows = np.sort(order[part])
             if len(rows) > 1:
-                self._network(self._owner.inputs(train, rows).to(next(self._network.parameters()).device))
+                network(self._owner.inputs(train, rows).to(self._owner.device))
 
 
 def _rate(step: int, recipe: Recipe) -> float:

@@ -53,12 +53,15 @@ class Readouts:
     ----------
     readout : callable
         `(x [n, C, T], mask [n, C], sample_rate)` -> scores [n, C], or several by name. With the attribute
-        `reads_background` also `background`, n arrays [K, C, T]; with `reads_seizures` it takes x
-        [n, N, C, T], all windows of a seizure.
+        `reads_background` also `background`, n arrays [K, C, T]; with `reads_channels` also `channels`, C
+        names; with `reads_seizures` it takes x [n, N, C, T], all windows of a seizure.
+    channels : tuple of str
+        Names of the C channels.
     """
 
-    def __init__(self, readout: Any) -> None:
-        self.readout = readout
+    def __init__(self, readout: Any, channels: tuple[str, ...] = ()) -> None:
+        self.readout, self._channels = readout, channels
+        self._reads_channels = getattr(readout, "reads_channels", False)
         self._reads_background = getattr(readout, "reads_background", False)
         self._reads_seizures = getattr(readout, "reads_seizures", False)
 
@@ -66,7 +69,9 @@ class Readouts:
         self, x: np.ndarray, mask: np.ndarray, sample_rate: float, background: Sequence[np.ndarray]
     ) -> dict[str, np.ndarray]:
         """Score the channels of windows [n, C, T], each by itself: [n, C] by readout."""
-        known = {"background": background} if self._reads_background else {}
+        known: dict[str, Any] = {"background": background} if self._reads_background else {}
+        if self._reads_channels:
+            known["channels"] = self._channels
         found = self.readout(x, mask, sample_rate, **known)
         return found if isinstance(found, dict) else {"": found}
 
@@ -82,15 +87,20 @@ class Readouts:
 
 
 def make_readouts(
-    config: Config, method: str, modality: str, checkpoint: Path | None, threads: int
+    config: Config,
+    method: str,
+    modality: str,
+    checkpoint: Path | None,
+    threads: int,
+    channels: tuple[str, ...] = (),
 ) -> Readouts:
-    """Make a baseline's readout, or those of a variant of our model."""
+    """Make a baseline's readout, or those of our model; `channels` are given where all cases share them."""
     spec = spec_of(config, method, "readout")
     if spec == READOUTS:
         if checkpoint is None:
             raise DataError(f"focal leads by {method} need its stage-1 checkpoint (--checkpoint)")
         return Readouts(build(spec, checkpoint, modality, threads))
-    return Readouts(build(spec, **config.methods[method].settings))
+    return Readouts(build(spec, **config.methods[method].settings), channels)
 
 
 def seizure_cases(windows: ShardSet, readouts: Readouts) -> list[Case]:

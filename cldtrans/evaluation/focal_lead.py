@@ -95,7 +95,8 @@ def run_focal_lead(
     if windows.reason is not None:
         scores.undefined(names, f"{dataset}: {windows.reason}")
     else:
-        readouts = make_readouts(config, method, windows.modality, checkpoint, threads)
+        channels = windows.channels if isinstance(windows, ShardSet) else ()
+        readouts = make_readouts(config, method, windows.modality, checkpoint, threads, channels)
         model = readouts.readout
         limit_threads(threads)
         if isinstance(windows, ZoneSet):

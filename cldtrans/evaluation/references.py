@@ -142,10 +142,10 @@ def origin(config: Config, method: str, dataset: str, classifier: Any) -> dict[s
         seen = dataset in corpora and chosen_dataset(dataset, config.dataset_classes).training_folds is None
         found = {"start": f"pretrained on {', '.join(corpora)}", "saw_test_data": "yes" if seen else "no"}
     else:
-        found = {
-            "start": getattr(classifier, "start", "from scratch"),
-            "saw_test_data": getattr(classifier, "saw_test_data", "no"),
-        }
+        seen_by = getattr(classifier, "saw_test_data", "no")  # by dataset where the user names a checkpoint
+        if not isinstance(seen_by, str):
+            seen_by = seen_by.get(dataset, "unknown")
+        found = {"start": getattr(classifier, "start", "from scratch"), "saw_test_data": seen_by}
     if getattr(classifier, "trainable_parameters", None) is not None:
         found["trainable_parameters"] = classifier.trainable_parameters
     return found

@@ -26,7 +26,9 @@ class Card:
         What is not.
     saw_test_data : one of "yes", "no", "unknown"
         Whether weights that it starts from saw the corpora that it is scored on; weights that start at
-        random did not.
+        random did not. "unknown" where it depends on the checkpoint.
+    seen : str
+        What is known of the data behind its checkpoints, with the source.
     published : tuple of (str, str, str, str)
         Rows to print beside ours: dataset, metric, value, and where it stands.
     """
@@ -37,4 +39,5 @@ class Card:
     reproduced: str
     differs: str
     saw_test_data: SawTestData = "no"
+    seen: str = ""
     published: tuple[tuple[str, str, str, str], ...] = field(default=())

@@ -9,7 +9,7 @@ from toys.windows import rhythms
 
 from cldtrans.data.base import Task
 from cldtrans.evaluation.fewshot import run_fewshot
-from cldtrans.evaluation.references import compare
+from cldtrans.evaluation.references import compare, origin
 
 TASK = Task("toy", "binary", ("no", "yes"))
 
@@ -63,3 +63,12 @@ def test_our_probe_has_the_twin_of_its_features(tmp_path):
     record = run_fewshot(config, **given)
     assert record["metrics"]["macro_f1@random_twin"] < 0.5
     assert record["ci95"]["macro_f1@over_random_twin"][0] > 0.2
+
+
+def test_a_row_says_of_its_dataset_what_the_weights_saw():
+    class Pretrained:
+        start, saw_test_data = "weights w.pt", {"chbmit": "yes"}
+
+    config = paper_config()
+    assert origin(config, "biot", "chbmit", Pretrained())["saw_test_data"] == "yes"
+    assert origin(config, "biot", "sleepedf", Pretrained())["saw_test_data"] == "unknown"
