@@ -14,16 +14,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from cldtrans.config import Config, LoopConfig
+from cldtrans.config import Config
 from cldtrans.data.base import Task
 from cldtrans.methods.windows import LabelledWindows, in_batches
 from cldtrans.models import CLDTrans
 from cldtrans.training.loader import Batch
 from cldtrans.training.loop import TrainingResult, run_training
-from cldtrans.training.tasks import BATCH, LabelledCorpus, class_weights, task_loss
+from cldtrans.training.tasks import BATCH, LabelledCorpus, class_weights, labelled_loop, task_loss
 
 TRAINED = ("adjacency.", "dynamics.", "context.", "readout.", "heads.")
-WARMUP_SHARE, VALIDATIONS = 0.1, 10
 VALIDATED = 1024  # windows of each corpus at most
 
 
@@ -36,20 +35,6 @@ class Labelled:
         self.weight = torch.as_tensor(
             class_weights(train.y, task.kind, len(task.classes)), dtype=torch.float32
         )
-
-
-def multitask_loop(config: Config) -> LoopConfig:
-    """Return the training loop's settings with stage 2's steps, batch and learning rate."""
-    stage2 = config.stage2
-    changes = {
-        "steps": stage2.steps,
-        "batch_size": stage2.finetune_batch,
-        "micro_batch": min(config.loop.micro_batch, stage2.finetune_batch),
-        "learning_rate": stage2.finetune_learning_rate,
-        "warmup_steps": round(WARMUP_SHARE * stage2.steps),
-        "validate_every": max(1, stage2.steps // VALIDATIONS),
-    }
-    return config.loop.model_copy(update=changes)
 
 
 def train_together(
@@ -114,7 +99,7 @@ def train_together(
             model,
             loss_fn,
             [LabelledCorpus(own.train, key, own.modality) for key, own in tasks.items()],
-            multitask_loop(config),
+            labelled_loop(config, config.stage2.steps),
             seed=seed,
             device=device,
             weights=[1 / len(tasks)] * len(tasks),

@@ -15,10 +15,10 @@ import numpy as np
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import ConfigError
 from cldtrans.methods.linear_probe import LinearProbe
-from cldtrans.methods.windows import LabelledWindows, in_batches
+from cldtrans.methods.windows import LabelledWindows
 from cldtrans.scoring.metrics import PRIMARY, classification
+from cldtrans.training.tasks import pooled_features
 
-BATCH = 16
 SHARES = (
     0.6,
     0.8,
@@ -73,7 +73,7 @@ class Probe:
             if not all(map(len, parts)):
                 continue
             task, modality = parts[0].shards.task, parts[0].shards.modality
-            train, val, test = (_pooled(model, part, modality) for part in parts)
+            train, val, test = (pooled_features(model, part, modality) for part in parts)
             probe = LinearProbe(task.kind, task.classes, model.shares(modality))
             probe.fit(train, parts[0].y, val, parts[1].y)
             alone = np.zeros(len(test), dtype=int)  # as one subject: no interval is wanted here
@@ -82,12 +82,3 @@ class Probe:
             if value is not None:
                 found[f"probe/{name}"] = value
         return found
-
-
-def _pooled(model: Any, windows: LabelledWindows, modality: str) -> np.ndarray:
-    parts = []
-    for which in in_batches(len(windows), BATCH):
-        x, mask = windows.signals(which), windows.mask(which)
-        out = model.read(x, windows.rate_hz, mask, modality, positions=windows.channels)
-        parts.append(out.pooled.float().numpy())
-    return np.concatenate(parts)

@@ -26,20 +26,17 @@ from cldtrans.training import distributed
 from cldtrans.training.loader import Batch
 from cldtrans.training.loop import TrainingResult, run_training
 from cldtrans.training.multitask import Labelled, train_together
-from cldtrans.training.tasks import BATCH, LabelledCorpus, class_weights, probabilities, task_loss
+from cldtrans.training.tasks import (
+    BATCH,
+    LabelledCorpus,
+    class_weights,
+    labelled_loop,
+    pooled_features,
+    probabilities,
+    task_loss,
+)
 
-WARMUP_SHARE, VALIDATIONS = 0.1, 10
 TESTED = 2048  # windows of a dataset, evenly spread
-
-
-def pooled_features(model: CLDTrans, windows: LabelledWindows, modality: str) -> np.ndarray:
-    """Compute the model's pooled vectors [n, F] of labelled windows."""
-    parts = []
-    for which in in_batches(len(windows), BATCH):
-        x, mask = windows.signals(which), windows.mask(which)
-        out = model.read(x, windows.rate_hz, mask, modality, positions=windows.channels)
-        parts.append(out.pooled.float().numpy())
-    return np.concatenate(parts) if parts else np.zeros((0, model.n_features(modality)), dtype=np.float32)
 
 
 def predicted(
@@ -133,17 +130,9 @@ def finetune(
 
 
 def finetuning_loop(config: Config) -> LoopConfig:
-    """Return the training loop's settings with stage 2's steps, batch and learning rate."""
+    """Return the training loop's settings for fine-tuning, which keeps no checkpoint on its way."""
     steps = config.stage2.finetune_steps
-    changes: dict[str, Any] = {
-        "steps": steps,
-        "batch_size": config.stage2.finetune_batch,
-        "learning_rate": config.stage2.finetune_learning_rate,
-        "warmup_steps": round(WARMUP_SHARE * steps),
-        "validate_every": max(1, steps // VALIDATIONS),
-        "checkpoint_every": steps,
-    }
-    return config.loop.model_copy(update=changes)
+    return labelled_loop(config, steps).model_copy(update={"checkpoint_every": steps})
 
 
 def adapt(

@@ -1,4 +1,4 @@
-"""Tasks for the training loop: labelled windows, and the loss of a head."""
+"""Tasks for the training loop: labelled windows, the loss of a head, and how long it learns."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from cldtrans.methods.windows import LabelledWindows
+from cldtrans.config import Config, LoopConfig
+from cldtrans.methods.windows import LabelledWindows, in_batches
+from cldtrans.models import CLDTrans
 
 BATCH = 16  # windows at a time where nothing is learned
+WARMUP_SHARE, VALIDATIONS = 0.1, 10
 
 
 class LabelledCorpus:
@@ -71,3 +74,25 @@ def probabilities(logits: Tensor, kind: str) -> np.ndarray:
         return logits.softmax(-1).numpy()
     positive = logits.sigmoid().numpy()
     return np.concatenate([1 - positive, positive], 1) if kind == "binary" else positive
+
+
+def pooled_features(model: CLDTrans, windows: LabelledWindows, modality: str) -> np.ndarray:
+    """Compute the model's pooled vectors [n, F] of labelled windows."""
+    parts = []
+    for which in in_batches(len(windows), BATCH):
+        x, mask = windows.signals(which), windows.mask(which)
+        out = model.read(x, windows.rate_hz, mask, modality, positions=windows.channels)
+        parts.append(out.pooled.float().numpy())
+    return np.concatenate(parts) if parts else np.zeros((0, model.n_features(modality)), dtype=np.float32)
+
+
+def labelled_loop(config: Config, steps: int) -> LoopConfig:
+    """Return the training loop's settings with so many steps, and stage 2's batch and learning rate."""
+    changes = {
+        "steps": steps,
+        "batch_size": config.stage2.finetune_batch,
+        "learning_rate": config.stage2.finetune_learning_rate,
+        "warmup_steps": round(WARMUP_SHARE * steps),
+        "validate_every": max(1, steps // VALIDATIONS),
+    }
+    return config.loop.model_copy(update=changes)

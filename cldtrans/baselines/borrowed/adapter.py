@@ -104,6 +104,8 @@ class Adapter(NetworkClassifier):
     card: ClassVar[Card]
     rate_hz: ClassVar[float]
     """Sampling rate of the original, hertz."""
+    picked: ClassVar[Sequence[str]] = ()
+    """Channels that the network takes by name; none: it takes any."""
     patch: ClassVar[int] = 1
     """Samples of a patch: windows are cut to whole ones."""
     has_weights: ClassVar[bool] = True
@@ -139,9 +141,15 @@ class Adapter(NetworkClassifier):
         super().__init__(task, seed, threads, Recipe(**recipe))
         self._frozen = FrozenFeatures(self, pretrained=True) if mode == "probe" else None
 
-    @abstractmethod
     def montage(self, channels: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-        """Return how the network's channels are formed from ours, [C', C], and their names."""
+        """Return how the network's channels are formed from ours, [C', C], and their names.
+
+        Those of `picked` that are recorded; where none is, ours as they are.
+        """
+        try:
+            return by_name(channels, self.picked, self.card.title)
+        except ConfigError:
+            return np.eye(len(channels)), list(channels)
 
     @abstractmethod
     def build(self, n_samples: int) -> Network:

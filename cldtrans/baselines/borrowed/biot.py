@@ -7,15 +7,11 @@ the 16 bipolar ones of the TUH montage in BIOT's order where they are recorded, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from torch import Tensor
 
-from cldtrans.baselines.borrowed.adapter import TCP_16, Adapter, Network, by_name
+from cldtrans.baselines.borrowed.adapter import TCP_16, Adapter, Network
 from cldtrans.baselines.borrowed.library import models
-from cldtrans.errors import ConfigError
 from cldtrans.methods.cards import Card
 
 
@@ -38,13 +34,7 @@ class Biot(Adapter):
         ),
     )
     rate_hz = 200.0
-
-    def montage(self, channels: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-        """Pick the 16 bipolar channels by name; where none is recorded, take ours as they are."""
-        try:
-            return by_name(channels, TCP_16, self.card.title)
-        except ConfigError:
-            return np.eye(len(channels)), list(channels)
+    picked = TCP_16
 
     def build(self, n_samples: int) -> Network:
         """Return BIOT as published: 256 wide, 4 layers, 8 heads."""

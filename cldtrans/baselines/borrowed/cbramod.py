@@ -7,14 +7,10 @@ in its own CHB-MIT experiment, otherwise ours.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 from torch import Tensor
 
-from cldtrans.baselines.borrowed.adapter import TCP_16, Adapter, Network, by_name
+from cldtrans.baselines.borrowed.adapter import TCP_16, Adapter, Network
 from cldtrans.baselines.borrowed.library import models
-from cldtrans.errors import ConfigError
 from cldtrans.methods.cards import Card
 
 
@@ -42,14 +38,8 @@ class CBraMod(Adapter):
         ),
     )
     rate_hz = 200.0
+    picked = TCP_16
     patch = 200
-
-    def montage(self, channels: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-        """Pick the 16 bipolar channels by name; where none is recorded, take ours as they are."""
-        try:
-            return by_name(channels, TCP_16, self.card.title)
-        except ConfigError:
-            return np.eye(len(channels)), list(channels)
 
     def build(self, n_samples: int) -> Network:
         """Return CBraMod as published: 200 wide, 12 layers, 8 heads."""

@@ -5,9 +5,6 @@ Song et al. 2023, IEEE Trans. Neural Syst. Rehabil. Eng. 31:710, at 250 Hz.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 from torch import Tensor
 
 from cldtrans.baselines.borrowed.adapter import Adapter, Network
@@ -27,10 +24,6 @@ class EegConformer(Adapter):
         published=(("chbmit", "AUROC", "0.8226", "CBraMod, table 8"),),
     )
     rate_hz = 250.0
-
-    def montage(self, channels: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-        """Take ours as they are."""
-        return np.eye(len(channels)), list(channels)
 
     def build(self, n_samples: int) -> Network:
         """Return the network as published."""

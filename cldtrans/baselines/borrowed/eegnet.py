@@ -5,9 +5,6 @@ Lawhern et al. 2018, J. Neural Eng. 15:056013: EEGNet-8,2 at 128 Hz with kernels
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 from torch import Tensor
 
 from cldtrans.baselines.borrowed.adapter import Adapter, Network
@@ -27,10 +24,6 @@ class EegNet(Adapter):
         published=(("chbmit", "AUROC", "0.8048", "CBraMod, table 8"),),
     )
     rate_hz = 128.0
-
-    def montage(self, channels: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-        """Take ours as they are."""
-        return np.eye(len(channels)), list(channels)
 
     def build(self, n_samples: int) -> Network:
         """Return EEGNet-8,2."""
