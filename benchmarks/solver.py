@@ -18,8 +18,8 @@ import torch
 
 from cldtrans.data.shards import ShardSet
 from cldtrans.models import CLDTrans
-from cldtrans.models.cldtrans import Encoding
 from cldtrans.models.graph_ode import GraphODE, Trajectory
+from cldtrans.models.output import Encoding
 
 Way = tuple[Literal["rk4", "dopri5"], float]  # solver, tolerance
 WAYS: list[Way] = [("rk4", 0.0), *(("dopri5", 10.0**-k) for k in range(1, 7))]

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from cldtrans.lag import fourier
 from cldtrans.lag.operator import fast_max_delay, lagged_mix
-from cldtrans.models.cldtrans import Encoding
 from cldtrans.models.graph_ode import STRIDE
 from cldtrans.models.lag_inference.network import Lags
 from cldtrans.models.modality import RATE_HZ
+from cldtrans.models.output import Encoding
 from cldtrans.models.readouts import focal_scores
 
 STFT_SIZES = (16, 64, 256)  # samples; training steps take them in turn
