@@ -199,7 +199,7 @@ def draw_rivers(cells: dict[str, dict[str, Any]]) -> Figure:
     right.axvline(0.5, color="0.6", linestyle="--", linewidth=0.8)
     right.set_yticks(range(len(scored)), [NAMES[m].split(", a quarter")[0] for m, _ in scored], fontsize=8)
     right.invert_yaxis()
-    right.set_xlabel("AUROC of direct edges, 95 % over stations")
+    right.set_xlabel("AUROC of direct edges\n(95 % over stations)")
     return figure
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import pandas as pd
 from plot_style import begin, colours, legend_below, name, new_figure, save, say
 
+FEW = 3  # points, of which a line would show little or nothing
+
 
 def read_histories(paths: list[str]) -> pd.DataFrame:
     """Read histories as a long table: variant, seed, step, term, value."""
@@ -49,7 +51,12 @@ def plot_training(histories: pd.DataFrame, *paths: str) -> None:
         say(panels[0], "no training history")
     for panel, term in zip(panels, terms, strict=False):
         for (variant, _), rows in histories[histories["term"] == term].groupby(["variant", "seed"]):
-            panel.plot(rows["step"], rows["value"], color=colour[variant], linewidth=1, label=name(variant))
+            marker = "o" if len(rows) < FEW else None
+            label = name(variant)
+            panel.plot(
+                rows["step"], rows["value"], color=colour[variant], linewidth=1, label=label, marker=marker,
+                markersize=3,
+            )  # fmt: skip
         panel.set_title(term.replace("_", " ").replace("/", ": "))
         panel.set_xlabel("step")
     legend_below(figure, panels, most=5)

@@ -249,7 +249,7 @@ def _legend(axes: Axes, what: np.ndarray, left_out: bool) -> None:
         )
     if entries:
         axes.legend(
-            handles=entries, loc="upper center", bbox_to_anchor=(0.5, -0.1 if axes.axison else 0.02),
+            handles=entries, loc="upper center", bbox_to_anchor=(0.5, -0.16 if axes.axison else 0.02),
             ncols=1, frameon=False, fontsize=7, borderaxespad=0.2, handlelength=3,
         )  # fmt: skip
 
