@@ -254,6 +254,20 @@ def test_a_loss_is_the_mean_of_its_parts():
         torch.testing.assert_close(together, apart, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("fraction", [0.2, 0.5])
+def test_hidden_spans_are_the_share_asked_for_and_half_of_them_in_all_channels(fraction):
+    cpu = torch.device("cpu")
+    spans = torch.stack([objective.hidden_spans((12, 250), fraction, step, cpu) for step in range(200)])
+    assert torch.equal(spans[3], objective.hidden_spans((12, 250), fraction, 3, cpu))
+    assert spans.float().mean() == pytest.approx(fraction, abs=0.02)
+    everywhere = spans.all(1).float().mean()  # twelve channels by chance at once: next to never
+    assert everywhere == pytest.approx(1 - (1 - fraction) ** 0.5, abs=0.02)
+    alone = objective.hidden_spans((400, 250), 0.01, 0, cpu).int()
+    edges = torch.diff(alone, prepend=alone[:, :1] * 0, append=alone[:, :1] * 0)
+    lengths = (edges == -1).nonzero()[:, 1] - (edges == 1).nonzero()[:, 1]
+    assert lengths[lengths > 0].median() in range(objective.SPANS[0], objective.SPANS[1] + 1)
+
+
 def test_hidden_steps_are_bridged_by_time_or_graph():
     hide = objective.hidden_steps((10, 80), 0.5, 3, torch.device("cpu"))
     assert torch.equal(hide, objective.hidden_steps((10, 80), 0.5, 3, torch.device("cpu")))
