@@ -12,7 +12,7 @@ from cldtrans import fit_ldsem, focal_lead, lags_of_recording
 from cldtrans.data.recording import from_array
 from cldtrans.errors import DataError
 from cldtrans.lag import simulate_ldsem
-from cldtrans.lag.views.pictures import usual
+from cldtrans.lag.views.pictures import draw, usual
 
 NAMES = ["C3", "C4", "Cz", "Pz"]
 
@@ -112,6 +112,17 @@ def test_a_recording_shows_its_readings(world):
     lags = lags_of_recording(from_array(world.x[0], 90.0, NAMES), reference="none", band_hz=(0.5, 40.0))
     assert set(lags.to_frame()["reading"]) == {"lag"} and "4 channels (reference none)" in repr(lags)
     assert set(lags.to_networkx().edges) == edges(world.support)
+
+
+@pytest.mark.parametrize("kind", ["head", "ladder"])
+def test_a_withheld_edge_gets_no_arrow(kind, fit):
+    claimed = dataclasses.replace(fit.pairs(), table=fit.pairs().table.assign(reading="lag", claim="edge"))
+    withheld = dataclasses.replace(claimed, table=claimed.table.assign(claim="withheld"))
+    arrows = [
+        sum(isinstance(patch, FancyArrowPatch) for patch in draw(pairs, kind).patches)
+        for pairs in (claimed, withheld)
+    ]
+    assert arrows == [len(claimed.table), 0]
 
 
 def test_who_leads_has_a_row_a_channel_and_edges_to_those_that_follow():

@@ -43,6 +43,15 @@ def test_stage1_hours_follow_from_the_step_time():
     assert stage.wall_hours and stage.device_hours == pytest.approx(8 * stage.wall_hours)
 
 
+def test_stage2_hours_are_those_of_its_own_training():
+    config = load_any([PAPER])
+    stage = {cost.name: cost for cost in estimate_cost(config, PACE).stages}["stage 2"]
+    windows = Plan(config).jobs()["train_stage2"] * config.stage2.steps * config.stage2.finetune_batch
+    assert stage.wall_hours == pytest.approx(windows / config.loop.batch_size * 0.4 / 3600)
+    heads = config.model_copy(update={"stage2": config.stage2.model_copy(update={"mode": "heads"})})
+    assert {cost.name: cost for cost in estimate_cost(heads, PACE).stages}["stage 2"].wall_hours == 0
+
+
 def test_without_a_step_time_training_is_unknown_not_free():
     pace = Pace(None, "", 8, 16, 100.0, 10.0, 6.0)
     result = estimate_cost(load_any([PAPER]), pace)

@@ -315,3 +315,14 @@ def test_ptbxl_keeps_its_test_folds(tmp_path):
     rows = np.concatenate([corpus.rows for corpus in parts])
     assert sorted(rows) == [k for k in range(20) if 1 + k % 10 <= 8]
     assert len(parts) == 2 and not set(parts[0].rows) & set(parts[1].rows)
+
+
+def test_epochs_count_real_windows_and_the_steps_that_are_of_them(tmp_path):
+    write_corpora(tmp_path)
+    network = ModelConfig.model_validate(SETTINGS)
+    loop = small_config().loop.model_copy(update={"steps": None, "epochs": 10.0, "batch_size": 4})
+    settings = STAGE1.model_copy(update={"simulator_fraction": 0.25})
+    found = open_corpora(settings, network, tmp_path, 0)
+    real = sum(len(corpus) for corpus in found.train if not isinstance(corpus, WorldCorpus))
+    assert found.loop(loop).steps == math.ceil(10 * real / (4 * 0.75))
+    assert found.loop(loop.model_copy(update={"steps": 7})).steps == 7
