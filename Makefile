@@ -1,6 +1,6 @@
 # make demo: the whole pipeline on an embedded miniature of the datasets.   make test: every test.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-rivals demo test coverage sample standard ship tiny lint docs clean
+.PHONY: help setup setup-rivals demo test test-slow coverage sample standard ship tiny lint docs clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -50,11 +50,14 @@ standard: setup ## the checkpoint on which model figures are judged, at most 45 
 ship: standard ## put that checkpoint into the package
 	$(BIN)/python benchmarks/ship.py results/standard/checkpoints/stage1/cldtrans/seed-42
 
-test: setup lint ## every test, slow and real-data ones included
+test: setup lint ## every test but the long ones
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
+test-slow: setup ## the tests that take minutes each
+	$(BIN)/python -m pytest -m long
+
 coverage: setup ## which lines no test runs, beside every test but the workflow's
-	$(BIN)/python -m pytest -m "not workflow" --cov=cldtrans --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest -m "not workflow and not long" --cov=cldtrans --cov-report=term-missing:skip-covered
 
 lint: setup ## style, types, workflow
 	$(BIN)/ruff check .
