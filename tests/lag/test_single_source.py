@@ -306,7 +306,7 @@ def test_conduction_is_integrated_out_as_brute_force_does():
     grids = Grids(N_SAMPLES, RATE_HZ, 0.2, x)
     noise = whitened(x[None], quiet_of(x[None], quiet, torch.ones(1, 6, dtype=torch.bool), grids), grids)
     inference = Inference(noise.spectrum, noise.precision[:, 2], noise.valid, grids, Paths(grids))
-    state, _ = inference.refine(inference.begin(), 2)
+    state, _ = inference.refine(inference.begin(5, 3), 2)
     found, gained = judge_beyond(inference, state)
 
     compared = inference.compare(state)

@@ -19,15 +19,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cldtrans.lag.single_source.conduction import judge_beyond
-from cldtrans.lag.single_source.discharge import Found, Inference
+from cldtrans.lag.single_source.discharge import Inference
 from cldtrans.lag.single_source.grids import Grids, Paths
 from cldtrans.lag.single_source.noise import MISFITS, Misfit, Quiet, whitened
 
+STARTS, TRIED = 8, 3  # channels that may start it; rounds with each
 REFINED = 3  # rounds with the best start
+STARTS_IN_PARTS, TRIED_IN_PARTS = 2, 1
 SMALL, FIRST, LARGE = 0, 1, 2  # of the misfits; `FIRST` chooses the start, and judges drift
 DRIFTS = (0.5, -0.5)  # delays run from 1 - drift to 1 + drift times their mean
 PARTS, PART_S = 3, 2.0  # of a window; shorter ones hold too little
-RARE = 10.0, 20.0  # nats that conduction and drift have to gain to be believed as much as neither
+RARE = 10.0, 40.0  # nats that conduction and drift have to gain to be believed as much as neither
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def find(x: Float[Tensor, "B N C T"], quiet: Quiet, grids: Grids) -> Discharge:
         grids,
         still,
     )
-    state, found = every.refine(under(FIRST).begin().repeated(n_misfits), REFINED)
+    state, found = every.refine(under(FIRST).begin(STARTS, TRIED).repeated(n_misfits), REFINED)
     plain = every.evidence(state, found)[:, 0].unflatten(0, (-1, n_misfits))
     alone = every.log_noise().unflatten(0, (-1, n_misfits)) + grids.kappa * noise.log_det
     each, chosen = state.split(n_misfits), found.split(n_misfits)
@@ -90,7 +92,7 @@ def find(x: Float[Tensor, "B N C T"], quiet: Quiet, grids: Grids) -> Discharge:
     log_bayes = [one.log_bayes.mT for one in (*chosen, beyond)]
     gained = [torch.zeros_like(conducted), conducted]
     if _holds_parts(grids):
-        drifting, more = _drifting(x, quiet, grids, chosen[FIRST])
+        drifting, more = _drifting(x, quiet, grids)
         log_bayes.append(drifting)
         gained.append(more)
     gains = torch.cat(gained, 1)  # [B, 1 + 1 + A]
@@ -107,8 +109,10 @@ def _holds_parts(grids: Grids) -> bool:
     return grids.stripes >= 4 and part_s >= max(PART_S, 2 * grids.tau_max)
 
 
-def _drifting(x: Tensor, quiet: Quiet, grids: Grids, begun: Found) -> tuple[Tensor, Tensor]:
-    """Look for delays that drift, from what was found without.
+def _drifting(x: Tensor, quiet: Quiet, grids: Grids) -> tuple[Tensor, Tensor]:
+    """Look for delays that drift.
+
+    It begins anew: from what is found without drift, a discharge with it is not reached any more.
 
     Returns log Bayes factors [B, A, C, D], and what drift gains, nats [B, A].
     """
@@ -116,8 +120,9 @@ def _drifting(x: Tensor, quiet: Quiet, grids: Grids, begun: Found) -> tuple[Tens
     x = x[..., : PARTS * length].unflatten(-1, (PARTS, length)).transpose(2, 3).flatten(1, 2)
     short = Grids(length, grids.sample_rate, grids.tau_max, x)
     noise = whitened(x, quiet.on(grids, short), short, (MISFITS[FIRST],))
-    count, middle = 1 + len(DRIFTS), [(k + 0.5) / PARTS for k in range(PARTS)]
+    middle = [(k + 0.5) / PARTS for k in range(PARTS)]
     factors = tuple(tuple(1 + drift * (2 * m - 1) for m in middle) for drift in (0.0, *DRIFTS))
+    count = len(factors)
     inference = Inference(
         noise.spectrum.repeat_interleave(count, 0),
         noise.precision[:, 0].repeat_interleave(count, 0),
@@ -125,7 +130,7 @@ def _drifting(x: Tensor, quiet: Quiet, grids: Grids, begun: Found) -> tuple[Tens
         short,
         Paths(short, factors),
     )
-    state, found = inference.refine(inference.state_of(begun.repeated(count), None), REFINED)
+    state, found = inference.refine(inference.begin(STARTS_IN_PARTS, TRIED_IN_PARTS), REFINED)
     evidence = inference.evidence(state, found)[:, 0].unflatten(0, (-1, count))
     return found.log_bayes[:, 0].mT.unflatten(0, (-1, count))[:, 1:], evidence[:, 1:] - evidence[:, :1]
 

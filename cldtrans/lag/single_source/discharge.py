@@ -11,6 +11,7 @@ gains and delays, and each has a waveform of its own. So have the parts of one w
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,6 @@ from torch import Tensor
 
 from cldtrans.lag.single_source.grids import Grids, Paths, beside, energy, smooth
 
-STARTS, TRIED = 5, 3  # channels that may start it; rounds with each
 LOUDEST = 50.0  # bins of a channel count at most so much in the choice of starts
 SMOOTH_HZ = 0.5  # of the power P
 LEAST = 1e-12  # of P, where that of the background is one
@@ -64,17 +64,11 @@ class Found:
     square: Float[Tensor, "B R C"]  # mean of |g|^2
     divergence: Float[Tensor, "B R C"]  # of gain and delay from their prior
 
-    def repeated(self, times: int) -> Found:
-        """Repeat every window: [B, ...] -> [B * times, ...]."""
-        return Found(*(part.repeat_interleave(times, 0) for part in self._parts()))
-
     def split(self, times: int) -> list[Found]:
-        """Undo `repeated`: one for each of the `times`."""
-        parts = [part.unflatten(0, (-1, times)).unbind(1) for part in self._parts()]
-        return [Found(*one) for one in zip(*parts, strict=True)]
-
-    def _parts(self) -> tuple[Tensor, ...]:
-        return self.log_bayes, self.weight, self.square, self.divergence
+        """Return what was found for each window's `times` repetitions."""
+        parts = (self.log_bayes, self.weight, self.square, self.divergence)
+        each = (part.unflatten(0, (-1, times)).unbind(1) for part in parts)
+        return [Found(*one) for one in zip(*each, strict=True)]
 
 
 @dataclass
@@ -84,6 +78,13 @@ class Comparison:
     power: Float[Tensor, "B R N S m"]  # P
     match: Float[Tensor, "B R N S 2 m C"]  # of what a channel shows with the waveform, weighted
     weight: Float[Tensor, "B R N S m C"]  # of the waveform's power: so the gain's precision is their sum
+
+    def repeated(self, times: int) -> Comparison:
+        """Repeat every window: [B, ...] -> [B * times, ...]."""
+        if times == 1:
+            return self
+        parts = (self.power, self.match, self.weight)
+        return Comparison(*(part.repeat_interleave(times, 0) for part in parts))
 
 
 class Inference:
@@ -104,25 +105,35 @@ class Inference:
         self.y = self._press(self.x)
         self.y_own = self.y * self.per_own[..., None, :]
 
-    def begin(self) -> State:
-        """Try the loudest channels as the whole discharge, and return the best of what comes of them."""
+    def begin(self, starts: int, rounds: int) -> State:
+        """Try the loudest channels as the whole discharge, and return what is the best after some rounds.
+
+        Where there are several assumptions of paths, their windows are the same: so is the first waveform.
+        """
+        alike = self._every(self.paths.several)
         n_channels = self.x.shape[-1]
-        loud = (energy(self.x) * self.own).clamp_max(LOUDEST).sum((1, 2, 3, 4))
-        loud = torch.where(self.valid, loud, -1.0)
-        start = F.one_hot(loud.topk(min(STARTS, n_channels), -1).indices, n_channels).to(loud)  # [B, R, C]
+        loud = (energy(alike.x) * alike.own).clamp_max(LOUDEST).sum((1, 2, 3, 4))
+        loud = torch.where(alike.valid, loud, -1.0)
+        start = F.one_hot(loud.topk(min(starts, n_channels), -1).indices, n_channels).to(loud)  # [B, R, C]
         mean = start.new_tensor([1.0, 0.0])[:, None, None] * start[:, :, None, None, None, None]
-        state = State(mean.expand(-1, -1, -1, self.grids.stripes, -1, self.grids.per_stripe, -1), start, None)
-        state, found = self.refine(state, TRIED)
+        mean = mean.expand(-1, -1, -1, self.grids.stripes, -1, self.grids.per_stripe, -1)
+        compared = alike.compare(State(mean, start, None))
+        state, found = self.update(compared.repeated(self.paths.several))
+        if rounds > 1:
+            state, found = self.refine(state, rounds - 1)
         return state.take(self.evidence(state, found).argmax(-1, keepdim=True))
 
     def refine(self, state: State, rounds: int) -> tuple[State, Found]:
         """Update waveform, gains and delays in turns."""
         for _ in range(rounds):
-            compared = self.compare(state)
-            a, b = self.projections(compared)
-            found = judged(b, a[..., None, :])
-            state = self.state_of(found, compared.power)
+            state, found = self.update(self.compare(state))
         return state, found
+
+    def update(self, compared: Comparison) -> tuple[State, Found]:
+        """Update gains and delays."""
+        a, b = self.projections(compared)
+        found = judged(b, a[..., None, :])
+        return self.state_of(found, compared.power), found
 
     def compare(self, state: State) -> Comparison:
         """Update the waveform, and set each channel beside what all the others say of it."""
@@ -152,7 +163,7 @@ class Inference:
         a = 2 * self.grids.kappa * compared.weight.sum((2, 3, 4))
         return a, 2 * self.grids.kappa * self.paths.at_delays(compared.match)
 
-    def state_of(self, found: Found, p: Tensor | None) -> State:
+    def state_of(self, found: Found, p: Tensor) -> State:
         """Return the state in which gains and delays are as they were found."""
         mean = self.paths.of_delays(found.weight)  # [B, R, V, S, 2, m, C]
         if 1 < mean.shape[2] < self.x.shape[2]:
@@ -171,6 +182,13 @@ class Inference:
     def log_noise(self) -> Float[Tensor, " B"]:
         """Return the log likelihood of noise alone, but for its determinant."""
         return -self.grids.kappa * (self.x * self.y).flatten(1).sum(1)
+
+    def _every(self, step: int) -> Inference:
+        """Return the same for every so many-th of the windows, R = 1."""
+        some = copy(self)
+        for name in ("precision", "valid", "x", "own", "per_own", "y", "y_own"):
+            setattr(some, name, getattr(self, name)[::step])
+        return some
 
     def _moments(self, state: State) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return K v, the spread of v in each channel, what v tells of the waveform, and what is heard."""

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import xarray
 
 TAU_MAX_S = 0.75
-TOGETHER = 128
+TOGETHER = 64
 """Channels, in windows that a CPU reads at once: what they need stays in its caches."""
-UNKNOWN_NOISE = 320.0
+UNKNOWN_NOISE = 333.0
 """Nats of evidence that one quiet window in twenty has where its own start is all that is known of noise.
 
 Measured on 10-s windows of 18 bipolar channels (docs/focal_lead.md); for other sizes it is a guess.

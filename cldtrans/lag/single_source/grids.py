@@ -97,7 +97,8 @@ class Paths:
     """
 
     def __init__(self, grids: Grids, factors: tuple[tuple[float, ...], ...] = ((1.0,),)) -> None:
-        self.turns, self._shape = len(factors[0]), (grids.stripes, 2, grids.per_stripe)
+        self.several, self.turns = len(factors), len(factors[0])
+        self._shape = (grids.stripes, 2, grids.per_stripe)
         like = grids.delays
         self._turn = _turn(
             grids.n_samples, grids.sample_rate, grids.tau_max, factors, like.dtype, like.device

@@ -21,7 +21,7 @@ from cldtrans.models.readout.events import NARROW, Events
 from cldtrans.models.readout.histogram import code_histogram
 
 SHARES = {
-    "ecg": {"events": 0.7, "contexts": 0.7, "codes": 0.5, "covariance": 0.3, "eigenvalues": 0.1},
+    "ecg": {"events": 0.7, "contexts": 0.7, "codes": 0.5, "covariance": 0.75, "eigenvalues": 0.1},
     "eeg": {"events": 0.1, "contexts": 0.1, "codes": 0.1, "covariance": 1.0, "eigenvalues": 0.1},
 }
 """Variance of each block beside the others' before a probe chooses: benchmarks/ptbxl_probe.py."""
