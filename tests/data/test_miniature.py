@@ -34,6 +34,8 @@ DATASETS = (
     "ptb-xl/1.0.3",
     "mimic-iv-ecg/1.0",
     "siena-scalp-eeg/1.0.0",
+    "challenge-2021/1.0.3",
+    "code15/1.0.0",
 )
 
 

@@ -20,6 +20,8 @@ class Scale:
     sleep_epochs: int  # 30-s epochs a night
     ptbxl_records: int
     mimic_records: int
+    challenge_records: int  # of each subset
+    code15_exams: int
     siena_patients: int
     siena_files: int
     siena_s: int
@@ -39,6 +41,8 @@ SCALES = {
         sleep_epochs=20,
         ptbxl_records=20,
         mimic_records=8,
+        challenge_records=10,
+        code15_exams=12,
         siena_patients=3,
         siena_files=1,
         siena_s=24,
@@ -56,6 +60,8 @@ SCALES = {
         sleep_epochs=70,
         ptbxl_records=300,
         mimic_records=150,
+        challenge_records=60,
+        code15_exams=48,
         siena_patients=6,
         siena_files=2,
         siena_s=60,
@@ -73,6 +79,8 @@ SCALES = {
         sleep_epochs=120,
         ptbxl_records=1000,
         mimic_records=1000,
+        challenge_records=150,
+        code15_exams=200,
         siena_patients=8,
         siena_files=2,
         siena_s=60,
