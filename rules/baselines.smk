@@ -4,6 +4,7 @@ rule score_fewshot_baseline:
         config=CONFIG,
         index="data/{run}/shards/{dataset}/index.parquet",
         split="data/{run}/splits/{dataset}/seed-{seed}.csv",
+        weights=checkpoint_file,
     output:
         result="results/{run}/fewshot/{dataset}/{method}/budget-{budget}/seed-{seed}.json",
         predictions="results/{run}/fewshot/{dataset}/{method}/budget-{budget}/seed-{seed}.parquet",
@@ -21,11 +22,12 @@ rule score_fewshot_baseline:
     params:
         code=code("fewshot", "fewshot"),
         settings=cell_settings("fewshot"),
+        checkpoint=checkpoint_option,
     shell:
         "python -m cldtrans fewshot --config {input.config:q} --dataset {wildcards.dataset:q}"
         " --method {wildcards.method:q} --budget {wildcards.budget:q} --seed {wildcards.seed:q}"
         " --shards data/{wildcards.run:q}/shards/{wildcards.dataset:q} --split {input.split:q}"
-        " --threads {threads} --output {output.result:q} > {log:q} 2>&1"
+        " {params.checkpoint:q} --threads {threads} --output {output.result:q} > {log:q} 2>&1"
 
 
 rule baselines:

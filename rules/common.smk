@@ -117,10 +117,9 @@ def stage1_indices(wildcards):
 
 
 def checkpoint_file(wildcards):
-    """The pretrained model of a method that is a variant of ours; nothing for a baseline."""
-    if wildcards.method not in SETTINGS.variants:
-        return []
-    return PLAN.checkpoint(1, wildcards.method, wildcards.seed)
+    """The pretrained model of a method that is, or fine-tunes, a variant of ours; nothing for a baseline."""
+    variant = SETTINGS.variant_of(wildcards.method)
+    return [] if variant is None else PLAN.checkpoint(1, variant, wildcards.seed)
 
 
 def checkpoint_option(wildcards):

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from cldtrans.machine import best_device
 from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.tuning import Tuning
 from cldtrans.methods.windows import Classifier, LabelledWindows, in_batches
 from cldtrans.scoring.metrics import PRIMARY, classification
 
@@ -84,6 +85,8 @@ class NetworkClassifier(ABC):
     """Name of the network's last layer among its modules."""
     start: str = "from scratch"
     """Where the weights come from, as a result file says it."""
+    tuning: Tuning | None = None
+    """How it learns; None: all weights, the whole batch at once. Whoever makes the classifier sets it."""
 
     def __init__(self, task: Any, seed: int, threads: int, recipe: Recipe, ensemble: int = 1) -> None:
         self.task, self.kind, self.classes = task, task.kind, task.classes
@@ -101,6 +104,10 @@ class NetworkClassifier(ABC):
     @abstractmethod
     def inputs(self, windows: LabelledWindows, which: np.ndarray) -> Tensor:
         """Return what the network reads of some windows, on any device."""
+
+    def extra_inputs(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return what the loss of some windows needs beside their labels, a row each; nothing by default."""
+        return ()
 
     @property
     def parameters(self) -> int:
@@ -154,20 +161,31 @@ class NetworkClassifier(ABC):
         rng: np.random.Generator,
     ) -> None:
         recipe = self.recipe
+        if self.tuning is not None:
+            self.tuning.prepare(network, [self.head])
         learned = [p for p in network.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(learned, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, recipe))
         best, kept, waited, queue = -np.inf, None, 0, np.zeros(0, dtype=int)
         size = min(recipe.batch_size, len(train))
+
+        def loss_of(x: Tensor, y: Tensor, *more: Tensor) -> Tensor:
+            return self._loss(network(x), y, weights, *more)
+
         for step in tqdm(range(1, recipe.steps + 1), desc=type(self).__name__, disable=None):
             if len(queue) < size:
                 queue = np.concatenate([queue, rng.permutation(len(train))])
             batch, queue = np.sort(queue[:size]), queue[size:]
             network.train()
-            x = self.inputs(train, batch).to(self._device)
-            loss = self._loss(network(x), torch.as_tensor(train.y[batch]).to(self._device), weights)
+            rows = (
+                self.inputs(train, batch).to(self._device),
+                torch.as_tensor(train.y[batch]).to(self._device),
+            )
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            if self.tuning is None:
+                loss_of(*rows).backward()
+            else:
+                self.tuning.backward(network, loss_of, rows, step, schedule.get_last_lr()[0])
             optimiser.step()
             schedule.step()
             if len(some) and (step % recipe.validate_every == 0 or step == recipe.steps):
@@ -181,10 +199,12 @@ class NetworkClassifier(ABC):
                     break
         if kept is not None:
             network.load_state_dict(kept)
-        elif not self.notes:
+        if self.tuning is not None:
+            self.tuning.finish(network)
+        if kept is None and not self.notes:
             self.notes.append(f"validation does not define {PRIMARY[self.kind]}: the last step is kept")
 
-    def _loss(self, logits: Tensor, y: Tensor, weights: Tensor | None) -> Tensor:
+    def _loss(self, logits: Tensor, y: Tensor, weights: Tensor | None, *more: Tensor) -> Tensor:
         if self.kind == "multilabel":
             known = (y >= 0).float()
             each = F.binary_cross_entropy_with_logits(logits, y.clamp(min=0).float(), reduction="none")

@@ -16,8 +16,9 @@ from cldtrans.config import Config
 from cldtrans.data.base import Task
 from cldtrans.data.shards import ShardSet
 from cldtrans.data.splits import budget_rows, load_split, split_rows
-from cldtrans.errors import DataError
+from cldtrans.errors import ConfigError, DataError
 from cldtrans.evaluation.cell import NO_WINDOWS, write_cell
+from cldtrans.evaluation.costs import costs_of
 from cldtrans.evaluation.predictions import (
     Predictions,
     no_predictions,
@@ -31,6 +32,7 @@ from cldtrans.methods import classifiers
 from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import FINE_TUNED, PROBED, build, spec_of
 from cldtrans.methods.windows import Classifier, LabelledWindows, counts
+from cldtrans.training.strategies.tuning import FineTuning
 
 
 def run_fewshot(
@@ -80,7 +82,7 @@ def run_fewshot(
     task = task_of(windows)
     parts, problem = labelled_parts(windows, dataset, split, budget, seed, features)
     n = NO_WINDOWS if parts is None else counts(*parts)
-    classifier = None
+    classifier, costs = None, dict[str, Any]()
     if parts is not None:
         train, val, test = parts
         problem = unfit(task, train, test)
@@ -95,6 +97,7 @@ def run_fewshot(
     scores = score_predictions(predictions)
     if classifier is not None and parts is not None:
         proba = predictions.of("test")
+        costs = costs_of(classifier, parts[2])  # before the twin is trained, which is not its cost
         set_beside(scores, task, classifier, method, proba, parts, seed, threads)
     return write_cell(
         output,
@@ -105,7 +108,8 @@ def run_fewshot(
         windows=windows,
         checkpoint=checkpoint,
         scored=classifier,
-        extra=origin(config, method, dataset, classifier),
+        notes=classifier.tuning.notes if costs else (),
+        extra=origin(config, method, dataset, classifier) | costs,
     )
 
 
@@ -176,7 +180,9 @@ def make_classifier(
     if spec == FINE_TUNED:
         if checkpoint is None:
             raise DataError(f"fine-tuning {method} needs its stage-1 checkpoint (--checkpoint)")
-        return build(spec, config, method, checkpoint, task, windows.modality, seed=seed, threads=threads)
+        tuned, variant = config.finetuned(method), config.variant_of(method)
+        made = build(spec, tuned, variant, checkpoint, task, windows.modality, seed=seed, threads=threads)
+        return with_strategy(made, config, method, seed)
     if spec == PROBED:
         if features is None:
             raise DataError(f"a linear probe of {method} needs its features (--features)")
@@ -190,7 +196,23 @@ def make_classifier(
         "seed": seed,
         "threads": threads,
     }
-    return classifiers.make(spec, about, settings)
+    return with_strategy(classifiers.make(spec, about, settings), config, method, seed)
+
+
+def with_strategy(classifier: Classifier, config: Config, method: str, seed: int) -> Classifier:
+    """Give a classifier the strategy of `finetune`, where its method has one.
+
+    Raises
+    ------
+    ConfigError
+        For a classifier that trains no network.
+    """
+    settings = config.methods[method].finetune if method in config.methods else None
+    if settings is not None:
+        if not hasattr(classifier, "tuning"):
+            raise ConfigError(f"methods.{method}.finetune: this classifier trains no network")
+        classifier.tuning = FineTuning(settings, seed)
+    return classifier
 
 
 def predict(

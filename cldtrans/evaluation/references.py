@@ -137,8 +137,9 @@ def origin(config: Config, method: str, dataset: str, classifier: Any) -> dict[s
     Our own model is pretrained on training subjects where a corpus has official folds for it, and otherwise
     on every subject of its corpora, without labels.
     """
-    if method in config.variants:
-        corpora = variant(config, method)[1].datasets
+    own = config.variant_of(method)
+    if own is not None:
+        corpora = variant(config, own)[1].datasets
         seen = dataset in corpora and chosen_dataset(dataset, config.dataset_classes).training_folds is None
         found = {"start": f"pretrained on {', '.join(corpora)}", "saw_test_data": "yes" if seen else "no"}
     else:

@@ -27,12 +27,13 @@ TABLES = (
     "identifiability",
     "known_lags",
     "robustness",
+    "tuning",
     "comparisons",
     "audit",
     "datasets",
     "cost",
 )
-SCORE_FIGURES = ("fewshot", "planted", "identifiability", "robustness")  # drawn from tables alone
+SCORE_FIGURES = ("fewshot", "planted", "identifiability", "robustness", "tuning")  # drawn from tables alone
 MODEL_FIGURES = ("training", "lags", "motifs")  # of a pretrained model: none, where nothing is pretrained
 FIGURES = (*SCORE_FIGURES, *MODEL_FIGURES, "propagation")
 
@@ -92,7 +93,8 @@ class Plan:
     @cached_property
     def pretrained(self) -> list[tuple[str, int]]:
         """(variant, seed) of every pretrained model that the cells and the task heads need."""
-        wanted = {(cell.method, cell.seed) for cell in self.cells if cell.method in self.config.variants}
+        models = {(self.config.variant_of(cell.method), cell.seed) for cell in self.cells}
+        wanted = {(name, seed) for name, seed in models if name is not None}
         return sorted(wanted | set(self.heads))
 
     @cached_property
@@ -149,7 +151,9 @@ class Plan:
     @cached_property
     def figure_names(self) -> tuple[str, ...]:
         """Names of the figures that this plan has something to draw for."""
-        return tuple(name for name in FIGURES if self.pretrained or name not in MODEL_FIGURES)
+        tuned = any(self.config.methods[name].finetune for name in self.config.methods if name in self._asked)
+        lacking = set() if self.pretrained else set(MODEL_FIGURES)
+        return tuple(name for name in FIGURES if name not in lacking and (tuned or name != "tuning"))
 
     def figures(self) -> list[str]:
         """Return every figure in both formats."""
@@ -191,7 +195,7 @@ class Plan:
             **{rule: scored[rule] for rule in dict.fromkeys(RULES.values())},
             "audit": 1,
             "make_tables": 1,
-            "plot_scores": len(SCORE_FIGURES),
+            "plot_scores": len(set(SCORE_FIGURES) & set(self.figure_names)),
             **{
                 f"plot_{name}": int(name in self.figure_names)
                 for name in FIGURES
@@ -291,6 +295,11 @@ class Plan:
         """Hash the templates of the draft."""
         files = sorted((self.scripts.parent / "report").glob("*.jinja"))
         return fingerprint({path.name: sha256_file(path) for path in files})
+
+    @cached_property
+    def _asked(self) -> set[str]:
+        """Names of the methods that a cell asks for."""
+        return {cell.method for cell in self.cells}
 
     @cached_property
     def _by_target(self) -> dict[str, set[Cell]]:
