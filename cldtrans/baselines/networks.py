@@ -19,11 +19,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from cldtrans.data.base import SEVERAL
 from cldtrans.machine import best_device
-from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.probes import probe_of
 from cldtrans.methods.tuning import Tuning
 from cldtrans.methods.windows import Classifier, LabelledWindows, in_batches
 from cldtrans.scoring.metrics import PRIMARY, classification
+from cldtrans.scoring.regression import mean_over_targets
 
 MOST_PROBED = 20_000  # training windows that a probe on frozen features looks at
 _SETTLE = 8  # batches from which the batch norms of frozen weights take their statistics
@@ -136,13 +138,16 @@ class NetworkClassifier(ABC):
         n_samples = train.x(slice(0, 1)).shape[-1]
         self._networks = [self.started(n_samples, member) for member in range(self.ensemble)]
         weights = self._class_weights(train.y)
+        if self.kind == "regression":
+            level, spread = np.nanmean(train.y, axis=0), np.nanstd(train.y, axis=0)
+            self._level, self._spread = map(torch.as_tensor, (level, np.where(spread > 0, spread, 1.0)))
         some = np.random.default_rng(self.seed).permutation(len(val))[: self.recipe.validate_windows]
         some.sort()
         for member, network in enumerate(self._networks):
             self._fit_one(network, train, val, some, weights, np.random.default_rng([self.seed, member]))
 
     def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
-        """Predict probabilities [n, K], the mean over the networks."""
+        """Predict probabilities [n, K], or numbers where the task asks for these: the mean over networks."""
         everything = np.arange(len(windows))
         return np.mean([self._predict(network, windows, everything) for network in self._networks], axis=0)
 
@@ -177,10 +182,9 @@ class NetworkClassifier(ABC):
                 queue = np.concatenate([queue, rng.permutation(len(train))])
             batch, queue = np.sort(queue[:size]), queue[size:]
             network.train()
-            rows = (
-                self.inputs(train, batch).to(self._device),
-                torch.as_tensor(train.y[batch]).to(self._device),
-            )
+            x, y = self.inputs(train, batch), torch.as_tensor(train.y[batch])
+            x, y = x.to(self._device), y.to(self._device)
+            rows = (x, y, *self.extra_inputs(x))
             optimiser.zero_grad(set_to_none=True)
             if self.tuning is None:
                 loss_of(*rows).backward()
@@ -205,6 +209,11 @@ class NetworkClassifier(ABC):
             self.notes.append(f"validation does not define {PRIMARY[self.kind]}: the last step is kept")
 
     def _loss(self, logits: Tensor, y: Tensor, weights: Tensor | None, *more: Tensor) -> Tensor:
+        if self.kind == "regression":
+            target = (y - self._level.to(y)) / self._spread.to(y)
+            known = torch.isfinite(target)
+            error = torch.where(known, logits - target.nan_to_num(), 0.0).square()
+            return error.sum() / known.sum().clamp(min=1)
         if self.kind == "multilabel":
             known = (y >= 0).float()
             each = F.binary_cross_entropy_with_logits(logits, y.clamp(min=0).float(), reduction="none")
@@ -212,7 +221,7 @@ class NetworkClassifier(ABC):
         return F.cross_entropy(logits, y.long(), weight=weights)
 
     def _class_weights(self, y: np.ndarray) -> Tensor | None:
-        if self.kind == "multilabel":
+        if self.kind in SEVERAL:
             return None
         count = np.bincount(y, minlength=len(self.classes))
         balanced = np.where(count > 0, len(y) / np.maximum(count, 1) / (count > 0).sum(), 0.0)
@@ -220,6 +229,10 @@ class NetworkClassifier(ABC):
 
     def _quality(self, network: nn.Module, val: LabelledWindows, some: np.ndarray) -> float | None:
         proba = self._predict(network, val, some)
+        if self.kind == "regression":
+            alone = np.arange(len(some))  # windows, not subjects
+            error = mean_over_targets(val.y[some], proba, alone, np.ones((1, len(some))), False)["nrmse"][0]
+            return None if np.isnan(error) else -float(error)
         together = np.zeros(len(some), dtype=int)
         found = classification(self.kind, self.classes, val.y[some], proba, together)
         return found.metrics[PRIMARY[self.kind]]
@@ -230,6 +243,9 @@ class NetworkClassifier(ABC):
         pieces = [np.zeros((0, len(self.classes)))]
         for part in in_batches(len(which), 2 * self.recipe.batch_size):
             logits = network(self.inputs(windows, which[part]).to(self._device)).double()
+            if self.kind == "regression":
+                pieces.append((logits.cpu() * self._spread + self._level).numpy())
+                continue
             proba = logits.sigmoid() if self.kind == "multilabel" else logits.softmax(dim=1)
             pieces.append(proba.cpu().numpy())
         return np.concatenate(pieces)
@@ -267,7 +283,7 @@ class FrozenFeatures:
     def __init__(self, owner: NetworkClassifier, pretrained: bool = False) -> None:
         self._owner, self._pretrained = owner, pretrained
         self._network: nn.Module | None = None
-        self._probe = LinearProbe(owner.kind, owner.classes)
+        self._probe = probe_of(owner.kind, owner.classes)
 
     @property
     def parameters(self) -> int | None:

@@ -2,8 +2,9 @@
 
 `EcgTransformer` is the architecture of the large ECG models that are fine-tuned within a memory budget: three
 convolutions, then a transformer; 512 wide with 12 layers and 16 heads as their teacher, 64 wide with 1 layer
-as the student that learns its probabilities (Hinton et al. 2015, arXiv 1503.02531). `SmallTransformer` is one
-patch and 2 layers of 128, about 550 000 parameters with 129 channels, which a CPU trains over night.
+as the student that learns its probabilities (Hinton et al. 2015, arXiv 1503.02531). `PatchClassifier` is one
+patch of all channels a token and 2 layers of 128, about 550 000 parameters with 129 channels, which a CPU
+trains over night.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def _places(tokens: Tensor) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], 1).to(tokens.dtype)
 
 
-class SmallTransformer(NetworkClassifier):
+class PatchClassifier(NetworkClassifier):
     """The `classifier` factory of a small transformer over patches.
 
     Parameters
@@ -117,7 +118,7 @@ class SmallTransformer(NetworkClassifier):
     """
 
     card = Card(
-        title="Small transformer",
+        title="Patch transformer",
         source="ours",
         licence="MIT (ours)",
         reproduced="",
@@ -164,13 +165,13 @@ class SmallTransformer(NetworkClassifier):
         return torch.from_numpy(windows.x(which))
 
 
-class EcgTransformer(SmallTransformer):
+class EcgTransformer(PatchClassifier):
     """The `classifier` factory of teacher and student.
 
     Parameters
     ----------
     task, channels, sample_rate, modality, seed, threads, **settings
-        As `SmallTransformer`; by default the student.
+        As `PatchClassifier`; by default the student.
     abnormal : float
         Weight of the loss of a further head, whether there is any label at all; it is not used afterwards.
     teacher : str, optional

@@ -25,6 +25,9 @@ DATASETS = {
     "challenge2021-georgia": "cldtrans.data.challenge2021:Georgia",
     "challenge2021-ptb-xl": "cldtrans.data.challenge2021:PtbXlScored",
     "code15": "cldtrans.data.code15:Code15",
+    "hbn-rt": "cldtrans.data.hbn.dataset:ResponseTimes",
+    "hbn-hit": "cldtrans.data.hbn.dataset:Hits",
+    "hbn-factors": "cldtrans.data.hbn.dataset:Factors",
 }
 
 

@@ -157,7 +157,10 @@ def unfit(task: Task, train: LabelledWindows, test: LabelledWindows) -> str:
     for name, part in (("training", train), ("test", test)):
         if len(part) == 0:
             return f"no labelled {name} windows: too few subjects or labels"
-    if task.kind == "multilabel":
+    if task.kind == "regression":
+        if not any(len(np.unique(column[np.isfinite(column)])) > 1 for column in train.y.T):
+            return "training windows do not vary in any label"
+    elif task.kind == "multilabel":
         if not any(len(np.unique(column[column >= 0])) > 1 for column in train.y.T):
             return "training windows do not vary in any label"
     elif len(np.unique(train.y)) < 2:

@@ -20,7 +20,13 @@ from jaxtyping import Float, Num, Shaped
 
 from cldtrans.scoring.intervals import over_subjects
 
-PRIMARY = {"binary": "auroc", "multiclass": "macro_f1", "multilabel": "macro_auroc"}
+PRIMARY = {
+    "binary": "auroc",
+    "multiclass": "macro_f1",
+    "multilabel": "macro_auroc",
+    "regression": "nrmse",  # lower is better
+}
+_REGRESSION = ("rmse", "nrmse", "pearson_r")  # `cldtrans.scoring.regression` computes them
 _BINARY = ("auroc", "auprc", "balanced_accuracy", "f1", "sensitivity", "specificity", "kappa")
 _MULTICLASS = ("macro_auroc", "macro_f1", "balanced_accuracy", "kappa", "accuracy")
 _MULTILABEL = ("macro_auroc", "macro_auprc", "macro_f1", "macro_f2")
@@ -59,13 +65,20 @@ class Scores:
 
 def main_names(kind: str) -> list[str]:
     """Return the metric keys of a kind of task, without those of single classes."""
-    return list(
-        {"binary": _BINARY, "multiclass": _MULTICLASS, "multilabel": (*_MULTILABEL, *_OF_WINDOWS)}[kind]
-    )
+    names = {
+        "binary": _BINARY,
+        "multiclass": _MULTICLASS,
+        "multilabel": (*_MULTILABEL, *_OF_WINDOWS),
+        "regression": _REGRESSION,
+    }
+    return list(names[kind])
 
 
 def metric_names(kind: str, classes: Sequence[str]) -> list[str]:
     """Return every metric key of a task."""
+    if kind == "regression":
+        single_numbers = classes if len(classes) > 1 else ()
+        return [*_REGRESSION, *(f"{metric}_{name}" for name in single_numbers for metric in _REGRESSION)]
     single = {"binary": (), "multiclass": classes, "multilabel": classes}[kind]
     return [*main_names(kind), *(f"{'f1' if kind == 'multiclass' else 'auroc'}_{name}" for name in single)]
 

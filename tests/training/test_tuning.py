@@ -15,7 +15,7 @@ from toys.model import make_model
 from toys.windows import Fake, rhythms
 
 from cldtrans.baselines.inception_time import InceptionTime
-from cldtrans.baselines.patch_transformer import TEACHER, EcgTransformer, PatchTransformer, SmallTransformer
+from cldtrans.baselines.patch_transformer import TEACHER, EcgTransformer, PatchClassifier, PatchTransformer
 from cldtrans.config import FinetuneConfig
 from cldtrans.config.settings import PruneConfig
 from cldtrans.data.base import Task
@@ -169,7 +169,7 @@ def test_fusion_holds_a_quarter_of_the_teachers_bytes() -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_every_strategy_trains_a_network_of_the_baselines(strategy: str) -> None:
     train, val = rhythms(24, 0), rhythms(12, 1)
-    model = SmallTransformer(
+    model = PatchClassifier(
         BINARY, ("a", "b", "c"), 160.0, "eeg", 1, 1, width=16, layers=1, heads=2, steps=3, batch_size=8
     )
     model.tuning = FineTuning(FinetuneConfig(strategy=strategy, micro_batch=4), 1)

@@ -1,4 +1,4 @@
-"""A miniature PhysioNet bucket: eight corpora in their real formats, with signals whose truth is known.
+"""A miniature PhysioNet bucket: nine corpora in their real formats, with signals whose truth is known.
 
 `write_miniature` lays the datasets out under a folder as the public bucket does, ``<slug>/<version>/...``, so
 that the ordinary download and preprocessing steps run on it unchanged. What was planted (leading channels,

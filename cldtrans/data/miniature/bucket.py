@@ -9,7 +9,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cldtrans.data.miniature import challenge2021, chbmit, code15, eegmmidb, mimic, ptbxl, siena, sleepedf
+from cldtrans.data.miniature import (
+    challenge2021,
+    chbmit,
+    code15,
+    eegmmidb,
+    hbn,
+    mimic,
+    ptbxl,
+    siena,
+    sleepedf,
+)
 from cldtrans.data.miniature.scales import SCALES
 from cldtrans.data.miniature.truth import Truth
 from cldtrans.errors import DataError
@@ -26,6 +36,7 @@ _DATASETS = (
     ("siena-scalp-eeg/1.0.0", siena.write),
     ("challenge-2021/1.0.3", challenge2021.write),
     ("code15/1.0.0", code15.write),
+    ("hbn/eeg2025", hbn.write),
 )
 
 

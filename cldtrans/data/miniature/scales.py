@@ -22,6 +22,8 @@ class Scale:
     mimic_records: int
     challenge_records: int  # of each subset
     code15_exams: int
+    hbn_subjects: int  # of each of two releases
+    hbn_trials: int
     siena_patients: int
     siena_files: int
     siena_s: int
@@ -43,6 +45,8 @@ SCALES = {
         mimic_records=8,
         challenge_records=10,
         code15_exams=12,
+        hbn_subjects=4,
+        hbn_trials=7,
         siena_patients=3,
         siena_files=1,
         siena_s=24,
@@ -62,6 +66,8 @@ SCALES = {
         mimic_records=150,
         challenge_records=60,
         code15_exams=48,
+        hbn_subjects=8,
+        hbn_trials=10,
         siena_patients=6,
         siena_files=2,
         siena_s=60,
@@ -81,6 +87,8 @@ SCALES = {
         mimic_records=1000,
         challenge_records=150,
         code15_exams=200,
+        hbn_subjects=12,
+        hbn_trials=14,
         siena_patients=8,
         siena_files=2,
         siena_s=60,
