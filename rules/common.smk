@@ -128,6 +128,17 @@ def checkpoint_option(wildcards):
     return ["--checkpoint", str(Path(files).parent)] if files else []
 
 
+def network_file(wildcards):
+    """The network that a method starts from; nothing for most."""
+    return PLAN.network(wildcards.method, wildcards.seed) or []
+
+
+def network_option(wildcards):
+    """The command-line words that name it."""
+    file = network_file(wildcards)
+    return ["--start", file] if file else []
+
+
 def recordings_file(wildcards):
     """What a cell of focal leads is scored on: the index of shards, or the files of an intracranial set."""
     if wildcards.dataset not in SETTINGS.zeroshot.intracranial:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -150,6 +151,13 @@ class NetworkClassifier(ABC):
         """Predict probabilities [n, K], or numbers where the task asks for these: the mean over networks."""
         everything = np.arange(len(windows))
         return np.mean([self._predict(network, windows, everything) for network in self._networks], axis=0)
+
+    def save(self, path: Path) -> None:
+        """Write the weights of the first network, as safetensors."""
+        from safetensors.torch import save_file
+
+        weights = self._networks[0].state_dict()
+        save_file({name: tensor.cpu().contiguous() for name, tensor in weights.items()}, path)
 
     def fresh(self, seed: int, n_samples: int) -> nn.Module:
         """Return a network with weights of a seed."""

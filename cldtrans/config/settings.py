@@ -378,6 +378,16 @@ class FinetuneConfig(Section):
     prune: PruneConfig | None = Field(default=None, description="Part of the gradient; null: all of it.")
 
 
+class StartConfig(Section):
+    """A network that another method has trained with all labels of a dataset."""
+
+    method: Name = Field(description="The method, whose classifier is a network.")
+    dataset: Name = Field(description="Whose training labels it learns.")
+    setting: str = Field(
+        default="weights", description="Keyword argument of the factory that gets its checkpoint."
+    )
+
+
 class MethodConfig(Section):
     """A method by its factories, as ``module:factory``, or by a variant of our model to fine-tune."""
 
@@ -403,6 +413,12 @@ class MethodConfig(Section):
         default=None,
         exclude_if=lambda settings: settings is None,
         description="How its network learns; null: all weights, the whole batch at once.",
+    )
+
+    start: StartConfig | None = Field(
+        default=None,
+        exclude_if=lambda start: start is None,
+        description="What was trained before and this starts from, or learns from; null: nothing.",
     )
 
     @model_validator(mode="after")
@@ -621,6 +637,11 @@ class Config(Section):
             raise ValueError(f"zeroshot.intracranial: {name!r} is already the name of a dataset")
         for name in set(self.methods) & set(self.variants):
             raise ValueError(f"methods: {name!r} is already the name of a variant")
+        for name in {method for block in self.experiments for method in block.methods}:
+            start = self.methods[name].start if name in self.methods else None
+            if start is not None:
+                known(start.method, self.methods, f"methods.{name}.start")
+                known(start.dataset, self.datasets, f"methods.{name}.start")
         for name, method in self.methods.items():
             if method.variant is not None:
                 known(method.variant, self.variants, f"methods.{name}.variant")

@@ -47,6 +47,7 @@ def run_fewshot(
     output: Path,
     features: Path | None = None,
     checkpoint: Path | None = None,
+    start: Path | None = None,
     threads: int = 1,
 ) -> dict[str, Any]:
     """Score one cell and write its result file, with its predictions beside it as parquet.
@@ -69,6 +70,8 @@ def run_fewshot(
         Pooled features of a variant (.npz).
     checkpoint : Path, optional
         Folder of a variant's stage-1 model.
+    start : Path, optional
+        Checkpoint of the network that the method starts from.
     threads : int
         Part of a CPU result's last bits.
 
@@ -89,7 +92,7 @@ def run_fewshot(
     if parts is None or problem:
         predictions = no_predictions(windows, problem, seed)
     else:
-        classifier = make_classifier(config, method, windows, seed, threads, features, checkpoint)
+        classifier = make_classifier(config, method, windows, seed, threads, features, checkpoint, start)
         limit_threads(threads)
         classifier.fit(train, val)
         predictions = predict(classifier, windows, val, test, seed)
@@ -176,6 +179,7 @@ def make_classifier(
     threads: int,
     features: Path | None,
     checkpoint: Path | None,
+    start: Path | None = None,
 ) -> Classifier:
     """Make a baseline by its factory; a variant of our model as a linear probe, or fine-tuned."""
     task = task_of(windows)
@@ -190,7 +194,12 @@ def make_classifier(
         if features is None:
             raise DataError(f"a linear probe of {method} needs its features (--features)")
         return build(spec, task.kind, task.classes)
-    settings = config.methods[method].settings
+    settings = dict(config.methods[method].settings)
+    before = config.methods[method].start
+    if before is not None:
+        if start is None:
+            raise DataError(f"{method} starts from {before.method}; give its checkpoint (--start)")
+        settings[before.setting] = str(start)
     about = {
         "task": task,
         "channels": windows.channels,

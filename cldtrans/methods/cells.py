@@ -78,6 +78,9 @@ def _method(config: Config, cell: Cell) -> dict[str, Any]:
         settings: dict[str, Any] = {"factory": factory, "settings": method.settings}
         if method.finetune is not None:
             settings["strategy"] = method.finetune.model_dump(mode="json")
+        if method.start is not None:
+            before = Cell(cell.experiment, method.start.dataset, method.start.method, "1.0", cell.seed)
+            settings["start"] = {"setting": method.start.setting, **cell_settings(config, before)}
         if method.variant is not None:
             tuned = config.finetuned(cell.method).stage2.model_dump(mode="json", include=set(TUNED))
             settings |= pretraining_settings(config, method.variant) | {"finetune": tuned}

@@ -112,6 +112,30 @@ class Plan:
         """Return the weights of every pretrained model (stage 1), or of every model with task heads (2)."""
         return [self.checkpoint(stage, *model) for model in (self.pretrained if stage == 1 else self.heads)]
 
+    def network(self, method: str, seed: int | str) -> str | None:
+        """Return the weights of the network that a method starts from; None where it starts from none."""
+        found = self.config.methods.get(method)
+        if found is None or found.start is None:
+            return None
+        start = found.start
+        return (
+            f"results/{self.run}/checkpoints/networks/{start.method}/{start.dataset}/seed-{seed}"
+            "/model.safetensors"
+        )
+
+    @cached_property
+    def networks(self) -> list[tuple[str, str, int]]:
+        """(method, dataset, seed) of every network that a cell, or one of these, starts from."""
+        waiting = [(cell.method, cell.seed) for cell in self.cells]
+        found: set[tuple[str, str, int]] = set()
+        while waiting:
+            method, seed = waiting.pop()
+            start = self.config.methods[method].start if method in self.config.methods else None
+            if start is not None and (start.method, start.dataset, seed) not in found:
+                found.add((start.method, start.dataset, seed))
+                waiting.append((start.method, seed))
+        return sorted(found)
+
     def histories(self) -> list[str]:
         """Return what every pretraining wrote of itself."""
         return [str(Path(file).with_name("training.json")) for file in self.checkpoints(1)]
@@ -169,6 +193,7 @@ class Plan:
     def splits(self) -> list[str]:
         """Return every division that a cell or a task head uses."""
         probed = {(cell.dataset, cell.seed) for cell in self.cells if ROLES[cell.experiment] == "classifier"}
+        probed |= {(dataset, seed) for _, dataset, seed in self.networks}
         used = probed | {(name, seed) for name, (_, seed) in product(self.config.stage2.datasets, self.heads)}
         return [f"data/{self.run}/splits/{name}/seed-{seed}.csv" for name, seed in sorted(used)]
 
@@ -192,6 +217,7 @@ class Plan:
             "train_stage1": len(self.pretrained),
             "extract_features": len(features | on_heads),
             "train_stage2": len(self.heads),
+            "train_network": len(self.networks),
             **{rule: scored[rule] for rule in dict.fromkeys(RULES.values())},
             "audit": 1,
             "make_tables": 1,

@@ -7,9 +7,9 @@ folder below `hbn/eeg2025/`, under any name; which one it is stands in its `part
 Channels: E1 to E128 and Cz of a HydroCel net. Recordings with far fewer, ten of R7 with 6, are set aside, as
 are the persons whom the challenge's starter kit drops (`STARTER_KIT_DROPS`). Windows are to end at 45 Hz, so
 mains of 60 Hz need no filter of their own.
-Labels: `hbn-rt`, the response time of a trial, and `hbn-hit`, whether the press was on the target's side, from
-the 2 s of EEG that begin half a second after the target (`trials`); trials without a target or a press have
-none. `hbn-factors`, the four factors of a person (`participants`), from any window of any task.
+Labels: `hbn-rt`, the response time of a trial, and `hbn-hit`, whether the press was on the target's side,
+from the 2 s of EEG that begin half a second after the target (`trials`); trials without a target or a press
+have none. `hbn-factors`, the four factors of a person (`participants`), from any window of any task.
 Told beside them, without a sample: age, sex, handedness; of a trial its foreperiod, run and number, and the
 mean response time of the person's earlier trials, which no entry to the challenge gets.
 Split: by release, so by person: R5 is held out, R1 to R4 and R6 to R11 train. Of the training persons a tenth
@@ -84,8 +84,8 @@ class Hbn(Dataset):
                 )
         if not rows:
             raise DataError(
-                f"{self.folder(root)}: expected sub-*/eeg/*_eeg.set or .bdf in a release's folder, found none; "
-                "run the download first"
+                f"{self.folder(root)}: expected sub-*/eeg/*_eeg.set or .bdf in a release's folder, found "
+                "none; run the download first"
             )
         return recording_table({name: [row[name] for row in rows] for name in rows[0]})
 
