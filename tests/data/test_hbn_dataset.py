@@ -32,7 +32,7 @@ def shards(bucket: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 def test_a_window_is_half_a_second_after_its_target(bucket: Path, shards: dict[str, ShardSet]) -> None:
     windows = shards["hbn-rt"]
-    trials = pd.concat([read_trials(folder) for folder in sorted((bucket / PLACE).glob("R*"))])
+    trials = pd.concat([read_trials(folder) for folder in sorted((bucket / PLACE).glob("R*_bdf"))])
     known = trials[(trials["problem"] == "") & trials["subject"].isin(windows.index["subject"])]
     table = windows.index.sort_values(["subject", "start_s"], ignore_index=True)
     known = known.sort_values(["subject", "target_s"], ignore_index=True)
@@ -74,7 +74,7 @@ def test_channels_are_found_by_name_in_microvolts(bucket: Path) -> None:
 def test_factors_are_the_persons(bucket: Path, shards: dict[str, ShardSet]) -> None:
     windows = shards["hbn-factors"]
     assert windows.task is not None and windows.task.of_subjects and windows.task.kind == "regression"
-    persons = pd.concat([read_participants(folder) for folder in sorted((bucket / PLACE).glob("R*"))])
+    persons = pd.concat([read_participants(folder) for folder in sorted((bucket / PLACE).glob("R*_bdf"))])
     persons = persons.set_index("subject")
     labels = windows.labels(np.arange(len(windows)))
     assert labels.shape == (len(windows), len(FACTORS))
