@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= 2
-PLANS := config demo known_lags sample smoke standard tiny # what lint reads; a file in config/ may hold other things
+PLANS := config demo finetuning hbn known_lags sample smoke standard tiny # what lint reads; a file in config/ may hold other things
 MIRROR ?=
 export CLDTRANS_MIRROR := $(abspath $(MIRROR))
 # One thread a numeric library: jobs run side by side instead, and results do not depend on the machine.

@@ -24,6 +24,7 @@ COMMANDS = {
     "train-stage1": "pretrain without labels",
     "train-stage2": "fit one head a task on a pretrained model",
     "features": "pooled features of every window from one checkpoint",
+    "train-network": "train a method's network with all labels of a dataset, for others to start from",
     "fewshot": "score one dataset, method, label budget and seed",
     "focal-lead": "score focal-lead localization of one dataset, method and seed",
     "identifiability": "score lag recovery on one simulated world",

@@ -4,6 +4,8 @@ rule score_fewshot_baseline:
         config=CONFIG,
         index="data/{run}/shards/{dataset}/index.parquet",
         split="data/{run}/splits/{dataset}/seed-{seed}.csv",
+        weights=checkpoint_file,
+        network=network_file,
     output:
         result="results/{run}/fewshot/{dataset}/{method}/budget-{budget}/seed-{seed}.json",
         predictions="results/{run}/fewshot/{dataset}/{method}/budget-{budget}/seed-{seed}.parquet",
@@ -21,11 +23,44 @@ rule score_fewshot_baseline:
     params:
         code=code("fewshot", "fewshot"),
         settings=cell_settings("fewshot"),
+        checkpoint=checkpoint_option,
+        network=network_option,
     shell:
         "python -m cldtrans fewshot --config {input.config:q} --dataset {wildcards.dataset:q}"
         " --method {wildcards.method:q} --budget {wildcards.budget:q} --seed {wildcards.seed:q}"
         " --shards data/{wildcards.run:q}/shards/{wildcards.dataset:q} --split {input.split:q}"
-        " --threads {threads} --output {output.result:q} > {log:q} 2>&1"
+        " {params.checkpoint:q} {params.network:q} --threads {threads} --output {output.result:q} > {log:q} 2>&1"
+
+
+rule train_network:
+    """Train a method's network with all labels of a dataset, for others to start from."""
+    input:
+        config=CONFIG,
+        index="data/{run}/shards/{dataset}/index.parquet",
+        split="data/{run}/splits/{dataset}/seed-{seed}.csv",
+        network=network_file,
+    output:
+        "results/{run}/checkpoints/networks/{method}/{dataset}/seed-{seed}/model.safetensors",
+    log:
+        "logs/{run}/train_network/{method}/{dataset}/seed-{seed}.log",
+    wildcard_constraints:
+        method=one_of(SETTINGS.methods),
+    conda:
+        CONDA
+    threads: SETTINGS.threads
+    resources:
+        gpu=0,
+        mem_mb=attempt_scaled(16000),
+        runtime=attempt_scaled(1440),
+    params:
+        code=code("train-network", "fewshot"),
+        settings=cell_settings("fewshot"),
+        network=network_option,
+    shell:
+        "python -m cldtrans train-network --config {input.config:q} --dataset {wildcards.dataset:q}"
+        " --method {wildcards.method:q} --seed {wildcards.seed:q}"
+        " --shards data/{wildcards.run:q}/shards/{wildcards.dataset:q} --split {input.split:q}"
+        " {params.network:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
 
 
 rule baselines:

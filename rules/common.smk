@@ -117,16 +117,26 @@ def stage1_indices(wildcards):
 
 
 def checkpoint_file(wildcards):
-    """The pretrained model of a method that is a variant of ours; nothing for a baseline."""
-    if wildcards.method not in SETTINGS.variants:
-        return []
-    return PLAN.checkpoint(1, wildcards.method, wildcards.seed)
+    """The pretrained model of a method that is, or fine-tunes, a variant of ours; nothing for a baseline."""
+    variant = SETTINGS.variant_of(wildcards.method)
+    return [] if variant is None else PLAN.checkpoint(1, variant, wildcards.seed)
 
 
 def checkpoint_option(wildcards):
     """The command-line words that name a variant's pretrained model; none for a baseline."""
     files = checkpoint_file(wildcards)
     return ["--checkpoint", str(Path(files).parent)] if files else []
+
+
+def network_file(wildcards):
+    """The network that a method starts from; nothing for most."""
+    return PLAN.network(wildcards.method, wildcards.seed) or []
+
+
+def network_option(wildcards):
+    """The command-line words that name it."""
+    file = network_file(wildcards)
+    return ["--start", file] if file else []
 
 
 def recordings_file(wildcards):

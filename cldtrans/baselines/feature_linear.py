@@ -15,7 +15,7 @@ import numpy as np
 from scipy.signal import find_peaks
 
 from cldtrans.methods.cards import Card
-from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.probes import probe_of
 from cldtrans.methods.windows import LabelledWindows, in_batches
 
 BANDS_HZ = ((0.5, 2), (2, 4), (4, 8), (8, 13), (13, 20), (20, 40))
@@ -40,7 +40,7 @@ class FeatureLinear:
         self, task: Any, channels: tuple[str, ...], sample_rate: float, modality: str, seed: int, threads: int
     ) -> None:
         self.rate_hz, self.modality = sample_rate, modality
-        self._probe = LinearProbe(task.kind, task.classes)
+        self._probe = probe_of(task.kind, task.classes)
 
     @property
     def parameters(self) -> int | None:

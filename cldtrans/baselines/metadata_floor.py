@@ -5,6 +5,7 @@ A method that reads signals and does not beat these floors has shown nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from cldtrans.errors import ConfigError
 from cldtrans.methods.cards import Card
-from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.probes import probe_of
 from cldtrans.methods.windows import LabelledWindows
 
 FOLDS = 5
@@ -91,7 +93,7 @@ class MetadataFloor:
     def __init__(
         self, task: Any, channels: tuple[str, ...], sample_rate: float, modality: str, seed: int, threads: int
     ) -> None:
-        self._probe = LinearProbe(task.kind, task.classes)
+        self._probe = probe_of(task.kind, task.classes)
 
     @property
     def parameters(self) -> int | None:
@@ -117,11 +119,70 @@ class MetadataFloor:
         return np.where(np.isfinite(x), x, self._fill)
 
 
-def known_of(windows: LabelledWindows) -> Float[np.ndarray, "n 10"]:
+class RidgeFloor:
+    """The `classifier` factory of one floor of a regression: ridge regression on columns of the index.
+
+    Parameters
+    ----------
+    task, channels, sample_rate, modality, seed, threads
+        As every classifier gets them.
+    columns : sequence of str
+        Of the index; none: the training mean.
+    """
+
+    card = Card(
+        title="Ridge floor",
+        source="ours",
+        licence="MIT (ours)",
+        reproduced="",
+        differs="sees no signal: what it scores, a method has to beat",
+    )
+
+    def __init__(
+        self,
+        task: Any,
+        channels: tuple[str, ...],
+        sample_rate: float,
+        modality: str,
+        seed: int,
+        threads: int,
+        columns: Sequence[str] = (),
+    ) -> None:
+        if task.kind != "regression":
+            raise ConfigError(f"a ridge floor predicts numbers; {task.name!r} asks for classes")
+        self._columns = list(columns)
+
+    def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
+        """Keep what is known of the training windows: folds over their subjects choose the penalty."""
+        lacking = [name for name in self._columns if name not in train.shards.index]
+        if lacking:
+            raise ConfigError(f"a ridge floor on {', '.join(lacking)}: the index has no such column")
+        self._x, self._y, self._subjects = self._table(train), train.y, train.subjects
+
+    def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
+        """Predict the numbers [n, K]."""
+        found = []
+        for y in self._y.T:
+            known = np.isfinite(y)
+            few = len(np.unique(self._subjects[known])) < FOLDS
+            if not self._columns or few:
+                found.append(np.full(len(windows), y[known].mean()))
+            else:
+                fitted = self._x[known], y[known], self._subjects[known]
+                found.append(ridge_floor(*fitted, self._table(windows)))
+        return np.column_stack(found)
+
+    def _table(self, windows: LabelledWindows) -> np.ndarray:
+        rows = windows.shards.index.iloc[windows.rows]
+        columns = [pd.to_numeric(rows[name], errors="coerce").to_numpy(float) for name in self._columns]
+        return np.column_stack(columns) if columns else np.zeros((len(rows), 0))
+
+
+def known_of(windows: LabelledWindows) -> Float[np.ndarray, "n F"]:
     """Return what is known of windows without looking at a sample; NaN where it is not.
 
     Columns: age and its square, sex, recording length (log), start (and its square, sine and cosine of it
-    as a share of the recording), number of valid channels.
+    as a share of the recording), number of valid channels, and what else the dataset tells of a window.
     """
     index = windows.shards.index
     end_s = index.groupby("recording", observed=True)["start_s"].transform("max").to_numpy()[windows.rows]
@@ -136,6 +197,6 @@ def known_of(windows: LabelledWindows) -> Float[np.ndarray, "n 10"]:
     channels = windows.mask().sum(axis=1) if len(windows) else np.zeros(0)
     hours = start_s / 3600
     turn, age = np.pi * share, np.minimum(age, OLDEST)
-    return np.column_stack(
-        [age, age**2, sex, np.log1p(end_s), hours, hours**2, share, np.sin(turn), np.cos(turn), channels]
-    )
+    told = index[windows.shards.meta.get("told", [])].to_numpy(dtype=float)[windows.rows]
+    known = [age, age**2, sex, np.log1p(end_s), hours, hours**2, share, np.sin(turn), np.cos(turn), channels]
+    return np.column_stack([*known, told])

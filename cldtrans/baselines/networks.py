@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from cldtrans.data.base import SEVERAL
 from cldtrans.machine import best_device
-from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.probes import probe_of
+from cldtrans.methods.tuning import Tuning
 from cldtrans.methods.windows import Classifier, LabelledWindows, in_batches
 from cldtrans.scoring.metrics import PRIMARY, classification
+from cldtrans.scoring.regression import mean_over_targets
 
 MOST_PROBED = 20_000  # training windows that a probe on frozen features looks at
 _SETTLE = 8  # batches from which the batch norms of frozen weights take their statistics
@@ -84,6 +88,8 @@ class NetworkClassifier(ABC):
     """Name of the network's last layer among its modules."""
     start: str = "from scratch"
     """Where the weights come from, as a result file says it."""
+    tuning: Tuning | None = None
+    """How it learns; None: all weights, the whole batch at once. Whoever makes the classifier sets it."""
 
     def __init__(self, task: Any, seed: int, threads: int, recipe: Recipe, ensemble: int = 1) -> None:
         self.task, self.kind, self.classes = task, task.kind, task.classes
@@ -101,6 +107,10 @@ class NetworkClassifier(ABC):
     @abstractmethod
     def inputs(self, windows: LabelledWindows, which: np.ndarray) -> Tensor:
         """Return what the network reads of some windows, on any device."""
+
+    def extra_inputs(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return what the loss of some windows needs beside their labels, a row each; nothing by default."""
+        return ()
 
     @property
     def parameters(self) -> int:
@@ -129,15 +139,25 @@ class NetworkClassifier(ABC):
         n_samples = train.x(slice(0, 1)).shape[-1]
         self._networks = [self.started(n_samples, member) for member in range(self.ensemble)]
         weights = self._class_weights(train.y)
+        if self.kind == "regression":
+            level, spread = np.nanmean(train.y, axis=0), np.nanstd(train.y, axis=0)
+            self._level, self._spread = map(torch.as_tensor, (level, np.where(spread > 0, spread, 1.0)))
         some = np.random.default_rng(self.seed).permutation(len(val))[: self.recipe.validate_windows]
         some.sort()
         for member, network in enumerate(self._networks):
             self._fit_one(network, train, val, some, weights, np.random.default_rng([self.seed, member]))
 
     def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
-        """Predict probabilities [n, K], the mean over the networks."""
+        """Predict probabilities [n, K], or numbers where the task asks for these: the mean over networks."""
         everything = np.arange(len(windows))
         return np.mean([self._predict(network, windows, everything) for network in self._networks], axis=0)
+
+    def save(self, path: Path) -> None:
+        """Write the weights of the first network, as safetensors."""
+        from safetensors.torch import save_file
+
+        weights = self._networks[0].state_dict()
+        save_file({name: tensor.cpu().contiguous() for name, tensor in weights.items()}, path)
 
     def fresh(self, seed: int, n_samples: int) -> nn.Module:
         """Return a network with weights of a seed."""
@@ -154,20 +174,30 @@ class NetworkClassifier(ABC):
         rng: np.random.Generator,
     ) -> None:
         recipe = self.recipe
+        if self.tuning is not None:
+            self.tuning.prepare(network, [self.head])
         learned = [p for p in network.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(learned, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, recipe))
         best, kept, waited, queue = -np.inf, None, 0, np.zeros(0, dtype=int)
         size = min(recipe.batch_size, len(train))
+
+        def loss_of(x: Tensor, y: Tensor, *more: Tensor) -> Tensor:
+            return self._loss(network(x), y, weights, *more)
+
         for step in tqdm(range(1, recipe.steps + 1), desc=type(self).__name__, disable=None):
             if len(queue) < size:
                 queue = np.concatenate([queue, rng.permutation(len(train))])
             batch, queue = np.sort(queue[:size]), queue[size:]
             network.train()
-            x = self.inputs(train, batch).to(self._device)
-            loss = self._loss(network(x), torch.as_tensor(train.y[batch]).to(self._device), weights)
+            x, y = self.inputs(train, batch), torch.as_tensor(train.y[batch])
+            x, y = x.to(self._device), y.to(self._device)
+            rows = (x, y, *self.extra_inputs(x))
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            if self.tuning is None:
+                loss_of(*rows).backward()
+            else:
+                self.tuning.backward(network, loss_of, rows, step, schedule.get_last_lr()[0])
             optimiser.step()
             schedule.step()
             if len(some) and (step % recipe.validate_every == 0 or step == recipe.steps):
@@ -181,10 +211,17 @@ class NetworkClassifier(ABC):
                     break
         if kept is not None:
             network.load_state_dict(kept)
-        elif not self.notes:
+        if self.tuning is not None:
+            self.tuning.finish(network)
+        if kept is None and not self.notes:
             self.notes.append(f"validation does not define {PRIMARY[self.kind]}: the last step is kept")
 
-    def _loss(self, logits: Tensor, y: Tensor, weights: Tensor | None) -> Tensor:
+    def _loss(self, logits: Tensor, y: Tensor, weights: Tensor | None, *more: Tensor) -> Tensor:
+        if self.kind == "regression":
+            target = (y - self._level.to(y)) / self._spread.to(y)
+            known = torch.isfinite(target)
+            error = torch.where(known, logits - target.nan_to_num(), 0.0).square()
+            return error.sum() / known.sum().clamp(min=1)
         if self.kind == "multilabel":
             known = (y >= 0).float()
             each = F.binary_cross_entropy_with_logits(logits, y.clamp(min=0).float(), reduction="none")
@@ -192,7 +229,7 @@ class NetworkClassifier(ABC):
         return F.cross_entropy(logits, y.long(), weight=weights)
 
     def _class_weights(self, y: np.ndarray) -> Tensor | None:
-        if self.kind == "multilabel":
+        if self.kind in SEVERAL:
             return None
         count = np.bincount(y, minlength=len(self.classes))
         balanced = np.where(count > 0, len(y) / np.maximum(count, 1) / (count > 0).sum(), 0.0)
@@ -200,6 +237,10 @@ class NetworkClassifier(ABC):
 
     def _quality(self, network: nn.Module, val: LabelledWindows, some: np.ndarray) -> float | None:
         proba = self._predict(network, val, some)
+        if self.kind == "regression":
+            alone = np.arange(len(some))  # windows, not subjects
+            error = mean_over_targets(val.y[some], proba, alone, np.ones((1, len(some))), False)["nrmse"][0]
+            return None if np.isnan(error) else -float(error)
         together = np.zeros(len(some), dtype=int)
         found = classification(self.kind, self.classes, val.y[some], proba, together)
         return found.metrics[PRIMARY[self.kind]]
@@ -210,6 +251,9 @@ class NetworkClassifier(ABC):
         pieces = [np.zeros((0, len(self.classes)))]
         for part in in_batches(len(which), 2 * self.recipe.batch_size):
             logits = network(self.inputs(windows, which[part]).to(self._device)).double()
+            if self.kind == "regression":
+                pieces.append((logits.cpu() * self._spread + self._level).numpy())
+                continue
             proba = logits.sigmoid() if self.kind == "multilabel" else logits.softmax(dim=1)
             pieces.append(proba.cpu().numpy())
         return np.concatenate(pieces)
@@ -247,7 +291,7 @@ class FrozenFeatures:
     def __init__(self, owner: NetworkClassifier, pretrained: bool = False) -> None:
         self._owner, self._pretrained = owner, pretrained
         self._network: nn.Module | None = None
-        self._probe = LinearProbe(owner.kind, owner.classes)
+        self._probe = probe_of(owner.kind, owner.classes)
 
     @property
     def parameters(self) -> int | None:

@@ -7,6 +7,12 @@ from pathlib import Path
 
 def add_args(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `cldtrans fewshot`."""
+    add_cell_args(parser)
+    parser.add_argument("--start", type=Path, help="checkpoint of the network that the method starts from")
+
+
+def add_cell_args(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name a cell of a classifier and what it rests on."""
     parser.add_argument(
         "--config", type=Path, required=True, help="resolved config (results/<run>/config.json)"
     )
@@ -28,10 +34,10 @@ def run(args: argparse.Namespace) -> None:
     """Score the cell and write its result file."""
     from cldtrans.evaluation.fewshot import run_fewshot
 
-    score(run_fewshot, args)
+    score(run_fewshot, args, start=args.start)
 
 
-def score(experiment: Callable[..., object], args: argparse.Namespace) -> None:
+def score(experiment: Callable[..., object], args: argparse.Namespace, **more: Path | None) -> None:
     """Hand the arguments to an experiment."""
     from cldtrans import config
 
@@ -47,4 +53,5 @@ def score(experiment: Callable[..., object], args: argparse.Namespace) -> None:
         features=args.features,
         checkpoint=args.checkpoint,
         threads=args.threads,
+        **more,
     )

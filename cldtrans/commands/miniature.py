@@ -1,4 +1,4 @@
-"""Write the miniature PhysioNet bucket: six datasets in their real formats, with planted truth."""
+"""Write the miniature PhysioNet bucket: nine corpora in their real formats, with planted truth."""
 
 from __future__ import annotations
 

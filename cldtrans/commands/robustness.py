@@ -7,7 +7,7 @@ from cldtrans.commands import fewshot
 
 def add_args(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `cldtrans robustness`: those of `fewshot`."""
-    fewshot.add_args(parser)
+    fewshot.add_cell_args(parser)
 
 
 def run(args: argparse.Namespace) -> None:

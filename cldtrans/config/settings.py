@@ -336,6 +336,10 @@ class Stage2Config(Section):
     )
 
 
+TUNED = ("finetune_steps", "finetune_batch", "finetune_learning_rate")
+"""Settings of `stage2` that a method which fine-tunes a variant may have for itself."""
+
+
 class VariantConfig(Section):
     """What one model variant changes: overlays on `model` and `stage1`."""
 
@@ -343,8 +347,49 @@ class VariantConfig(Section):
     stage1: dict[str, Any] = Field(description="Overlay on `stage1`.")
 
 
+class PruneConfig(Section):
+    """Gradients of which a part is kept."""
+
+    keep: float = Field(gt=0, le=1, description="Share of each tensor's gradient that is kept.")
+    by: Literal["magnitude", "random"] = Field(
+        description="magnitude: the largest entries; random: others in each step."
+    )
+
+
+class FinetuneConfig(Section):
+    """How a network learns within a memory budget; docs/finetuning.md."""
+
+    strategy: Literal["full", "head", "lora", "accumulate", "fusion", "mezo"] = Field(
+        description="full: all weights, the whole batch at once; head: fresh layers alone; lora: low-rank "
+        "additions; accumulate: a few windows at a time, the same gradient; fusion: the gradient of a few "
+        "windows joined with a slope of the whole batch; mezo: such slopes alone, without a gradient."
+    )
+    micro_batch: PositiveInt = Field(
+        default=8, description="Windows with a graph at once, for accumulate and fusion."
+    )
+    share: Fraction = Field(default=0.5, description="Of the gradient beside the slope, for fusion.")
+    scale: PositiveFloat = Field(
+        default=1e-3, description="How far the weights are moved to find a slope, for fusion and mezo."
+    )
+    sparsity: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of the weights that a slope leaves where they are."
+    )
+    rank: PositiveInt = Field(default=8, description="Of the additions, for lora.")
+    prune: PruneConfig | None = Field(default=None, description="Part of the gradient; null: all of it.")
+
+
+class StartConfig(Section):
+    """A network that another method has trained with all labels of a dataset."""
+
+    method: Name = Field(description="The method, whose classifier is a network.")
+    dataset: Name = Field(description="Whose training labels it learns.")
+    setting: str = Field(
+        default="weights", description="Keyword argument of the factory that gets its checkpoint."
+    )
+
+
 class MethodConfig(Section):
-    """A method by its factories, as ``module:factory``; at least one of them."""
+    """A method by its factories, as ``module:factory``, or by a variant of our model to fine-tune."""
 
     title: str | None = Field(default=None, description="As tables and figures call it; null: its name.")
     classifier: str | None = Field(
@@ -355,15 +400,38 @@ class MethodConfig(Section):
         default=None,
         description="Factory of an estimator of lags and edges, for identifiability; null: none.",
     )
-    settings: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the factories.")
+    settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Keyword arguments of the factories; of a variant, what differs from `stage2`.",
+    )
+    variant: Name | None = Field(
+        default=None,
+        exclude_if=lambda name: name is None,
+        description="A variant of our model that is fine-tuned, as this method's classifier; null: none.",
+    )
+    finetune: FinetuneConfig | None = Field(
+        default=None,
+        exclude_if=lambda settings: settings is None,
+        description="How its network learns; null: all weights, the whole batch at once.",
+    )
+
+    start: StartConfig | None = Field(
+        default=None,
+        exclude_if=lambda start: start is None,
+        description="What was trained before and this starts from, or learns from; null: nothing.",
+    )
 
     @model_validator(mode="after")
     def _has_factory(self) -> MethodConfig:
         factories = [self.classifier, self.readout, self.estimator]
-        if not any(factories):
+        if not any([*factories, self.variant]):
             raise ValueError(
-                "give at least one of classifier, readout, estimator, as 'package.module:factory'"
+                "give at least one of classifier, readout, estimator, as 'package.module:factory', or variant"
             )
+        if self.classifier and self.variant:
+            raise ValueError("give a classifier or a variant, not both")
+        if self.finetune and not (self.classifier or self.variant):
+            raise ValueError("finetune: expected a classifier or a variant that learns, found neither")
         for factory in factories:
             if factory is not None and factory.count(":") != 1:
                 raise ValueError(f"{factory!r} should read 'package.module:factory'")
@@ -530,9 +598,17 @@ class Config(Section):
     def pretrains(self) -> bool:
         """Tell whether any variant of our model is trained, for task heads or for an experiment."""
         heads = self.has_heads and self.stage2.variants and self.stage2.seeds
-        return bool(
-            heads or {name for block in self.experiments for name in block.methods} & set(self.variants)
-        )
+        asked = {self.variant_of(name) for block in self.experiments for name in block.methods}
+        return bool(heads or asked & set(self.variants))
+
+    def variant_of(self, method: str) -> str | None:
+        """Return the variant of our model that a method is or fine-tunes; None for any other method."""
+        return method if method in self.variants else getattr(self.methods.get(method), "variant", None)
+
+    def finetuned(self, method: str) -> Config:
+        """Return the settings by which a method that fine-tunes a variant learns: `stage2` with its own."""
+        own = self.methods[method].settings if method in self.methods else {}
+        return self.model_copy(update={"stage2": self.stage2.model_copy(update=own)})
 
     @model_validator(mode="after")
     def _known_names(self) -> Config:
@@ -561,4 +637,17 @@ class Config(Section):
             raise ValueError(f"zeroshot.intracranial: {name!r} is already the name of a dataset")
         for name in set(self.methods) & set(self.variants):
             raise ValueError(f"methods: {name!r} is already the name of a variant")
+        for name in {method for block in self.experiments for method in block.methods}:
+            start = self.methods[name].start if name in self.methods else None
+            if start is not None:
+                known(start.method, self.methods, f"methods.{name}.start")
+                known(start.dataset, self.datasets, f"methods.{name}.start")
+        for name, method in self.methods.items():
+            if method.variant is not None:
+                known(method.variant, self.variants, f"methods.{name}.variant")
+                for setting in method.settings:
+                    known(setting, TUNED, f"methods.{name}.settings")
+                steps = method.settings.get("finetune_steps", self.stage2.finetune_steps)
+                if not steps:
+                    raise ValueError(f"methods.{name}: fine-tuning needs settings.finetune_steps > 0")
         return self

@@ -20,6 +20,14 @@ DATASETS = {
     "ptbxl": "cldtrans.data.ptbxl:PtbXl",
     "mimic_ecg": "cldtrans.data.mimic_ecg:MimicEcg",
     "siena": "cldtrans.data.siena:Siena",
+    "challenge2021-chapman_shaoxing": "cldtrans.data.challenge2021:ChapmanShaoxing",
+    "challenge2021-ningbo": "cldtrans.data.challenge2021:Ningbo",
+    "challenge2021-georgia": "cldtrans.data.challenge2021:Georgia",
+    "challenge2021-ptb-xl": "cldtrans.data.challenge2021:PtbXlScored",
+    "code15": "cldtrans.data.code15:Code15",
+    "hbn-rt": "cldtrans.data.hbn.dataset:ResponseTimes",
+    "hbn-hit": "cldtrans.data.hbn.dataset:Hits",
+    "hbn-factors": "cldtrans.data.hbn.dataset:Factors",
 }
 
 

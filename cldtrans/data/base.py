@@ -43,34 +43,44 @@ class Signal:
     mask: np.ndarray
 
 
+SEVERAL = ("multilabel", "regression")
+"""Kinds of tasks that have a label column a class, `[n, K]`; the others have one, `[n]`."""
+
+
 @dataclass(frozen=True)
 class Task:
-    """What the labels mean: a class index (binary, multiclass) or one 0/1 a class (multilabel).
+    """What the labels mean: a class index (binary, multiclass), one 0/1 a class (multilabel), or numbers.
 
     Attributes
     ----------
     name : str
         What is asked.
-    kind : one of "binary", "multiclass", "multilabel"
-        How many of the classes a window may have.
+    kind : one of "binary", "multiclass", "multilabel", "regression"
+        How many of the classes a window may have; or that each of them is a number.
     classes : tuple of str
-        Their names, in the order in which they are counted.
+        Their names, in the order in which they are counted; of a regression, what the numbers are.
+    of_subjects : bool
+        The numbers of a regression are a subject's, the same in all windows: predictions are averaged over
+        them, and every subject counts once.
     """
 
     name: str
-    kind: Literal["binary", "multiclass", "multilabel"]
+    kind: Literal["binary", "multiclass", "multilabel", "regression"]
     classes: tuple[str, ...]
+    of_subjects: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Label columns of the index; -1 stands for unlabelled."""
-        if self.kind == "multilabel":
+        """Label columns of the index; -1 stands for unlabelled, NaN where a label is a number."""
+        if self.kind in SEVERAL:
             return tuple(f"label_{name}" for name in self.classes)
         return ("label",)
 
     @property
     def dtype(self) -> str:
-        """Integer type of the label columns."""
+        """Type of the label columns: of integers, but for a regression's."""
+        if self.kind == "regression":
+            return "float32"
         return "int8" if self.kind == "multilabel" else "int16"
 
 
@@ -126,6 +136,11 @@ class Dataset(ABC):
     focal_truth : one of "annotation", "region"
         What is known of where its seizures begin: a table of channels that the user supplies, or lobe and
         side.
+    window_columns : tuple of str
+        What `label_windows` says of each window beside its labels, numbers that the index repeats: known
+        without the signal, so that a floor may see them.
+    places_windows : bool
+        Whether `window_starts` says where windows begin; else they follow each other on a grid.
     training_folds : collection of int or None
         Official folds that pretraining may see; None: all.
     published : Published or None
@@ -145,6 +160,8 @@ class Dataset(ABC):
     has_events: ClassVar[bool] = False
     focal_truth: ClassVar[Literal["annotation", "region"]] = "annotation"
     training_folds: ClassVar[Collection[int] | None] = None
+    window_columns: ClassVar[tuple[str, ...]] = ()
+    places_windows: ClassVar[bool] = False
     published: ClassVar[Published | None] = None
 
     def folder(self, root: Path) -> Path:
@@ -203,10 +220,14 @@ class Dataset(ABC):
         Returns
         -------
         dict of arrays [n]
-            One for every column of `task`. A further key `keep` (bool) may say which windows to use at
-            all, e.g. scored sleep epochs.
+            One for every column of `task` and of `window_columns`. A further key `keep` (bool) may say which
+            windows to use at all, e.g. scored sleep epochs.
         """
         return {}
+
+    def window_starts(self, root: Path, row: Any, window_s: float) -> np.ndarray:
+        """Return where the windows of a recording begin, [n], in seconds from its start."""
+        raise NotImplementedError(f"{self.name} places its windows on a grid")
 
     def events(self, root: Path, row: Any) -> list[tuple[float, float]]:
         """Return the seizures of a recording: (onset, end) in seconds from its start."""

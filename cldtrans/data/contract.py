@@ -13,8 +13,8 @@ import numpy as np
 from cldtrans.data.base import Dataset, inside_recording
 from cldtrans.errors import CldtransError, DataError, listing
 
-MOST_CHANNELS = 64
-"""Of which an integer of the index has a bit each."""
+MOST_CHANNELS = 255
+"""Numbers of channels are bytes in the index."""
 USUAL = {"eeg": (1.0, 1000.0), "ecg": (0.01, 5.0)}
 """Deviations of channels in microvolts and millivolts: beyond them, the unit is another one."""
 
@@ -70,7 +70,8 @@ def check_dataset(dataset: Dataset, root: Path, most: int = 5, window_s: float =
     yield Finding("recordings that can be read", listing(refused) if everything else "")
     if dataset.task is not None:
         known = np.concatenate([one.ravel() for one in labels]) if labels else np.zeros(0)
-        nothing = not (known >= 0).any()
+        numbers = dataset.task.kind == "regression"
+        nothing = not (np.isfinite(known) if numbers else known >= 0).any()
         yield Finding("a label somewhere", "no window of these recordings has a label" if nothing else "")
     subjects = table["subject"].nunique()
     few = f"{subjects} subjects: training, validation and test need at least 3" if subjects < 3 else ""
@@ -158,12 +159,16 @@ def _labels(
     start_s = np.arange(0, max(duration_s - window_s, 0.0) + 1e-6, window_s / 2)
     found = dataset.label_windows(root, row, start_s, window_s)
     task, expected = dataset.task, set(dataset.task.columns) if dataset.task else set()
-    _hold(set(found) - {"keep"} == expected, f"columns {sorted(found)}; expected {sorted(expected)}")
+    told = expected | set(dataset.window_columns)
+    _hold(set(found) - {"keep"} == told, f"columns {sorted(found)}; expected {sorted(told)}")
     for name in expected:
         assert task is not None
         values, top = found[name], 1 if task.kind == "multilabel" else len(task.classes) - 1
         _hold(values.shape == start_s.shape, f"{name}: {values.shape} labels for {len(start_s)} windows")
         _hold(values.dtype == task.dtype, f"{name} is {values.dtype}; expected {task.dtype}")
-        _hold(values.min() >= -1 and values.max() <= top, f"{name}: expected -1 to {top}")
+        if task.kind == "regression":
+            _hold(not np.isinf(values).any(), f"{name}: expected finite numbers, or NaN")
+        else:
+            _hold(values.min() >= -1 and values.max() <= top, f"{name}: expected -1 to {top}")
     inside_recording(dataset.events(root, row), duration_s, str(row.recording))
     labels += [found[name] for name in sorted(expected)]

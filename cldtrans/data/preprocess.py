@@ -19,7 +19,14 @@ import pandas as pd
 from cldtrans.config import DatasetConfig
 from cldtrans.data.base import Dataset, Signal, inside_recording, select_recordings
 from cldtrans.data.quality import Quality, assess, fill_gaps
-from cldtrans.data.shards import ShardWriter, index_columns, scale_name, shard_name, write_parquet
+from cldtrans.data.shards import (
+    ShardWriter,
+    index_columns,
+    mask_columns,
+    scale_name,
+    shard_name,
+    write_parquet,
+)
 from cldtrans.data.zero_phase import band_pass
 from cldtrans.errors import DataError
 from cldtrans.files import atomic_path, write_json
@@ -170,7 +177,7 @@ def _stacks(
             stack[0].signal.rate_hz,
         )
         full = len(stack) * signal.data.size >= STACK_SAMPLES
-        if stack and (not same or full or dataset.has_events):
+        if stack and (not same or full or dataset.has_events or dataset.places_windows):
             yield stack
             stack = []
         stack.append(recording)
@@ -204,6 +211,16 @@ def window_starts(
     first = np.round(start_s * sample_rate).astype(np.int64)
     inside = first + width <= n_samples
     return start_s[inside], first[inside]
+
+
+def inside(
+    start_s: np.ndarray, n_samples: int, sample_rate: float, window_s: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return those of the windows' starts, in seconds and in samples, whose window lies in the recording."""
+    width = round(window_s * sample_rate)
+    first = np.round(start_s * sample_rate).astype(np.int64)
+    whole = (first >= 0) & (first + width <= n_samples)
+    return start_s[whole], first[whole]
 
 
 def onset_starts(
@@ -258,7 +275,11 @@ def _process(
         y = band_pass(fill_gaps(x), rate_in_hz, settings.rate_hz, settings.band_hz)
     except DataError as error:
         return None, [(str(r.row.recording), str(error)) for r in stack]
-    start_s, first = window_starts(y.shape[-1], settings.rate_hz, settings.window_s, settings.stride_s)
+    if dataset.places_windows:
+        placed = dataset.window_starts(raw, stack[0].row, settings.window_s)
+        start_s, first = inside(placed, y.shape[-1], settings.rate_hz, settings.window_s)
+    else:
+        start_s, first = window_starts(y.shape[-1], settings.rate_hz, settings.window_s, settings.stride_s)
     onset_s, onset_first, event = onset_starts(
         stack[0].events, y.shape[-1], settings.rate_hz, settings.window_s, settings.onset_windows
     )
@@ -283,13 +304,22 @@ def _process(
         "start_s": start_s[window],
         "kind": kind[window],
         "event": event[window],
-        "channel_mask": pack_mask(valid[recording, window]),
+        **dict(
+            zip(
+                mask_columns(valid.shape[2]),
+                (
+                    pack_mask(valid[recording, window][:, first : first + 64])
+                    for first in range(0, valid.shape[2], 64)
+                ),
+                strict=True,
+            )
+        ),
         "missing": (~mask).sum(axis=1)[recording],
         **{
             name: getattr(quality, name)[recording, window].sum(axis=1) for name in ("flat", "clipped", "nan")
         },
     }
-    for name in () if dataset.task is None else dataset.task.columns:
+    for name in (*(dataset.task.columns if dataset.task else ()), *dataset.window_columns):
         columns[name] = np.stack([label[name] for label in labels])[recording, window]
     useless = [
         (str(r.row.recording), _why_empty(quality, mask, n)) for n, r in enumerate(stack) if not keep[n].any()

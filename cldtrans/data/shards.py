@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 
-from cldtrans.data.base import Dataset, Task
+from cldtrans.data.base import SEVERAL, Dataset, Task
 from cldtrans.errors import DataError
 from cldtrans.files import atomic_path, write_json
 
@@ -43,7 +43,29 @@ BASE_COLUMNS = {
 def index_columns(dataset: Dataset) -> dict[str, str]:
     """Return the type of each column of a dataset's index."""
     labels = {} if dataset.task is None else dict.fromkeys(dataset.task.columns, dataset.task.dtype)
-    return {**BASE_COLUMNS, **labels, **dict.fromkeys(dataset.extra_columns, "str")}
+    masks = dict.fromkeys(mask_columns(len(dataset.channels))[1:], "uint64")
+    told = dict.fromkeys(dataset.window_columns, "float32")
+    return {**BASE_COLUMNS, **masks, **labels, **told, **dict.fromkeys(dataset.extra_columns, "str")}
+
+
+def mask_columns(n_channels: int) -> list[str]:
+    """Return the columns that hold the mask of so many channels, 64 of them each."""
+    more = range(1, -(-n_channels // 64))
+    return ["channel_mask", *(f"channel_mask_{number}" for number in more)]
+
+
+def task_of_meta(content: dict[str, Any] | None) -> Task | None:
+    """Return the task that a shard set or a file of predictions describes; None where there is none."""
+    if content is None:
+        return None
+    of_subjects = bool(content.get("of_subjects", False))
+    return Task(content["name"], content["kind"], tuple(content["classes"]), of_subjects)
+
+
+def _described(task: Task) -> dict[str, Any]:
+    """Describe a task for `meta.json`."""
+    of_subjects = {"of_subjects": task.of_subjects} if task.kind == "regression" else {}
+    return {"name": task.name, "kind": task.kind, "classes": list(task.classes), **of_subjects}
 
 
 def shard_name(shard: int) -> str:
@@ -180,11 +202,11 @@ class ShardSet:
             raise DataError(
                 f"{self.folder}: no finished shards ({error.strerror}); run preprocessing first"
             ) from None
-        task = self.meta["task"]
-        self.task = None if task is None else Task(task["name"], task["kind"], tuple(task["classes"]))
+        self.task = task_of_meta(self.meta["task"])
         self._shard = self.index["shard"].to_numpy()
         self._row = self.index["row"].to_numpy()
-        self._channel_mask = self.index["channel_mask"].to_numpy()
+        columns = mask_columns(len(self.meta["channels"]))
+        self._channel_mask = self.index[columns].to_numpy(dtype=np.uint64)
         self._open: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -291,8 +313,9 @@ class ShardSet:
         array [n, C] of bool
             True where the channel is valid in the window.
         """
-        bits = self._channel_mask[np.asarray(rows)]
-        return (bits[:, None] >> np.arange(len(self.meta["channels"]), dtype=np.uint64)) & np.uint64(1) == 1
+        channel = np.arange(len(self.meta["channels"]))
+        bits = self._channel_mask[np.asarray(rows)][:, channel // 64]
+        return (bits >> (channel % 64).astype(np.uint64)) & np.uint64(1) == 1
 
     def labels(self, rows: np.ndarray) -> np.ndarray:
         """Return the labels; -1 stands for unlabelled.
@@ -305,7 +328,8 @@ class ShardSet:
         Returns
         -------
         array [n] of int64, or [n, K] of float32
-            Class indices; for a multilabel task 0 or 1 of each class.
+            Class indices; for a multilabel task 0 or 1 of each class; of a regression numbers, NaN where
+            there is none.
 
         Raises
         ------
@@ -315,12 +339,14 @@ class ShardSet:
         if self.task is None:
             raise DataError(f"{self.folder}: the dataset has no labels")
         table = self.index[list(self.task.columns)].to_numpy()[np.asarray(rows)]
-        return table.astype(np.float32) if self.task.kind == "multilabel" else table[:, 0].astype(np.int64)
+        return table.astype(np.float32) if self.task.kind in SEVERAL else table[:, 0].astype(np.int64)
 
     def labelled(self) -> np.ndarray:
         """Return which windows have a label, array [windows], bool."""
         if self.task is None:
             return np.zeros(len(self), dtype=bool)
+        if self.task.kind == "regression":
+            return self.index[list(self.task.columns)].notna().any(axis=1).to_numpy()
         return self.index[self.task.columns[0]].to_numpy() >= 0
 
     def _memmap(self, name: str) -> np.ndarray:
@@ -400,9 +426,8 @@ def merge_parts(dataset: Dataset, settings: Any, folder: Path) -> dict[str, Any]
         "dtype": settings.dtype,
         "band_hz": list(settings.band_hz),
         "scale": settings.scale,
-        "task": None
-        if dataset.task is None
-        else {"name": dataset.task.name, "kind": dataset.task.kind, "classes": list(dataset.task.classes)},
+        "task": None if dataset.task is None else _described(dataset.task),
+        **({"told": list(dataset.window_columns)} if dataset.window_columns else {}),
         "status": status,
         "reason": reason,
         "source": source,

@@ -94,6 +94,9 @@ def subject_table(dataset: Dataset, index: pd.DataFrame) -> pd.DataFrame:
         raise DataError(f"{dataset.name}: subject {mixed.idxmax()!r} occurs in several official folds")
     if dataset.task is None:
         return table
+    if dataset.task.kind == "regression":
+        known = grid[list(dataset.task.columns)].notna().any(axis=1)
+        return table.assign(n_labelled=known.groupby(grid["subject"]).sum())
     for k, name in enumerate(dataset.task.classes):
         positive = grid[f"label_{name}"] == 1 if dataset.task.kind == "multilabel" else grid["label"] == k
         table[f"n_{name}"] = positive.groupby(grid["subject"]).sum()
@@ -178,9 +181,11 @@ def budget_rows(shards: ShardSet, split: Mapping[str, str], budget: str, seed: i
 
     A smaller budget's rows are among a larger one's.
 
-    Binary and multi-class tasks: that fraction of each training subject's windows of each class, rounded, at
-    least one. Multi-label tasks: all windows of that fraction of the training patients, rounded, at least one
-    of every stratum; a patient's stratum is the rarest class that he has, or none of them.
+    Regression: that fraction of each training subject's windows, or, where a label is a subject's, all
+    windows of that fraction of the subjects. Binary and multi-class tasks: that fraction of each training
+    subject's windows of each class. Multi-label tasks: all windows of that fraction of the training patients,
+    of every stratum; a patient's stratum is the rarest class that he has, or none of them. Rounded, at least
+    one.
 
     Parameters
     ----------
@@ -206,6 +211,11 @@ def budget_rows(shards: ShardSet, split: Mapping[str, str], budget: str, seed: i
         return rows[:0]
     rng = np.random.default_rng([seed, zlib.crc32(b"label budget")])
     subject = shards.index["subject"].to_numpy()[rows]
+    if shards.task.kind == "regression":
+        if not shards.task.of_subjects:
+            return rows[_prefix_of_each(pd.factorize(subject, sort=True)[0], fraction, rng)]
+        names = np.unique(subject)
+        return rows[np.isin(subject, names[_prefix_of_each(np.zeros(len(names)), fraction, rng)])]
     if shards.task.kind == "multilabel":
         positive = pd.DataFrame(shards.labels(rows) > 0).groupby(subject, sort=True).any()
         frequency = positive.sum()

@@ -16,8 +16,9 @@ from cldtrans.config import Config
 from cldtrans.data.base import Task
 from cldtrans.data.shards import ShardSet
 from cldtrans.data.splits import budget_rows, load_split, split_rows
-from cldtrans.errors import DataError
+from cldtrans.errors import ConfigError, DataError
 from cldtrans.evaluation.cell import NO_WINDOWS, write_cell
+from cldtrans.evaluation.costs import costs_of
 from cldtrans.evaluation.predictions import (
     Predictions,
     no_predictions,
@@ -31,6 +32,7 @@ from cldtrans.methods import classifiers
 from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import FINE_TUNED, PROBED, build, spec_of
 from cldtrans.methods.windows import Classifier, LabelledWindows, counts
+from cldtrans.training.strategies.tuning import FineTuning
 
 
 def run_fewshot(
@@ -45,6 +47,7 @@ def run_fewshot(
     output: Path,
     features: Path | None = None,
     checkpoint: Path | None = None,
+    start: Path | None = None,
     threads: int = 1,
 ) -> dict[str, Any]:
     """Score one cell and write its result file, with its predictions beside it as parquet.
@@ -67,6 +70,8 @@ def run_fewshot(
         Pooled features of a variant (.npz).
     checkpoint : Path, optional
         Folder of a variant's stage-1 model.
+    start : Path, optional
+        Checkpoint of the network that the method starts from.
     threads : int
         Part of a CPU result's last bits.
 
@@ -80,14 +85,14 @@ def run_fewshot(
     task = task_of(windows)
     parts, problem = labelled_parts(windows, dataset, split, budget, seed, features)
     n = NO_WINDOWS if parts is None else counts(*parts)
-    classifier = None
+    classifier, costs = None, dict[str, Any]()
     if parts is not None:
         train, val, test = parts
         problem = unfit(task, train, test)
     if parts is None or problem:
         predictions = no_predictions(windows, problem, seed)
     else:
-        classifier = make_classifier(config, method, windows, seed, threads, features, checkpoint)
+        classifier = make_classifier(config, method, windows, seed, threads, features, checkpoint, start)
         limit_threads(threads)
         classifier.fit(train, val)
         predictions = predict(classifier, windows, val, test, seed)
@@ -95,6 +100,7 @@ def run_fewshot(
     scores = score_predictions(predictions)
     if classifier is not None and parts is not None:
         proba = predictions.of("test")
+        costs = costs_of(classifier, parts[2])  # before the twin is trained, which is not its cost
         set_beside(scores, task, classifier, method, proba, parts, seed, threads)
     return write_cell(
         output,
@@ -105,7 +111,8 @@ def run_fewshot(
         windows=windows,
         checkpoint=checkpoint,
         scored=classifier,
-        extra=origin(config, method, dataset, classifier),
+        notes=classifier.tuning.notes if costs else (),
+        extra=origin(config, method, dataset, classifier) | costs,
     )
 
 
@@ -153,7 +160,10 @@ def unfit(task: Task, train: LabelledWindows, test: LabelledWindows) -> str:
     for name, part in (("training", train), ("test", test)):
         if len(part) == 0:
             return f"no labelled {name} windows: too few subjects or labels"
-    if task.kind == "multilabel":
+    if task.kind == "regression":
+        if not any(len(np.unique(column[np.isfinite(column)])) > 1 for column in train.y.T):
+            return "training windows do not vary in any label"
+    elif task.kind == "multilabel":
         if not any(len(np.unique(column[column >= 0])) > 1 for column in train.y.T):
             return "training windows do not vary in any label"
     elif len(np.unique(train.y)) < 2:
@@ -169,6 +179,7 @@ def make_classifier(
     threads: int,
     features: Path | None,
     checkpoint: Path | None,
+    start: Path | None = None,
 ) -> Classifier:
     """Make a baseline by its factory; a variant of our model as a linear probe, or fine-tuned."""
     task = task_of(windows)
@@ -176,12 +187,19 @@ def make_classifier(
     if spec == FINE_TUNED:
         if checkpoint is None:
             raise DataError(f"fine-tuning {method} needs its stage-1 checkpoint (--checkpoint)")
-        return build(spec, config, method, checkpoint, task, windows.modality, seed=seed, threads=threads)
+        tuned, variant = config.finetuned(method), config.variant_of(method)
+        made = build(spec, tuned, variant, checkpoint, task, windows.modality, seed=seed, threads=threads)
+        return with_strategy(made, config, method, seed)
     if spec == PROBED:
         if features is None:
             raise DataError(f"a linear probe of {method} needs its features (--features)")
         return build(spec, task.kind, task.classes)
-    settings = config.methods[method].settings
+    settings = dict(config.methods[method].settings)
+    before = config.methods[method].start
+    if before is not None:
+        if start is None:
+            raise DataError(f"{method} starts from {before.method}; give its checkpoint (--start)")
+        settings[before.setting] = str(start)
     about = {
         "task": task,
         "channels": windows.channels,
@@ -190,7 +208,23 @@ def make_classifier(
         "seed": seed,
         "threads": threads,
     }
-    return classifiers.make(spec, about, settings)
+    return with_strategy(classifiers.make(spec, about, settings), config, method, seed)
+
+
+def with_strategy(classifier: Classifier, config: Config, method: str, seed: int) -> Classifier:
+    """Give a classifier the strategy of `finetune`, where its method has one.
+
+    Raises
+    ------
+    ConfigError
+        For a classifier that trains no network.
+    """
+    settings = config.methods[method].finetune if method in config.methods else None
+    if settings is not None:
+        if not hasattr(classifier, "tuning"):
+            raise ConfigError(f"methods.{method}.finetune: this classifier trains no network")
+        classifier.tuning = FineTuning(settings, seed)
+    return classifier
 
 
 def predict(

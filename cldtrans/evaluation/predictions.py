@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cldtrans.data.base import Task
-from cldtrans.data.shards import ShardSet
+from cldtrans.data.base import SEVERAL, Task
+from cldtrans.data.shards import ShardSet, task_of_meta
 from cldtrans.errors import DataError
 from cldtrans.files import atomic_path
 from cldtrans.methods.windows import LabelledWindows
 from cldtrans.scoring import alarms
 from cldtrans.scoring.metrics import Scores, choose_thresholds, classification, unscored
+from cldtrans.scoring.regression import regression_targets
 
 META = b"cldtrans"  # key of the file's own description
 PLACE = ["subject", "recording", "start_s"]
@@ -133,10 +134,9 @@ def read_predictions(path: Path) -> Predictions:
         raise DataError(
             f"{path}: not a file of predictions ({error}); delete it and run the workflow again"
         ) from None
-    task = description.pop("task")
-    return Predictions(
-        task=Task(task["name"], task["kind"], tuple(task["classes"])), **description, table=table.to_pandas()
-    )
+    task = task_of_meta(description.pop("task"))
+    assert task is not None
+    return Predictions(task=task, **description, table=table.to_pandas())
 
 
 def score_predictions(predictions: Predictions) -> Scores:
@@ -146,6 +146,11 @@ def score_predictions(predictions: Predictions) -> Scores:
         return unscored(task.kind, task.classes, predictions.problem)
     val, test = (table[table["part"] == part] for part in ("val", "test"))
     y, proba = _labels(test, task), _probabilities(test, task)
+    if task.kind == "regression":
+        subjects = test["subject"].to_numpy().astype(str)
+        return regression_targets(
+            task.classes, y, proba, subjects, of_subjects=task.of_subjects, seed=predictions.seed
+        )
     thresholds = None
     notes = {}
     if task.kind != "multiclass":
@@ -171,7 +176,7 @@ def score_predictions(predictions: Predictions) -> Scores:
 
 def _labels(rows: pd.DataFrame, task: Task) -> np.ndarray:
     found = rows[list(task.columns)].to_numpy()
-    return found if task.kind == "multilabel" else found[:, 0]
+    return found if task.kind in SEVERAL else found[:, 0]
 
 
 def _probabilities(rows: pd.DataFrame, task: Task) -> np.ndarray:

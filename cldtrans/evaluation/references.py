@@ -16,6 +16,7 @@ from cldtrans.config import Config, variant
 from cldtrans.data import chosen_dataset
 from cldtrans.data.base import Task
 from cldtrans.methods.windows import Classifier, LabelledWindows, NoTwin
+from cldtrans.scoring import regression
 from cldtrans.scoring.intervals import over_subjects
 from cldtrans.scoring.metrics import PRIMARY, Scores, classification, resampled
 
@@ -98,6 +99,8 @@ def compare(task: Task, proba: np.ndarray, other: np.ndarray, test: LabelledWind
     Scores
         `<primary>@other` and `<primary>@difference`.
     """
+    if task.kind == "regression":
+        return _compare_numbers(task, proba, other, test, seed)
     kind, classes, primary = task.kind, task.classes, PRIMARY[task.kind]
     names, position = np.unique(np.asarray(test.subjects, dtype=str), return_inverse=True)
     together = np.zeros(len(test), dtype=int)
@@ -131,14 +134,40 @@ def compare(task: Task, proba: np.ndarray, other: np.ndarray, test: LabelledWind
     )
 
 
+def _compare_numbers(
+    task: Task, predicted: np.ndarray, other: np.ndarray, test: LabelledWindows, seed: int
+) -> Scores:
+    """Do the same for a regression: the difference of two means over the predicted numbers."""
+    primary = PRIMARY[task.kind]
+    names, position = np.unique(np.asarray(test.subjects, dtype=str), return_inverse=True)
+
+    def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
+        first, second = (
+            regression.mean_over_targets(test.y, p, position, weights, task.of_subjects)[primary]
+            for p in (predicted, other)
+        )
+        return {f"{primary}@other": second, f"{primary}@difference": first - second}
+
+    once = statistic(np.ones((1, len(names))))
+    bounds = dict.fromkeys(once, (-np.inf, np.inf))
+    found = over_subjects(statistic, len(names), cost=12, seed=seed, bounds=bounds)
+    return Scores(
+        metrics={name: float(value[0]) for name, value in once.items()},
+        chance={f"{primary}@other": 1.0, f"{primary}@difference": 0.0},
+        ci95=dict(found.ci95),
+        reasons=dict(found.reasons),
+    )
+
+
 def origin(config: Config, method: str, dataset: str, classifier: Any) -> dict[str, Any]:
     """Return what a row has to say of its weights: where they start, and whether they saw the test data.
 
     Our own model is pretrained on training subjects where a corpus has official folds for it, and otherwise
     on every subject of its corpora, without labels.
     """
-    if method in config.variants:
-        corpora = variant(config, method)[1].datasets
+    own = config.variant_of(method)
+    if own is not None:
+        corpora = variant(config, own)[1].datasets
         seen = dataset in corpora and chosen_dataset(dataset, config.dataset_classes).training_folds is None
         found = {"start": f"pretrained on {', '.join(corpora)}", "saw_test_data": "yes" if seen else "no"}
     else:

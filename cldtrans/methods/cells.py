@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cldtrans.config import Config, content_settings, pretraining_settings
+from cldtrans.config.settings import TUNED
 from cldtrans.data import chosen_dataset
 from cldtrans.methods.factories import ROLES, configured
 
@@ -74,12 +75,19 @@ def _method(config: Config, cell: Cell) -> dict[str, Any]:
     found = configured(config, cell.method, role)
     if found is not None:
         factory, method = found
-        return {"factory": factory, "settings": method.settings}
+        settings: dict[str, Any] = {"factory": factory, "settings": method.settings}
+        if method.finetune is not None:
+            settings["strategy"] = method.finetune.model_dump(mode="json")
+        if method.start is not None:
+            before = Cell(cell.experiment, method.start.dataset, method.start.method, "1.0", cell.seed)
+            settings["start"] = {"setting": method.start.setting, **cell_settings(config, before)}
+        if method.variant is not None:
+            tuned = config.finetuned(cell.method).stage2.model_dump(mode="json", include=set(TUNED))
+            settings |= pretraining_settings(config, method.variant) | {"finetune": tuned}
+        return settings
     settings = pretraining_settings(config, cell.method)
     if role == "classifier":
-        stage2 = config.stage2.model_dump(
-            mode="json", include={"finetune_steps", "finetune_batch", "finetune_learning_rate"}
-        )
+        stage2 = config.stage2.model_dump(mode="json", include=set(TUNED))
         settings["finetune"] = stage2 if config.stage2.finetune_steps else {"finetune_steps": 0}
     return settings
 

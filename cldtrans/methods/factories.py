@@ -77,7 +77,7 @@ def configured(config: Config, name: str, role: Role) -> tuple[str, MethodConfig
     if name not in config.methods:
         raise ConfigError(f"unknown method {name!r}{suggestion(name, {**config.methods, **config.variants})}")
     method = config.methods[name]
-    spec = getattr(method, role)
+    spec = FINE_TUNED if method.variant and role == "classifier" else getattr(method, role)
     if spec is None:
         able = [other for other, found in config.methods.items() if getattr(found, role)]
         raise ConfigError(f"method {name!r} has no {role}; methods with one: {', '.join(able) or 'none'}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.probes import probe_of
 from cldtrans.methods.windows import LabelledWindows, NoTwin
 
 
@@ -18,7 +18,7 @@ class ProbedFeatures:
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
         """Fit the probe on the windows' features, block by block."""
-        self._probe = LinearProbe(self._kind, self._classes, train.blocks)
+        self._probe = probe_of(self._kind, self._classes, train.blocks)
         self._probe.fit(train.features, train.y, val.features, val.y)
         self.parameters, self.notes = self._probe.parameters, self._probe.notes
 
@@ -50,7 +50,7 @@ class ProbedTwin:
         x, x_val = train.twin_features, val.twin_features
         if x is None or x_val is None:
             raise NoTwin("the features hold no twin; delete them and run again")
-        self._probe = LinearProbe(self._kind, self._classes, train.blocks)
+        self._probe = probe_of(self._kind, self._classes, train.blocks)
         self._probe.fit(x, train.y, x_val, val.y)
 
     def predict_proba(self, windows: LabelledWindows) -> np.ndarray:

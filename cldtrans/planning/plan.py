@@ -27,12 +27,13 @@ TABLES = (
     "identifiability",
     "known_lags",
     "robustness",
+    "tuning",
     "comparisons",
     "audit",
     "datasets",
     "cost",
 )
-SCORE_FIGURES = ("fewshot", "planted", "identifiability", "robustness")  # drawn from tables alone
+SCORE_FIGURES = ("fewshot", "planted", "identifiability", "robustness", "tuning")  # drawn from tables alone
 MODEL_FIGURES = ("training", "lags", "motifs")  # of a pretrained model: none, where nothing is pretrained
 FIGURES = (*SCORE_FIGURES, *MODEL_FIGURES, "propagation")
 
@@ -92,7 +93,8 @@ class Plan:
     @cached_property
     def pretrained(self) -> list[tuple[str, int]]:
         """(variant, seed) of every pretrained model that the cells and the task heads need."""
-        wanted = {(cell.method, cell.seed) for cell in self.cells if cell.method in self.config.variants}
+        models = {(self.config.variant_of(cell.method), cell.seed) for cell in self.cells}
+        wanted = {(name, seed) for name, seed in models if name is not None}
         return sorted(wanted | set(self.heads))
 
     @cached_property
@@ -109,6 +111,30 @@ class Plan:
     def checkpoints(self, stage: int) -> list[str]:
         """Return the weights of every pretrained model (stage 1), or of every model with task heads (2)."""
         return [self.checkpoint(stage, *model) for model in (self.pretrained if stage == 1 else self.heads)]
+
+    def network(self, method: str, seed: int | str) -> str | None:
+        """Return the weights of the network that a method starts from; None where it starts from none."""
+        found = self.config.methods.get(method)
+        if found is None or found.start is None:
+            return None
+        start = found.start
+        return (
+            f"results/{self.run}/checkpoints/networks/{start.method}/{start.dataset}/seed-{seed}"
+            "/model.safetensors"
+        )
+
+    @cached_property
+    def networks(self) -> list[tuple[str, str, int]]:
+        """(method, dataset, seed) of every network that a cell, or one of these, starts from."""
+        waiting = [(cell.method, cell.seed) for cell in self.cells]
+        found: set[tuple[str, str, int]] = set()
+        while waiting:
+            method, seed = waiting.pop()
+            start = self.config.methods[method].start if method in self.config.methods else None
+            if start is not None and (start.method, start.dataset, seed) not in found:
+                found.add((start.method, start.dataset, seed))
+                waiting.append((start.method, seed))
+        return sorted(found)
 
     def histories(self) -> list[str]:
         """Return what every pretraining wrote of itself."""
@@ -149,7 +175,9 @@ class Plan:
     @cached_property
     def figure_names(self) -> tuple[str, ...]:
         """Names of the figures that this plan has something to draw for."""
-        return tuple(name for name in FIGURES if self.pretrained or name not in MODEL_FIGURES)
+        tuned = any(self.config.methods[name].finetune for name in self.config.methods if name in self._asked)
+        lacking = set() if self.pretrained else set(MODEL_FIGURES)
+        return tuple(name for name in FIGURES if name not in lacking and (tuned or name != "tuning"))
 
     def figures(self) -> list[str]:
         """Return every figure in both formats."""
@@ -165,6 +193,7 @@ class Plan:
     def splits(self) -> list[str]:
         """Return every division that a cell or a task head uses."""
         probed = {(cell.dataset, cell.seed) for cell in self.cells if ROLES[cell.experiment] == "classifier"}
+        probed |= {(dataset, seed) for _, dataset, seed in self.networks}
         used = probed | {(name, seed) for name, (_, seed) in product(self.config.stage2.datasets, self.heads)}
         return [f"data/{self.run}/splits/{name}/seed-{seed}.csv" for name, seed in sorted(used)]
 
@@ -188,10 +217,11 @@ class Plan:
             "train_stage1": len(self.pretrained),
             "extract_features": len(features | on_heads),
             "train_stage2": len(self.heads),
+            "train_network": len(self.networks),
             **{rule: scored[rule] for rule in dict.fromkeys(RULES.values())},
             "audit": 1,
             "make_tables": 1,
-            "plot_scores": len(SCORE_FIGURES),
+            "plot_scores": len(set(SCORE_FIGURES) & set(self.figure_names)),
             **{
                 f"plot_{name}": int(name in self.figure_names)
                 for name in FIGURES
@@ -291,6 +321,11 @@ class Plan:
         """Hash the templates of the draft."""
         files = sorted((self.scripts.parent / "report").glob("*.jinja"))
         return fingerprint({path.name: sha256_file(path) for path in files})
+
+    @cached_property
+    def _asked(self) -> set[str]:
+        """Names of the methods that a cell asks for."""
+        return {cell.method for cell in self.cells}
 
     @cached_property
     def _by_target(self) -> dict[str, set[Cell]]:

@@ -20,11 +20,18 @@ from jaxtyping import Float, Num, Shaped
 
 from cldtrans.scoring.intervals import over_subjects
 
-PRIMARY = {"binary": "auroc", "multiclass": "macro_f1", "multilabel": "macro_auroc"}
+PRIMARY = {
+    "binary": "auroc",
+    "multiclass": "macro_f1",
+    "multilabel": "macro_auroc",
+    "regression": "nrmse",  # lower is better
+}
+_REGRESSION = ("rmse", "nrmse", "pearson_r")  # `cldtrans.scoring.regression` computes them
 _BINARY = ("auroc", "auprc", "balanced_accuracy", "f1", "sensitivity", "specificity", "kappa")
 _MULTICLASS = ("macro_auroc", "macro_f1", "balanced_accuracy", "kappa", "accuracy")
-_MULTILABEL = ("macro_auroc", "macro_auprc", "macro_f1")
-_BOUNDS = {"kappa": (-1.0, 1.0)}
+_MULTILABEL = ("macro_auroc", "macro_auprc", "macro_f1", "macro_f2")
+_OF_WINDOWS = ("ranking_loss", "coverage_error", "hamming_loss")  # of all labels of a window; lower is better
+_BOUNDS = {"kappa": (-1.0, 1.0), "coverage_error": (0.0, np.inf)}
 
 
 @dataclass
@@ -58,11 +65,20 @@ class Scores:
 
 def main_names(kind: str) -> list[str]:
     """Return the metric keys of a kind of task, without those of single classes."""
-    return list({"binary": _BINARY, "multiclass": _MULTICLASS, "multilabel": _MULTILABEL}[kind])
+    names = {
+        "binary": _BINARY,
+        "multiclass": _MULTICLASS,
+        "multilabel": (*_MULTILABEL, *_OF_WINDOWS),
+        "regression": _REGRESSION,
+    }
+    return list(names[kind])
 
 
 def metric_names(kind: str, classes: Sequence[str]) -> list[str]:
     """Return every metric key of a task."""
+    if kind == "regression":
+        single_numbers = classes if len(classes) > 1 else ()
+        return [*_REGRESSION, *(f"{metric}_{name}" for name in single_numbers for metric in _REGRESSION)]
     single = {"binary": (), "multiclass": classes, "multilabel": classes}[kind]
     return [*main_names(kind), *(f"{'f1' if kind == 'multiclass' else 'auroc'}_{name}" for name in single)]
 
@@ -225,7 +241,7 @@ def _multilabel(classes: Sequence[str], y: np.ndarray, proba: np.ndarray, thresh
     from sklearn import metrics as sk
 
     scores, defined, absent = Scores(), [], []
-    auroc, auprc, f1, prevalence = [], [], [], []
+    auroc, auprc, f1, f2, prevalence = [], [], [], [], []
     for k, name in enumerate(classes):
         known = y[:, k] >= 0
         truth, score = (y[known, k] == 1).astype(int), proba[known, k]
@@ -241,19 +257,47 @@ def _multilabel(classes: Sequence[str], y: np.ndarray, proba: np.ndarray, thresh
         auroc.append(sk.roc_auc_score(truth, score))
         auprc.append(sk.average_precision_score(truth, score))
         f1.append(sk.f1_score(truth, score >= thresholds[k], zero_division=0))
+        f2.append(sk.fbeta_score(truth, score >= thresholds[k], beta=2, zero_division=0))
         scores.metrics[f"auroc_{name}"] = auroc[-1]
         scores.chance[f"auroc_{name}"] = 0.5
     if not defined:
-        scores.undefined(_MULTILABEL, "no class has test windows both with and without it")
+        scores.undefined((*_MULTILABEL, *_OF_WINDOWS), "no class has test windows both with and without it")
         return scores
-    scores.metrics |= {"macro_auroc": np.mean(auroc), "macro_auprc": np.mean(auprc), "macro_f1": np.mean(f1)}
+    means = zip(_MULTILABEL, (auroc, auprc, f1, f2), strict=True)
+    scores.metrics |= {name: np.mean(values) for name, values in means}
     scores.chance |= {
         "macro_auroc": 0.5,
         "macro_auprc": float(np.mean(prevalence)),
         "macro_f1": float(np.mean([_always_yes_f1(p) for p in prevalence])),
+        "macro_f2": float(np.mean([5 * p / (4 * p + 1) for p in prevalence])),
     }
+    _of_windows(scores, y, proba, thresholds)
     _note_absent(scores, _MULTILABEL, absent, len(classes))
     return scores
+
+
+def _of_windows(scores: Scores, y: np.ndarray, proba: np.ndarray, thresholds: np.ndarray) -> None:
+    """Add the metrics of all labels of a window, over windows of which every label is known."""
+    from sklearn import metrics as sk
+
+    known = (y >= 0).all(axis=1)
+    if not known.any() or y.shape[1] < 2:
+        scores.undefined(_OF_WINDOWS, "no test window of which every label of several is known")
+        return
+    truth, score = (y[known] == 1).astype(int), proba[known]
+    found = (
+        sk.label_ranking_loss(truth, score),
+        sk.coverage_error(truth, score),
+        sk.hamming_loss(truth, score >= thresholds),
+    )
+    scores.metrics |= {name: float(value) for name, value in zip(_OF_WINDOWS, found, strict=True)}
+    count, share = truth.sum(axis=1), truth.mean(axis=0)
+    guesses = (  # any order of the labels is as likely; every label is given its commoner answer
+        float(np.where((count > 0) & (count < truth.shape[1]), 0.5, 0.0).mean()),
+        float((count * (truth.shape[1] + 1) / (count + 1)).mean()),
+        float(np.minimum(share, 1 - share).mean()),
+    )
+    scores.chance |= dict(zip(_OF_WINDOWS, guesses, strict=True))
 
 
 def _note_absent(scores: Scores, names: Sequence[str], absent: list[str], n_classes: int) -> None:
@@ -329,11 +373,13 @@ def resampled(
         table = _confusions(yes.astype(int), (score >= thresholds[k]).astype(int), 2, where, weights)
         columns.append((_auroc(yes, score, where, weights), _auprc(yes, score, where, weights), table))
     if kind == "multilabel":
-        auroc, auprc, f1 = (
-            _nanmean(part) for part in zip(*((a, p, _f1(t)[:, 1]) for a, p, t in columns), strict=True)
+        auroc, auprc, f1, f2 = (
+            _nanmean(part)
+            for part in zip(*((a, p, _f1(t)[:, 1], _f2(t)[:, 1]) for a, p, t in columns), strict=True)
         )
         single = {f"auroc_{name}": column[0] for name, column in zip(classes, columns, strict=True)}
-        return {"macro_auroc": auroc, "macro_auprc": auprc, "macro_f1": f1, **single}
+        means = {"macro_auroc": auroc, "macro_auprc": auprc, "macro_f1": f1, "macro_f2": f2}
+        return {**means, **_windows_resampled(truth, scores, thresholds, position, weights), **single}
     auroc, auprc, table = columns[0]
     recall = _recall(table)
     return {
@@ -345,6 +391,33 @@ def resampled(
         "specificity": recall[:, 0],
         "kappa": _kappa(table),
     }
+
+
+def _windows_resampled(
+    y: np.ndarray, proba: np.ndarray, thresholds: np.ndarray, position: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Means over windows of which every label is known; labels of one score are below each other."""
+    known = (y >= 0).all(axis=1)
+    truth, score, where = y[known] == 1, proba[known], position[known]
+    count = truth.sum(axis=1)
+    pairs = count * (truth.shape[1] - count)
+    wrong = np.zeros(len(truth))
+    deepest = np.zeros(len(truth))
+    for k in range(truth.shape[1]):  # one label against all: no array of pairs
+        at_least = score >= score[:, k : k + 1]
+        wrong += np.where(truth[:, k], (at_least & ~truth).sum(axis=1), 0)
+        deepest = np.maximum(deepest, np.where(truth[:, k], at_least.sum(axis=1), 0))
+    each = (
+        np.divide(wrong, pairs, out=np.zeros(len(truth)), where=pairs > 0),
+        deepest,
+        (truth != (score >= thresholds)).mean(axis=1),
+    )
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return weights @ np.bincount(where, weights=values, minlength=weights.shape[1])
+
+    n = total(np.ones(len(truth)))
+    return {name: _ratio(total(values), n) for name, values in zip(_OF_WINDOWS, each, strict=True)}
 
 
 def _from_confusions(table: np.ndarray, present: list[int], classes: Sequence[str]) -> dict[str, np.ndarray]:
@@ -375,6 +448,11 @@ def _recall(table: np.ndarray) -> np.ndarray:
 
 def _f1(table: np.ndarray) -> np.ndarray:
     return _ratio(2 * np.diagonal(table, axis1=1, axis2=2), table.sum(axis=1) + table.sum(axis=2))
+
+
+def _f2(table: np.ndarray) -> np.ndarray:
+    hits = np.diagonal(table, axis1=1, axis2=2)
+    return _ratio(5 * hits, table.sum(axis=1) + 4 * table.sum(axis=2))
 
 
 def _kappa(table: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ model reaches that sees age or earlier trials is a floor, and a method of its ow
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Num, Shaped
 
@@ -85,6 +87,94 @@ def regression(
             ends[0] = max(0.0, ends[0])
     scores.reasons |= found.reasons
     return scores
+
+
+def regression_targets(
+    names: Sequence[str],
+    y: Num[np.ndarray, "n K"],
+    predicted: Float[np.ndarray, "n K"],
+    subjects: Shaped[np.ndarray, " n"],
+    *,
+    of_subjects: bool = False,
+    seed: int = 0,
+) -> Scores:
+    """Score predictions of several numbers: each by itself, and the mean over them.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the K numbers; of one alone the metrics carry no name.
+    y, predicted : array [n, K]
+        Labels, NaN where one is not known, and predictions.
+    subjects, of_subjects, seed
+        As in `regression`.
+
+    Returns
+    -------
+    Scores
+        `<metric>_<name>`, and `<metric>`, the mean over those that are defined, with its interval.
+    """
+    subjects = np.asarray(subjects, dtype=str)
+    known = [np.isfinite(column) for column in np.asarray(y, dtype=float).T]
+
+    def one(k: int) -> Scores:
+        rows = known[k]
+        arguments = (y[rows, k], predicted[rows, k], subjects[rows])
+        return regression(*arguments, of_subjects=of_subjects, seed=seed)
+
+    if len(names) == 1:
+        return one(0)
+    scores = Scores()
+    for k, name in enumerate(names):
+        found = one(k)
+        scores.metrics |= {f"{metric}_{name}": value for metric, value in found.metrics.items()}
+        scores.chance |= {f"{metric}_{name}": value for metric, value in found.chance.items()}
+        scores.ci95 |= {f"{metric}_{name}": value for metric, value in found.ci95.items()}
+        scores.reasons |= {f"{metric}_{name}": value for metric, value in found.reasons.items()}
+    for metric in METRICS:
+        for means, singles in ((scores.metrics, scores.metrics), (scores.chance, scores.chance)):
+            defined = [v for v in (singles.get(f"{metric}_{name}") for name in names) if v is not None]
+            means[metric] = float(np.mean(defined)) if defined else None
+        if scores.metrics[metric] is None:
+            scores.reasons[metric] = f"none of {', '.join(names)} defines it"
+    people, position = np.unique(subjects, return_inverse=True)
+    found_means = over_subjects(
+        lambda weights: mean_over_targets(y, predicted, position, weights, of_subjects),
+        len(people),
+        cost=6 * len(names),
+        seed=seed,
+        bounds=_BOUNDS,
+    )
+    scores.ci95 |= {name: ci for name, ci in found_means.ci95.items() if scores.metrics[name] is not None}
+    scores.reasons |= found_means.reasons
+    return scores
+
+
+def mean_over_targets(
+    y: np.ndarray, predicted: np.ndarray, position: np.ndarray, weights: np.ndarray, of_subjects: bool
+) -> dict[str, np.ndarray]:
+    """Compute the means of `regression_targets` with weighted subjects, as `resampled` does of one number."""
+    parts = []
+    for truth, guess in zip(np.asarray(y, dtype=float).T, np.asarray(predicted, dtype=float).T, strict=True):
+        rows = np.isfinite(truth)
+        if rows.any():
+            values = truth[rows], guess[rows], position[rows]
+            parts.append(resampled(*(_first_of_each(*values) if of_subjects else values), weights))
+    found = {}
+    for metric in METRICS:
+        stack = np.array([part[metric] for part in parts]).reshape(len(parts), len(weights))
+        count = np.isfinite(stack).sum(axis=0)
+        total = np.nansum(stack, axis=0)
+        found[metric] = np.divide(total, count, out=np.full(len(weights), np.nan), where=count > 0)
+    return found
+
+
+def _first_of_each(
+    y: np.ndarray, predicted: np.ndarray, position: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each subject's label and mean prediction, and which subject it is."""
+    there, first, of = np.unique(position, return_index=True, return_inverse=True)
+    return y[first], np.bincount(of, weights=predicted) / np.bincount(of), there
 
 
 def resampled(

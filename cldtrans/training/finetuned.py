@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from cldtrans.data.base import Task
 from cldtrans.machine import best_device
 from cldtrans.methods.features import START_WINDOWS
 from cldtrans.methods.random_twin import fresh_weights
+from cldtrans.methods.tuning import Tuning
 from cldtrans.methods.windows import LabelledWindows, in_batches
 from cldtrans.models import CLDTrans
 from cldtrans.training.stage2 import adapt, predicted
@@ -60,10 +62,13 @@ class FineTuned:
         self.name = method
         self.parameters: int | None = sum(p.numel() for p in self.model.parameters())
         self.nfe: float | None = None
+        self.tuning: Tuning | None = None
 
     def twin(self) -> FineTuned:
         """Return the random twin: fresh weights, fine-tuned alike."""
-        return FineTunedTwin(*self._again, seed=self.seed, threads=torch.get_num_threads())
+        twin = FineTunedTwin(*self._again, seed=self.seed, threads=torch.get_num_threads())
+        twin.tuning = copy.deepcopy(self.tuning)
+        return twin
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
         """Adapt to the training windows; validation stops."""
@@ -76,6 +81,7 @@ class FineTuned:
             modality=self.modality,
             name="task",
             seed=self.seed,
+            tuning=self.tuning,
         )
 
     def predict_proba(self, windows: LabelledWindows) -> np.ndarray:

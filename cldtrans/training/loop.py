@@ -12,7 +12,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tqdm import tqdm
 from cldtrans.config import LoopConfig
 from cldtrans.errors import ConfigError
 from cldtrans.machine import keep_freed_memory
+from cldtrans.methods.tuning import Tuning
 from cldtrans.training import distributed
 from cldtrans.training.checkpoint import CheckpointFolder, CheckpointMemory
 from cldtrans.training.guard import DivergenceError, Preempted, StopRequest
@@ -73,6 +74,7 @@ def run_training(
     log_dir: Path | None = None,
     config_sha256: str = "",
     name: str = "training",
+    tuning: Tuning | None = None,
 ) -> TrainingResult:
     """Train `module` in place, resuming from `work_dir` where it holds a checkpoint.
 
@@ -109,6 +111,8 @@ def run_training(
         Of all settings that shape the result; a checkpoint with another one is refused.
     name : str
         For messages and the progress bar.
+    tuning : Tuning, optional
+        What gives the gradients of a step, already prepared; None: micro-batch by micro-batch, all of them.
 
     Raises
     ------
@@ -122,7 +126,18 @@ def run_training(
     folder = None if work_dir is None else CheckpointFolder(work_dir, config_sha256)
     store: Store = folder or CheckpointMemory()
     trainer = _Trainer(
-        module, loss_fn, corpora, loop, seed, torch.device(device), weights, validate, step_end, store, name
+        module,
+        loss_fn,
+        corpora,
+        loop,
+        seed,
+        torch.device(device),
+        weights,
+        validate,
+        step_end,
+        store,
+        name,
+        tuning,
     )
     with folder.locked() if folder and main else contextlib.nullcontext():
         return trainer.run(log_dir if main else None)
@@ -142,12 +157,13 @@ class _Trainer:
         step_end: Callable[[nn.Module], None] | None,
         store: Store,
         name: str,
+        tuning: Tuning | None,
     ):
         loop = loop.model_copy(update={"steps": loop.n_steps(sum(map(len, corpora)))})
         self.module, self.loss_fn, self.loop, self.seed = module, loss_fn, loop, seed
         self.n_steps = loop.n_steps()
         self.device, self.validate, self.step_end = device, validate, step_end
-        self.store, self.name = store, name
+        self.store, self.name, self.tuning = store, name, tuning
         self.rank, self.world_size = distributed.rank(), distributed.world_size()
         if loop.batch_size % self.world_size:
             raise ConfigError(
@@ -254,6 +270,8 @@ class _Trainer:
 
         Return the terms' means over it (float64).
         """
+        if self.tuning is not None:
+            return self._tuned(batch, self.tuning)
         terms: dict[str, Tensor] = {}
         for part in batch.split(self.loop.micro_batch):
             share = len(part) / len(batch)
@@ -264,6 +282,19 @@ class _Trainer:
                 weighted = torch.as_tensor(value, device=self.device).detach().double() * share
                 terms[key] = terms[key] + weighted if key in terms else weighted
         return terms
+
+    def _tuned(self, batch: Batch, tuning: Tuning) -> dict[str, Tensor]:
+        """Let a strategy give the gradients of this rank's share; return the loss (float64)."""
+        placed = batch.to(self.device, self.dtype)
+
+        def loss(*rows: Tensor) -> Tensor:
+            data = dict(zip(placed.data, rows, strict=True))
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.loop.precision == "bf16"):
+                return self.loss_fn(self.module, replace(placed, data=data))["loss"]
+
+        rate = learning_rate(batch.step, self.loop)
+        value = tuning.backward(self.module, loss, list(placed.data.values()), batch.step, rate)
+        return {"loss": value.double()}
 
     def _after_step(self) -> None:
         """Validate, save and stop, where they are due."""

@@ -18,6 +18,7 @@ from cldtrans.data.splits import budget_rows, load_split, split_rows
 from cldtrans.errors import DataError
 from cldtrans.files import SUMS, atomic_path, sha256_file, write_json
 from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.tuning import Tuning
 from cldtrans.methods.windows import LabelledWindows, in_batches
 from cldtrans.models import CLDTrans
 from cldtrans.models.heads import HeadSpec
@@ -95,10 +96,13 @@ def finetune(
     val: LabelledWindows,
     config: Config,
     seed: int,
+    tuning: Tuning | None = None,
 ) -> TrainingResult:
-    """Train the whole network and the head `name` on the task; the best weights on validation are kept."""
+    """Train the network and the head `name` on the task; the best weights on validation are kept."""
     loop = finetuning_loop(config)
     device = model.fill.weight.device
+    if tuning is not None:
+        tuning.prepare(model, [f"heads.{name}"])
     weight = torch.as_tensor(class_weights(train.y, task.kind, len(task.classes)), dtype=torch.float32)
 
     def loss_fn(module: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -116,7 +120,11 @@ def finetune(
             n += len(which)
         return {"loss": total / n}
 
-    return run_training(
+    def update(module: nn.Module) -> None:
+        if tuning is None:  # a strategy may look at a batch several times: it leaves the codebooks alone
+            module.update_codebooks()  # type: ignore[operator]
+
+    result = run_training(
         model,
         loss_fn,
         [LabelledCorpus(train, name, modality)],
@@ -124,9 +132,13 @@ def finetune(
         seed=seed,
         device=device,
         validate=validate if len(val) else None,
-        step_end=lambda module: module.update_codebooks(),  # type: ignore
+        step_end=update,
         name=f"fine-tuning {name}",
+        tuning=tuning,
     )
+    if tuning is not None:
+        tuning.finish(model)
+    return result
 
 
 def finetuning_loop(config: Config) -> LoopConfig:
@@ -145,8 +157,9 @@ def adapt(
     modality: str,
     name: str = "task",
     seed: int = 0,
+    tuning: Tuning | None = None,
 ) -> TrainingResult | None:
-    """Give `model` a head for a task: a linear probe, then `finetune_steps` of all weights."""
+    """Give `model` a head for a task: a linear probe, then `finetune_steps`, of all weights by default."""
     model.eval()
     fit_head(
         model,
@@ -158,7 +171,7 @@ def adapt(
     )
     if config.stage2.finetune_steps == 0:
         return None
-    result = finetune(model, name, task, modality, train, val, config, seed)
+    result = finetune(model, name, task, modality, train, val, config, seed, tuning)
     model.eval()
     return result
 

@@ -34,6 +34,9 @@ DATASETS = (
     "ptb-xl/1.0.3",
     "mimic-iv-ecg/1.0",
     "siena-scalp-eeg/1.0.0",
+    "challenge-2021/1.0.3",
+    "code15/1.0.0",
+    "hbn/eeg2025",
 )
 
 
@@ -74,7 +77,7 @@ def test_checksums_are_true_and_cover_everything(bucket, dataset):
     del found["SHA256SUMS.txt"]
     assert listed == found
     for record in (folder / "RECORDS").read_text().split():
-        assert (record if record.endswith(".edf") else record + ".hea") in found
+        assert (record if record.endswith((".edf", ".bdf")) else record + ".hea") in found
 
 
 def test_complete_bucket_is_kept_and_foreign_folder_refused(bucket, tmp_path, capsys):

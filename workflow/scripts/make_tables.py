@@ -25,6 +25,7 @@ th { position: sticky; top: 0; background: #fff; border-bottom: 2px solid #444; 
 th, td { padding: .25rem .9rem .25rem 0; vertical-align: top; }
 td { border-bottom: 1px solid #ddd; }
 """
+CELLS = ["experiment", "dataset", "method", "budget"]
 COST = [
     "experiment",
     "dataset",
@@ -143,9 +144,30 @@ def cost_table(records: list[dict]) -> pd.DataFrame:
     return table[COST].sort_values(COST[:5], ignore_index=True)
 
 
+def tuning_table(records: list[dict], scores: pd.DataFrame) -> pd.DataFrame:
+    """Set beside each score of a fine-tuning strategy what it cost; costs are means over seeds."""
+    tuned = [record for record in records if record["extra"].get("costs")]
+    costs = pd.DataFrame([{key: record[key] for key in CELLS} | record["extra"]["costs"] for record in tuned])
+    if costs.empty:
+        return costs
+    costs = costs.groupby([*CELLS, "strategy"], as_index=False).mean(numeric_only=True)
+    columns = [*CELLS, "metric", "mean", "ci_low", "ci_high", "chance", "n_seeds", "n_subjects"]
+    table = scores.loc[scores["primary"], columns].merge(costs, on=CELLS)
+    for column, cost in (("best for its memory", "step_saved_bytes"), ("best for its time", "step_ms")):
+        table[column] = [
+            not any(
+                (other["mean"] > row["mean"]) & (other[cost] <= row[cost])
+                for _, other in table.iterrows()
+                if all(other[key] == row[key] for key in CELLS if key != "method")
+            )
+            for _, row in table.iterrows()
+        ]
+    return table.sort_values(["dataset", "budget", "step_saved_bytes", "method"], ignore_index=True)
+
+
 def for_people(table: pd.DataFrame) -> pd.DataFrame:
     """Return the same with known names, scores as `0.81 [0.74, 0.88]`, and a dash where there is none."""
-    if "mean" not in table:
+    if "flag" not in table:
         return table.astype(object).where(table.notna(), "–")
 
     def score(row: pd.Series) -> str:
@@ -232,6 +254,7 @@ def make_tables(
     write_table(with_floor(comparisons, floors), folder, "comparisons")
     write_table(pd.DataFrame(audit["findings"]), folder, "audit")
     write_table(pd.concat([datasets.convert_dtypes(), notes], ignore_index=True), folder, "datasets")
+    write_table(tuning_table(records, scores).round(4), folder, "tuning")
     write_table(cost_table(records), folder, "cost")
 
 
@@ -242,7 +265,7 @@ if __name__ == "__main__":
         dataset_table(job.input.stamps, job.input.metas, job.input.quarantines),
         task_kinds(job.input.metas),
         training_notes(job.input.histories),
-        sorted(job.config["methods"]),
+        sorted(key for key, method in job.config["methods"].items() if not method.get("variant")),
         json.loads(Path(job.input.audit).read_text()),
         Path(job.output.csv[0]).parent,
     )

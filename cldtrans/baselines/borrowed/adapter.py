@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -207,7 +208,9 @@ class Adapter(NetworkClassifier):
         if self._weights is None or self._mode == "probe":
             return FrozenFeatures(self)
         task, channels, sample_rate, modality, seed, threads = self._arguments
-        return type(self)(task, channels, sample_rate, modality, seed + 1, threads, **self._options)
+        twin = type(self)(task, channels, sample_rate, modality, seed + 1, threads, **self._options)
+        twin.tuning = copy.deepcopy(self.tuning)
+        return twin
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
         """Train the network, or a probe on what it gives."""

@@ -1,8 +1,8 @@
-"""A miniature PhysioNet bucket: six datasets in their real formats, with signals whose truth is known.
+"""A miniature PhysioNet bucket: nine corpora in their real formats, with signals whose truth is known.
 
 `write_miniature` lays the datasets out under a folder as the public bucket does, ``<slug>/<version>/...``, so
 that the ordinary download and preprocessing steps run on it unchanged. What was planted (leading channels,
-lags, broken files) lies beside them in ``truth/``. Only numpy is needed.
+lags, broken files) lies beside them in ``truth/``. numpy is needed, and scipy and h5py for CODE-15 %.
 """
 
 from cldtrans.data.miniature.bucket import write_miniature

@@ -9,13 +9,23 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cldtrans.data.miniature import chbmit, eegmmidb, mimic, ptbxl, siena, sleepedf
+from cldtrans.data.miniature import (
+    challenge2021,
+    chbmit,
+    code15,
+    eegmmidb,
+    hbn,
+    mimic,
+    ptbxl,
+    siena,
+    sleepedf,
+)
 from cldtrans.data.miniature.scales import SCALES
 from cldtrans.data.miniature.truth import Truth
 from cldtrans.errors import DataError
 from cldtrans.files import atomic_path, sha256_file
 
-FORMAT = 1  # raise it when the content changes: older miniatures are then written anew
+FORMAT = 2  # raise it when the content changes: older miniatures are then written anew
 STAMP = "MINIATURE.json"
 _DATASETS = (
     ("chbmit/1.0.0", chbmit.write),
@@ -24,6 +34,9 @@ _DATASETS = (
     ("ptb-xl/1.0.3", ptbxl.write),
     ("mimic-iv-ecg/1.0", mimic.write),
     ("siena-scalp-eeg/1.0.0", siena.write),
+    ("challenge-2021/1.0.3", challenge2021.write),
+    ("code15/1.0.0", code15.write),
+    ("hbn/eeg2025", hbn.write),
 )
 
 

@@ -20,6 +20,10 @@ class Scale:
     sleep_epochs: int  # 30-s epochs a night
     ptbxl_records: int
     mimic_records: int
+    challenge_records: int  # of each subset
+    code15_exams: int
+    hbn_subjects: int  # of each of two releases
+    hbn_trials: int
     siena_patients: int
     siena_files: int
     siena_s: int
@@ -39,6 +43,10 @@ SCALES = {
         sleep_epochs=20,
         ptbxl_records=20,
         mimic_records=8,
+        challenge_records=10,
+        code15_exams=12,
+        hbn_subjects=4,
+        hbn_trials=7,
         siena_patients=3,
         siena_files=1,
         siena_s=24,
@@ -56,6 +64,10 @@ SCALES = {
         sleep_epochs=70,
         ptbxl_records=300,
         mimic_records=150,
+        challenge_records=60,
+        code15_exams=48,
+        hbn_subjects=8,
+        hbn_trials=10,
         siena_patients=6,
         siena_files=2,
         siena_s=60,
@@ -73,6 +85,10 @@ SCALES = {
         sleep_epochs=120,
         ptbxl_records=1000,
         mimic_records=1000,
+        challenge_records=150,
+        code15_exams=200,
+        hbn_subjects=12,
+        hbn_trials=14,
         siena_patients=8,
         siena_files=2,
         siena_s=60,

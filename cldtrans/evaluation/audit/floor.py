@@ -10,11 +10,14 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import SplineTransformer
 
+from cldtrans.data.base import SEVERAL
 from cldtrans.data.shards import ShardSet
 from cldtrans.data.splits import split_rows
 from cldtrans.evaluation.audit.finding import Finding
-from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.probes import probe_of
 from cldtrans.scoring.metrics import PRIMARY, Scores, choose_thresholds, classification, unscored
+from cldtrans.scoring.regression import regression_targets
+from cldtrans.scoring.summary import LOWER_IS_BETTER
 
 MOST_TRAINING_WINDOWS = 20_000
 KNOTS = 6
@@ -72,7 +75,7 @@ def metadata_floor(windows: ShardSet, split: Mapping[str, str], seed: int) -> Sc
         return unscored(kind, classes, "no labelled training or test windows")
     if len(train) > MOST_TRAINING_WINDOWS:
         train = np.sort(np.random.default_rng(seed).choice(train, MOST_TRAINING_WINDOWS, replace=False))
-    if kind != "multilabel" and len(np.unique(windows.labels(train))) < 2:
+    if kind not in SEVERAL and len(np.unique(windows.labels(train))) < 2:
         return unscored(kind, classes, "training windows hold one class")
     table = metadata(windows).to_numpy()
     splines = _splines().fit(table[train])
@@ -83,10 +86,14 @@ def metadata_floor(windows: ShardSet, split: Mapping[str, str], seed: int) -> Sc
     }
     y = {name: windows.labels(rows) for name, rows in (("train", train), ("val", val), ("test", test))}
     no_val = np.zeros((0, x["train"].shape[1]))
-    probe = LinearProbe(kind, classes)
+    probe = probe_of(kind, classes)
     probe.fit(x["train"], y["train"], x.get("val", no_val), y["val"])
-    thresholds = choose_thresholds(kind, y["val"], probe.predict_proba(x["val"])) if "val" in x else None
     subjects = windows.index["subject"].to_numpy()[test].astype(str)
+    if kind == "regression":
+        of_subjects = windows.task.of_subjects
+        predicted = probe.predict_proba(x["test"])
+        return regression_targets(classes, y["test"], predicted, subjects, of_subjects=of_subjects, seed=seed)
+    thresholds = choose_thresholds(kind, y["val"], probe.predict_proba(x["val"])) if "val" in x else None
     return classification(
         kind, classes, y["test"], probe.predict_proba(x["test"]), subjects, thresholds, seed
     )
@@ -110,4 +117,5 @@ def floor_finding(of: str, kind: str, scores: Scores) -> Finding:
         found = f"{value:.3f}, chance {chance:.3f}, no interval"
         return Finding("metadata floor", of, "not checked", expected, found)
     found = f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}], chance {chance:.3f}"
-    return Finding("metadata floor", of, "flagged" if interval[0] > chance else "passed", expected, found)
+    beats = interval[1] < chance if name in LOWER_IS_BETTER else interval[0] > chance
+    return Finding("metadata floor", of, "flagged" if beats else "passed", expected, found)

@@ -79,7 +79,9 @@ def label_times(windows: ShardSet, dataset: Dataset, raw: Path) -> Finding:
         found = dataset.label_windows(raw, row, start_s, window_s) if columns else {}
         bad = ~np.broadcast_to(found.get("keep", True), len(part))
         for column in columns:
-            bad = bad | (np.asarray(found[column]) != part[column].to_numpy())
+            told, kept = np.asarray(found[column]), part[column].to_numpy()
+            unlabelled = np.isnan(told) & np.isnan(kept) if told.dtype.kind == "f" else False
+            bad = bad | ((told != kept) & ~np.asarray(unlabelled))
         if dataset.has_events:
             bad = bad | _off_onset(
                 part["kind"].to_numpy(), part["event"].to_numpy(), start_s, window_s, dataset.events(raw, row)
