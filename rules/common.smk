@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from shutil import which
 
 from snakemake.exceptions import WorkflowError
 
@@ -16,7 +17,7 @@ from cldtrans.data.intracranial import get_reader
 from cldtrans.data.known_lags.sets import paths_of
 from cldtrans.errors import ConfigError
 from cldtrans.methods.cells import Cell
-from cldtrans.planning.plan import SCORE_FIGURES, TABLES, Plan
+from cldtrans.planning.plan import PAPER_PARTS, SCORE_FIGURES, TABLES, Plan
 
 # Jobs run the interpreter that runs Snakemake, also when it was started as .venv/bin/snakemake; an activated
 # conda environment comes before it on the path.

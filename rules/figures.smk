@@ -2,6 +2,7 @@ rule make_tables:
     """Every result file as tidy tables: mean over seeds with 95 % interval, chance, n, reasons."""
     input:
         results=PLAN.results(),
+        predictions=PLAN.predictions(),
         metas=PLAN.every_shards("meta.json"),
         quarantines=PLAN.every_shards("quarantine.csv"),
         stamps=PLAN.stamps(),

@@ -28,13 +28,18 @@ TABLES = (
     "known_lags",
     "robustness",
     "comparisons",
+    "ablations",
     "audit",
     "datasets",
     "cost",
+    "provenance",
 )
 SCORE_FIGURES = ("fewshot", "planted", "identifiability", "robustness")  # drawn from tables alone
 MODEL_FIGURES = ("training", "lags", "motifs")  # of a pretrained model: none, where nothing is pretrained
 FIGURES = (*SCORE_FIGURES, *MODEL_FIGURES, "propagation")
+
+PAPER_TABLES = ("focal", "fewshot", "identifiability", "ablations", "robustness", "known")
+PAPER_PARTS = ("numbers.tex", "references.bib", "data.tex", *(f"table-{name}.tex" for name in PAPER_TABLES))
 
 # The rule that makes a cell: by experiment, and whether the method is a variant of our model.
 RULES = {
@@ -88,6 +93,14 @@ class Plan:
         """Return the result files of one target or of all."""
         cells = self.cells if target is None else sorted(self._by_target.get(target, ()))
         return [cell.path(self.run) for cell in cells]
+
+    def predictions(self) -> list[str]:
+        """Return what every classifier said of held-out windows."""
+        return [
+            str(Path(cell.path(self.run)).with_suffix(".parquet"))
+            for cell in self.cells
+            if cell.experiment == "fewshot"
+        ]
 
     @cached_property
     def pretrained(self) -> list[tuple[str, int]]:
@@ -169,8 +182,8 @@ class Plan:
         return [f"data/{self.run}/splits/{name}/seed-{seed}.csv" for name, seed in sorted(used)]
 
     def paper(self) -> list[str]:
-        """Return the draft, in both formats."""
-        return [f"results/{self.run}/paper/paper.{kind}" for kind in ("md", "tex")]
+        """Return the draft, in both formats, and what became of its PDF."""
+        return [f"results/{self.run}/paper/{file}" for file in ("paper.md", "paper.tex", "build.json")]
 
     def jobs(self) -> dict[str, int]:
         """Count the jobs of the whole plan, by rule."""
@@ -198,6 +211,7 @@ class Plan:
                 if name not in SCORE_FIGURES
             },
             "write_paper": 1,
+            "compile_paper": 1,
         }
 
     # What a job rests on, as parameters of its rule: it runs again when one of these changes.
@@ -289,7 +303,7 @@ class Plan:
 
     def templates_sha256(self) -> str:
         """Hash the templates of the draft."""
-        files = sorted((self.scripts.parent / "report").glob("*.jinja"))
+        files = sorted((self.scripts.parent / "report" / "paper").iterdir())
         return fingerprint({path.name: sha256_file(path) for path in files})
 
     @cached_property

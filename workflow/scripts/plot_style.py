@@ -15,6 +15,10 @@ from matplotlib.figure import Figure
 
 CHANCE: dict[str, Any] = {"color": "0.45", "linestyle": (0, (4, 3)), "linewidth": 1, "zorder": 0}
 NAMES = {
+    "fewshot": "few-shot",
+    "planted": "planted discharges",
+    "zeroshot": "recorded seizures",
+    "known_lags": "known lags",
     "cldtrans": "CLD-Trans",
     "feature_linear": "Features + linear",
     "inception_time": "InceptionTime",
@@ -33,6 +37,17 @@ NAMES = {
     "macro_auroc": "macro AUROC",
     "macro_f1": "macro F1",
     "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "macro_auprc": "macro AUPRC",
+    "balanced_accuracy": "balanced accuracy",
+    "kappa": "Cohen's kappa",
+    "tau_rms_samples": "rms lag error, samples",
+    "direction_accuracy": "direction right",
+    "zone_auroc": "AUROC of the onset zone",
+    "agreement_line_length": "agreement with line length",
+    "metadata_floor": "Metadata floor",
+    "boosted_features": "Boosted features",
+    "random_kernels": "Random kernels + ridge",
     "top1": "top-1",
     "top3": "top-3",
     "top5": "top-5",
