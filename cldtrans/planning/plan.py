@@ -19,24 +19,41 @@ from cldtrans.methods.cells import Cell, cell_settings
 from cldtrans.methods.factories import ROLES, spec_of
 from cldtrans.planning.code import Code, Roots
 
-TABLES = (
-    "summary",
-    "fewshot",
-    "planted",
-    "zeroshot",
-    "identifiability",
-    "known_lags",
-    "robustness",
-    "comparisons",
-    "ablations",
-    "audit",
-    "datasets",
-    "cost",
-    "provenance",
-)
-SCORE_FIGURES = ("fewshot", "planted", "identifiability", "robustness")  # drawn from tables alone
-MODEL_FIGURES = ("training", "lags", "motifs")  # of a pretrained model: none, where nothing is pretrained
-FIGURES = (*SCORE_FIGURES, *MODEL_FIGURES, "propagation")
+TABLE_TITLES = {
+    "summary": "primary scores",
+    "fewshot": "few labels",
+    "planted": "planted discharges",
+    "zeroshot": "recorded seizures",
+    "identifiability": "simulated worlds",
+    "known_lags": "known lags",
+    "robustness": "degraded recordings",
+    "comparisons": "against the best rival",
+    "ablations": "variants of the model",
+    "audit": "checks of the run",
+    "datasets": "data",
+    "cost": "cost",
+    "provenance": "versions and commits",
+}
+TABLES = tuple(TABLE_TITLES)
+FIGURE_TITLES = {
+    "fewshot": "few labels",
+    "planted": "planted discharges",
+    "identifiability": "simulated worlds",
+    "robustness": "degraded recordings",
+    "ablations": "variants of the model",
+    "cost": "score against cost",
+    "known_lags": "known lags",
+    "lags": "lags in one window",
+    "motifs": "the codebook",
+    "states": "lags by state",
+    "conduction": "ECG delays by diagnosis",
+    "transitions": "motifs in sleep",
+}
+# Drawn from tables alone.
+SCORE_FIGURES = ("fewshot", "planted", "identifiability", "robustness", "ablations", "cost", "known_lags")
+READING_FIGURES = ("lags", "motifs", "states", "conduction", "transitions")  # what a model reads in windows
+MODEL_FIGURES = ("training", *READING_FIGURES)  # of a pretrained model: none, where nothing is pretrained
+FIGURES = ("architecture", *SCORE_FIGURES, *MODEL_FIGURES, "propagation")
 
 PAPER_TABLES = ("focal", "fewshot", "identifiability", "ablations", "robustness", "known")
 PAPER_PARTS = ("numbers.tex", "references.bib", "data.tex", *(f"table-{name}.tex" for name in PAPER_TABLES))
@@ -205,10 +222,11 @@ class Plan:
             "audit": 1,
             "make_tables": 1,
             "plot_scores": len(SCORE_FIGURES),
+            "plot_readings": len(set(READING_FIGURES) & set(self.figure_names)),
             **{
                 f"plot_{name}": int(name in self.figure_names)
                 for name in FIGURES
-                if name not in SCORE_FIGURES
+                if name not in (*SCORE_FIGURES, *READING_FIGURES)
             },
             "write_paper": 1,
             "compile_paper": 1,
