@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from shutil import which
 
 from snakemake.exceptions import WorkflowError
 
@@ -16,7 +17,15 @@ from cldtrans.data.intracranial import get_reader
 from cldtrans.data.known_lags.sets import paths_of
 from cldtrans.errors import ConfigError
 from cldtrans.methods.cells import Cell
-from cldtrans.planning.plan import SCORE_FIGURES, TABLES, Plan
+from cldtrans.planning.plan import (
+    FIGURE_TITLES,
+    PAPER_PARTS,
+    READING_FIGURES,
+    SCORE_FIGURES,
+    TABLE_TITLES,
+    TABLES,
+    Plan,
+)
 
 # Jobs run the interpreter that runs Snakemake, also when it was started as .venv/bin/snakemake; an activated
 # conda environment comes before it on the path.
@@ -68,7 +77,7 @@ def script_code(name):
     """Hash of the code that a script executes."""
 
     def digest(wildcards):
-        return PLAN.script_sha256(name.format(figure=wildcards.get("figure")))
+        return PLAN.script_sha256(name.format(figure=wildcards.get("figure", wildcards.get("reading"))))
 
     return digest
 
@@ -92,6 +101,11 @@ def dataset_settings(wildcards):
 def variant_settings(wildcards):
     """Hash of the settings that shape a pretrained model."""
     return PLAN.pretraining_sha256(wildcards.variant)
+
+
+def figure_title(name):
+    """A figure's name in the report's list."""
+    return FIGURE_TITLES[name]
 
 
 def print_estimate():

@@ -2,6 +2,7 @@ rule make_tables:
     """Every result file as tidy tables: mean over seeds with 95 % interval, chance, n, reasons."""
     input:
         results=PLAN.results(),
+        predictions=PLAN.predictions(),
         metas=PLAN.every_shards("meta.json"),
         quarantines=PLAN.every_shards("quarantine.csv"),
         stamps=PLAN.stamps(),
@@ -13,7 +14,7 @@ rule make_tables:
             report(
                 f"results/{RUN}/tables/{name}.html",
                 category="Tables",
-                labels={"table": name},
+                labels={"table": TABLE_TITLES[name]},
                 caption=f"../workflow/report/table_{name}.rst",
             )
             for name in TABLES
@@ -37,11 +38,13 @@ rule plot_scores:
     """One figure drawn from finished tables alone."""
     input:
         table="results/{run}/tables/{figure}.csv",
+        summary="results/{run}/tables/summary.csv",
     output:
         png=report(
             "results/{run}/figures/{figure}.png",
             category="Figures",
-            labels={"figure": "{figure}"},
+            subcategory="Scores",
+            labels=lambda wildcards: {"figure": figure_title(wildcards.figure)},
             caption="../workflow/report/figure_scores.rst",
         ),
         pdf="results/{run}/figures/{figure}.pdf",
@@ -69,7 +72,8 @@ rule plot_training:
         png=report(
             "results/{run}/figures/training.png",
             category="Figures",
-            labels={"figure": "training"},
+            subcategory="Diagnostics",
+            labels={"figure": "pretraining"},
             caption="../workflow/report/figure_training.rst",
         ),
         pdf="results/{run}/figures/training.pdf",
@@ -86,58 +90,61 @@ rule plot_training:
         "../workflow/scripts/plot_training.py"
 
 
-rule plot_lags:
-    """Lags, edges and motifs that the pretrained model reads in one window of each corpus."""
+rule plot_readings:
+    """What the pretrained model reads in windows of the corpora."""
     input:
         weights=PLAN.checkpoints(1)[:1],
         indices=PLAN.every_shards(),
     output:
         png=report(
-            "results/{run}/figures/lags.png",
+            "results/{run}/figures/{reading}.png",
             category="Figures",
-            labels={"figure": "lags"},
-            caption="../workflow/report/figure_lags.rst",
+            subcategory="What the model reads",
+            labels=lambda wildcards: {"figure": figure_title(wildcards.reading)},
+            caption="../workflow/report/figure_readings.rst",
         ),
-        pdf="results/{run}/figures/lags.pdf",
+        pdf="results/{run}/figures/{reading}.pdf",
     log:
-        "logs/{run}/plot_lags.log",
+        "logs/{run}/plot_readings/{reading}.log",
+    wildcard_constraints:
+        reading=one_of(READING_FIGURES),
     conda:
         CONDA
     resources:
         mem_mb=4000,
         runtime=20,
     params:
-        code=script_code("plot_lags.py"),
+        code=script_code("plot_{figure}.py"),
         titles=PLAN.titles(),
     script:
-        "../workflow/scripts/plot_lags.py"
+        "../workflow/scripts/plot_{wildcards.reading}.py"
 
 
-rule plot_motifs:
-    """Use of the codebook, and the real waveforms that its common motifs stand for."""
+rule plot_architecture:
+    """The parts of the model, with the sizes of this run."""
     input:
-        weights=PLAN.checkpoints(1)[:1],
-        indices=PLAN.every_shards(),
+        config=CONFIG,
     output:
         png=report(
-            "results/{run}/figures/motifs.png",
+            "results/{run}/figures/architecture.png",
             category="Figures",
-            labels={"figure": "motifs"},
-            caption="../workflow/report/figure_motifs.rst",
+            subcategory="What the model reads",
+            labels={"figure": "the model"},
+            caption="../workflow/report/figure_architecture.rst",
         ),
-        pdf="results/{run}/figures/motifs.pdf",
+        pdf="results/{run}/figures/architecture.pdf",
     log:
-        "logs/{run}/plot_motifs.log",
+        "logs/{run}/plot_architecture.log",
     conda:
         CONDA
     resources:
-        mem_mb=4000,
-        runtime=20,
+        mem_mb=1000,
+        runtime=10,
     params:
-        code=script_code("plot_motifs.py"),
-        titles=PLAN.titles(),
+        code=script_code("plot_architecture.py"),
+        model=settings_module.fingerprint(SETTINGS.model.model_dump(mode="json")),
     script:
-        "../workflow/scripts/plot_motifs.py"
+        "../workflow/scripts/plot_architecture.py"
 
 
 rule plot_propagation:
@@ -148,7 +155,8 @@ rule plot_propagation:
         png=report(
             "results/{run}/figures/propagation.png",
             category="Figures",
-            labels={"figure": "propagation"},
+            subcategory="What the model reads",
+            labels={"figure": "a seizure on the head"},
             caption="../workflow/report/figure_propagation.rst",
         ),
         pdf="results/{run}/figures/propagation.pdf",

@@ -7,6 +7,7 @@ rule write_paper:
     output:
         md="results/{run}/paper/paper.md",
         tex="results/{run}/paper/paper.tex",
+        parts=expand("results/{{run}}/paper/{part}", part=PAPER_PARTS),
     log:
         "logs/{run}/write_paper.log",
     conda:
@@ -17,8 +18,34 @@ rule write_paper:
     params:
         code=script_code("write_paper.py"),
         templates=PLAN.templates_sha256(),
+        titles=PLAN.titles(),
+        style=SETTINGS.paper_style,
     script:
         "../workflow/scripts/write_paper.py"
+
+
+rule compile_paper:
+    """The draft as PDF, where a TeX is installed; elsewhere a note that says why there is none."""
+    input:
+        tex="results/{run}/paper/paper.tex",
+        parts=expand("results/{{run}}/paper/{part}", part=PAPER_PARTS),
+        figures=PLAN.figures(),
+        tables=PLAN.tables("tex"),
+    output:
+        build="results/{run}/paper/build.json",
+    log:
+        "logs/{run}/compile_paper.log",
+    conda:
+        CONDA
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        code=script_code("compile_paper.py"),
+        engine=which("pdflatex"),
+        pdf="results/{run}/paper/paper.pdf",
+    script:
+        "../workflow/scripts/compile_paper.py"
 
 
 rule paper:

@@ -575,6 +575,11 @@ class Config(Section):
     identifiability: IdentifiabilityConfig = Field(description="Lag recovery on simulated worlds.")
     known_lags: KnownLagsConfig = Field(description="Lags that physics or clinicians know.")
     robustness: RobustnessConfig = Field(description="Degraded test input.")
+    paper_style: str | None = Field(
+        default=None,
+        exclude_if=lambda style: style is None,
+        description="A conference's LaTeX style (.sty) for the draft; null: a plain page of like size.",
+    )
     experiments: list[ExperimentBlock] = Field(min_length=1, description="The plan: blocks of result files.")
 
     @model_validator(mode="before")

@@ -79,5 +79,5 @@ def write_cell(
         nfe=getattr(scored, "nfe", None),
         device=getattr(scored, "device", "cpu"),
         notes=[*notes, *getattr(scored, "notes", [])],
-        extra=extra,
+        extra={**(extra or {}), **({"by_subject": scores.by_subject} if scores.by_subject else {})},
     )

@@ -261,7 +261,7 @@ def _add_consistency(scores: Scores, cases: list[Case]) -> None:
     if not same:
         scores.undefined(["consistency_top1"], "no patient with two seizures")
         return
-    _record(scores, "consistency_top1", np.array(list(same.values())))
+    _record(scores, "consistency_top1", np.array(list(same.values())), np.array(list(same)))
     scores.chance["consistency_top1"] = _between(agree, subjects, leads.shape[1])
 
 
@@ -283,14 +283,15 @@ def _between(table: np.ndarray, subjects: np.ndarray, n_channels: int) -> float:
 
 def _add(scores: Scores, name: str, values: list, cases: list[Case], chance: list | None) -> None:
     subjects = np.array([case.subject for case in cases])
-    means, _ = mean_over_subjects(np.array(values, dtype=float), subjects)
-    _record(scores, name, means)
+    _record(scores, name, *mean_over_subjects(np.array(values, dtype=float), subjects))
     if chance is not None:
         scores.chance[name] = float(mean_over_subjects(np.array(chance, dtype=float), subjects)[0].mean())
 
 
-def _record(scores: Scores, name: str, means: np.ndarray) -> None:
+def _record(scores: Scores, name: str, means: np.ndarray, subjects: np.ndarray) -> None:
     scores.metrics[name] = float(means.mean())
+    if ":" not in name:  # further readouts of a model are not compared with rivals
+        scores.by_subject[name] = dict(zip(subjects.tolist(), means.tolist(), strict=True))
     found = of_subject_means({name: means})
     scores.ci95 |= found.ci95
     scores.reasons |= found.reasons

@@ -139,25 +139,56 @@ def read_predictions(path: Path) -> Predictions:
     return Predictions(task=task, **description, table=table.to_pandas())
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """What was said of n test windows, and the decision thresholds that validation chose.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        Subject, recording and start_s of each window.
+    labels : array [n] or [n, K]
+        As `classification` takes them.
+    proba : array [n, K]
+        Predictions.
+    thresholds : array or None
+        From validation windows; None for a multiclass task and for regression, 0.5 where there is no such window.
+    """
+
+    rows: pd.DataFrame
+    labels: np.ndarray
+    proba: np.ndarray
+    thresholds: np.ndarray | None
+
+
+def held_out(predictions: Predictions) -> HeldOut:
+    """Return test windows with the thresholds that validation windows chose."""
+    task, table = predictions.task, predictions.table
+    val, test = (table[table["part"] == part].reset_index(drop=True) for part in ("val", "test"))
+    y, proba = _labels(test, task), _probabilities(test, task)
+    thresholds = None
+    if task.kind not in ("multiclass", "regression"):
+        thresholds = np.full(1 if task.kind == "binary" else len(task.classes), 0.5)
+        if len(val):
+            thresholds = choose_thresholds(task.kind, _labels(val, task), _probabilities(val, task))
+    return HeldOut(test, y, proba, thresholds)
+
+
 def score_predictions(predictions: Predictions) -> Scores:
     """Compute metrics on test at thresholds chosen on validation; alarms too where windows hold seizures."""
     task, table = predictions.task, predictions.table
     if predictions.problem:
         return unscored(task.kind, task.classes, predictions.problem)
-    val, test = (table[table["part"] == part] for part in ("val", "test"))
-    y, proba = _labels(test, task), _probabilities(test, task)
+    val, asked = table[table["part"] == "val"], held_out(predictions)
+    test, y, proba, thresholds = asked.rows, asked.labels, asked.proba, asked.thresholds
     if task.kind == "regression":
         subjects = test["subject"].to_numpy().astype(str)
         return regression_targets(
             task.classes, y, proba, subjects, of_subjects=task.of_subjects, seed=predictions.seed
         )
-    thresholds = None
     notes = {}
-    if task.kind != "multiclass":
-        if len(val):
-            thresholds = choose_thresholds(task.kind, _labels(val, task), _probabilities(val, task))
-        else:
-            notes["thresholds"] = "no validation windows: thresholds are 0.5"
+    if task.kind != "multiclass" and not len(val):
+        notes["thresholds"] = "no validation windows: thresholds are 0.5"
     subjects = test["subject"].to_numpy().astype(str)
     scores = classification(task.kind, task.classes, y, proba, subjects, thresholds, predictions.seed)
     scores.reasons |= notes

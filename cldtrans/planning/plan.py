@@ -19,23 +19,55 @@ from cldtrans.methods.cells import Cell, cell_settings
 from cldtrans.methods.factories import ROLES, spec_of
 from cldtrans.planning.code import Code, Roots
 
-TABLES = (
-    "summary",
+TABLE_TITLES = {
+    "summary": "primary scores",
+    "fewshot": "few labels",
+    "planted": "planted discharges",
+    "zeroshot": "recorded seizures",
+    "identifiability": "simulated worlds",
+    "known_lags": "known lags",
+    "robustness": "degraded recordings",
+    "tuning": "fine-tuning strategies",
+    "comparisons": "against the best rival",
+    "ablations": "variants of the model",
+    "audit": "checks of the run",
+    "datasets": "data",
+    "cost": "cost",
+    "provenance": "versions and commits",
+}
+TABLES = tuple(TABLE_TITLES)
+FIGURE_TITLES = {
+    "fewshot": "few labels",
+    "planted": "planted discharges",
+    "identifiability": "simulated worlds",
+    "robustness": "degraded recordings",
+    "tuning": "score against memory",
+    "ablations": "variants of the model",
+    "cost": "score against cost",
+    "known_lags": "known lags",
+    "lags": "lags in one window",
+    "motifs": "the codebook",
+    "states": "lags by state",
+    "conduction": "ECG delays by diagnosis",
+    "transitions": "motifs in sleep",
+}
+# Drawn from tables alone.
+SCORE_FIGURES = (
     "fewshot",
     "planted",
-    "zeroshot",
     "identifiability",
-    "known_lags",
     "robustness",
     "tuning",
-    "comparisons",
-    "audit",
-    "datasets",
+    "ablations",
     "cost",
+    "known_lags",
 )
-SCORE_FIGURES = ("fewshot", "planted", "identifiability", "robustness", "tuning")  # drawn from tables alone
-MODEL_FIGURES = ("training", "lags", "motifs")  # of a pretrained model: none, where nothing is pretrained
-FIGURES = (*SCORE_FIGURES, *MODEL_FIGURES, "propagation")
+READING_FIGURES = ("lags", "motifs", "states", "conduction", "transitions")  # what a model reads in windows
+MODEL_FIGURES = ("training", *READING_FIGURES)  # of a pretrained model: none, where nothing is pretrained
+FIGURES = ("architecture", *SCORE_FIGURES, *MODEL_FIGURES, "propagation")
+
+PAPER_TABLES = ("focal", "fewshot", "identifiability", "ablations", "robustness", "known")
+PAPER_PARTS = ("numbers.tex", "references.bib", "data.tex", *(f"table-{name}.tex" for name in PAPER_TABLES))
 
 # The rule that makes a cell: by experiment, and whether the method is a variant of our model.
 RULES = {
@@ -89,6 +121,14 @@ class Plan:
         """Return the result files of one target or of all."""
         cells = self.cells if target is None else sorted(self._by_target.get(target, ()))
         return [cell.path(self.run) for cell in cells]
+
+    def predictions(self) -> list[str]:
+        """Return what every classifier said of held-out windows."""
+        return [
+            str(Path(cell.path(self.run)).with_suffix(".parquet"))
+            for cell in self.cells
+            if cell.experiment == "fewshot"
+        ]
 
     @cached_property
     def pretrained(self) -> list[tuple[str, int]]:
@@ -198,8 +238,8 @@ class Plan:
         return [f"data/{self.run}/splits/{name}/seed-{seed}.csv" for name, seed in sorted(used)]
 
     def paper(self) -> list[str]:
-        """Return the draft, in both formats."""
-        return [f"results/{self.run}/paper/paper.{kind}" for kind in ("md", "tex")]
+        """Return the draft, in both formats, and what became of its PDF."""
+        return [f"results/{self.run}/paper/{file}" for file in ("paper.md", "paper.tex", "build.json")]
 
     def jobs(self) -> dict[str, int]:
         """Count the jobs of the whole plan, by rule."""
@@ -222,12 +262,14 @@ class Plan:
             "audit": 1,
             "make_tables": 1,
             "plot_scores": len(set(SCORE_FIGURES) & set(self.figure_names)),
+            "plot_readings": len(set(READING_FIGURES) & set(self.figure_names)),
             **{
                 f"plot_{name}": int(name in self.figure_names)
                 for name in FIGURES
-                if name not in SCORE_FIGURES
+                if name not in (*SCORE_FIGURES, *READING_FIGURES)
             },
             "write_paper": 1,
+            "compile_paper": 1,
         }
 
     # What a job rests on, as parameters of its rule: it runs again when one of these changes.
@@ -319,7 +361,7 @@ class Plan:
 
     def templates_sha256(self) -> str:
         """Hash the templates of the draft."""
-        files = sorted((self.scripts.parent / "report").glob("*.jinja"))
+        files = sorted((self.scripts.parent / "report" / "paper").iterdir())
         return fingerprint({path.name: sha256_file(path) for path in files})
 
     @cached_property

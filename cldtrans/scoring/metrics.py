@@ -48,12 +48,15 @@ class Scores:
         Lower and upper end of the interval over subjects.
     reasons : dict of str
         Why a metric or an interval is None.
+    by_subject : dict of dict
+        Value by metric and held-out subject, where the metric is the mean of theirs.
     """
 
     metrics: dict[str, float | None] = field(default_factory=dict)
     chance: dict[str, float | None] = field(default_factory=dict)
     ci95: dict[str, list[float] | None] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    by_subject: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def undefined(self, names: Sequence[str], reason: str) -> None:
         """Set metrics to None for one common reason."""

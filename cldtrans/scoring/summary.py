@@ -6,7 +6,7 @@ value, chance, ci_low, ci_high (over held-out subjects), n_subjects, n_windows, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ COLUMNS = (
     "reason",
 )
 CELL = ["experiment", "dataset", "method", "budget", "metric"]
+FEWEST_SEEDS = 3
+"""Below which nothing is said of the spread over seeds."""
+PairedIntervals = Callable[[tuple[Any, ...], tuple[Any, ...]], Mapping[str, Sequence[float] | None]]
 LOWER_IS_BETTER = (
     "tau_mae_samples",
     "error_over_bound",
@@ -117,9 +120,13 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def against_best_baseline(
-    frame: pd.DataFrame, ours: Sequence[str], baselines: Sequence[str], metrics: Sequence[str]
+    frame: pd.DataFrame,
+    ours: Sequence[str],
+    baselines: Sequence[str],
+    metrics: Sequence[str],
+    paired: PairedIntervals = lambda ours, theirs: {},
 ) -> pd.DataFrame:
-    """Set each of our methods against the best baseline of its cell, paired by seed.
+    """Set each of our methods against the best baseline of its cell, paired by seed and by subject.
 
     The best baseline has the best mean over the seeds that both share.
 
@@ -131,13 +138,17 @@ def against_best_baseline(
         Names of methods.
     metrics : sequence of str
         Those compared.
+    paired : callable
+        Maps two cells (experiment, dataset, method, budget, seed), ours and theirs, to the 95 % interval by
+        metric of the difference over the held-out subjects that they share.
 
     Returns
     -------
     DataFrame
-        `difference` is ours minus theirs, `effect_size` the same in standard deviations; p is that of a
-        two-sided paired t-test (None with fewer than two shared seeds, or where all differences are equal),
-        Holm-corrected over all rows.
+        `difference` is ours minus theirs; low and high bound it over subjects (mean over seeds of the
+        bounds). With three shared seeds or more, `effect_size` is the difference in standard deviations over
+        seeds, and p that of a two-sided paired t-test (None where all differences are equal), Holm-corrected
+        over all rows. `reason` says why there is no interval or no p.
     """
     rows = []
     chosen = frame[frame["metric"].isin(metrics)].dropna(subset=["value"])
@@ -154,22 +165,33 @@ def against_best_baseline(
                 continue
             best = max(means, key=lambda rival: means[rival])
             difference = (shared[best][name] - shared[best][best]).to_numpy()
-            bounds = t_interval(difference)
+            experiment, dataset, budget, metric = key
+            found = [
+                paired(*((experiment, dataset, method, budget, int(seed)) for method in (name, best)))
+                for seed in shared[best].index
+            ]
+            bounds = [one.get(metric) for one in found]
+            known = [bound for bound in bounds if bound is not None]
+            low, high = np.mean(known, axis=0) if len(known) == len(bounds) else (np.nan, np.nan)
+            enough = len(difference) >= FEWEST_SEEDS
+            reasons = [] if len(known) == len(bounds) else ["no interval over subjects"]
+            reasons += [] if enough else [f"seeds: {len(difference)}, of {FEWEST_SEEDS} that a test takes"]
             rows.append(
                 {
                     **dict(zip(("experiment", "dataset", "budget", "metric"), key, strict=True)),
                     "method": name,
                     "baseline": best,
                     "difference": difference.mean(),
-                    "low": bounds[0] if bounds else np.nan,
-                    "high": bounds[1] if bounds else np.nan,
+                    "low": low,
+                    "high": high,
                     "n_seeds": len(difference),
-                    "effect_size": effect_size(difference),
-                    "p": paired_p(difference),
+                    "effect_size": effect_size(difference) if enough else np.nan,
+                    "p": paired_p(difference) if enough else np.nan,
+                    "reason": "; ".join(reasons) or None,
                 }
             )
     columns = ["experiment", "dataset", "budget", "metric", "method", "baseline", "difference"]
-    result = pd.DataFrame(rows, columns=[*columns, "low", "high", "n_seeds", "effect_size", "p"])
+    result = pd.DataFrame(rows, columns=[*columns, "low", "high", "n_seeds", "effect_size", "p", "reason"])
     result["p_holm"] = holm(result["p"].to_numpy(dtype=float))
     return result
 

@@ -1,14 +1,29 @@
 """Every result file of a run as tables: csv for programs; HTML, Markdown and LaTeX for people."""
 
 import json
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from paper_numbers import escape
 from plot_style import begin, name
 
+from cldtrans.evaluation import paired
+from cldtrans.evaluation.predictions import read_predictions
 from cldtrans.files import atomic_path
+from cldtrans.methods.cells import Cell
 from cldtrans.scoring.metrics import PRIMARY
-from cldtrans.scoring.summary import against_best_baseline, over_seeds, read_results, tidy
+from cldtrans.scoring.summary import (
+    FEWEST_SEEDS,
+    against_best_baseline,
+    over_seeds,
+    read_results,
+    tidy,
+)
 
 HEADLINES = {
     "planted": ("top1",),
@@ -16,7 +31,10 @@ HEADLINES = {
     "identifiability": ("error_over_bound", "edge_f1"),
     "known_lags": ("tau_rms_samples", "direction_accuracy"),
 }
+OURS = "cldtrans"
 LABELLED = ("fewshot", "robustness")
+CAPTIONS = Path(__file__).parents[1] / "report"
+WIDEST = 26  # characters of a column of the LaTeX tables before it wraps
 FLAG = "metadata alone beat chance"
 STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; color: #222; margin: 1.5rem; }
@@ -82,7 +100,7 @@ def score_table(cells: pd.DataFrame, kinds: dict[str, str]) -> pd.DataFrame:
 
     It is over seeds (t) from three on, else over held-out subjects.
     """
-    many = cells["n_seeds"] >= 3
+    many = cells["n_seeds"] >= FEWEST_SEEDS
     table = cells.assign(
         ci_low=cells["t_low"].where(many, cells["ci_low"]),
         ci_high=cells["t_high"].where(many, cells["ci_high"]),
@@ -135,6 +153,31 @@ def training_notes(histories: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["dataset", "reason"])
 
 
+def paired_intervals(
+    records: list[dict], metrics: list[str], predictions: dict[Cell, Path]
+) -> Callable[[tuple[Any, ...], tuple[Any, ...]], dict[str, list[float] | None]]:
+    """Return what bounds the difference of two cells over their common subjects.
+
+    Classifiers have their predictions, focal leads the means of their subjects.
+    """
+    by_subject = {cell_of(record): record["extra"].get("by_subject") for record in records}
+
+    def of_cells(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> dict[str, list[float] | None]:
+        pair = Cell(*ours), Cell(*theirs)
+        if all(cell in predictions for cell in pair):
+            ours_said, theirs_said = (read_predictions(predictions[cell]) for cell in pair)
+            return paired.of_predictions(ours_said, theirs_said, metrics).ci95
+        mine, rival = (by_subject[cell] for cell in pair)
+        return paired.of_subjects(mine, rival, metrics).ci95 if mine and rival else {}
+
+    return cache(of_cells)
+
+
+def cell_of(record: dict) -> Cell:
+    """Return the place of a record in the plan."""
+    return Cell(*(record[field.name] for field in fields(Cell)))
+
+
 def cost_table(records: list[dict]) -> pd.DataFrame:
     """List wall-clock, memory and size of every scored cell."""
     table = pd.DataFrame(records).assign(
@@ -165,27 +208,48 @@ def tuning_table(records: list[dict], scores: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(["dataset", "budget", "step_saved_bytes", "method"], ignore_index=True)
 
 
+def provenance_table(records: list[dict]) -> pd.DataFrame:
+    """List what made this run's results: commits, versions, devices; and how much of it there is."""
+    found: dict[str, Any] = {
+        "result files": [len(records)],
+        "seeds": [record["seed"] for record in records],
+        "devices": [record["device"] for record in records],
+        "commit": [record["git_commit"] for record in records],
+        "with uncommitted changes": [
+            {True: "yes", False: "no"}.get(record["git_dirty"]) for record in records
+        ],
+    }
+    for package in dict.fromkeys(key for record in records for key in record["versions"]):
+        found[package] = [record["versions"].get(package) for record in records]
+    rows = [
+        {"what": what, "value": ", ".join(sorted({str(value) for value in values if value is not None}))}
+        for what, values in found.items()
+    ]
+    return pd.DataFrame(rows)
+
+
 def for_people(table: pd.DataFrame) -> pd.DataFrame:
     """Return the same with known names, scores as `0.81 [0.74, 0.88]`, and a dash where there is none."""
+    if "difference" in table:
+        return compared(table)
     if "flag" not in table:
-        return table.astype(object).where(table.notna(), "–")
-
-    def score(row: pd.Series) -> str:
-        if pd.isna(row["mean"]):
-            return "–"
-        bounds = "" if pd.isna(row["ci_low"]) else f" [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
-        return f"{row['mean']:.3f}{bounds}"
+        known = {
+            column: table[column].map(name).fillna("–")
+            for column in ("dataset", "method", "experiment")
+            if column in table
+        }
+        return table.astype(object).where(table.notna(), "–").assign(**known)
 
     shown = pd.DataFrame(
         {
-            "experiment": table["experiment"],
+            "experiment": table["experiment"].map(name),
             "data": table["dataset"].map(name),
             "method": table["method"].map(name),
-            "labels": [("–" if float(budget) == 0 else f"{float(budget):.0%}") for budget in table["budget"]],
+            "labels": shares(table["budget"]),
             "metric": table["metric"].map(name),
-            "score [95 % interval]": [score(row) for _, row in table.iterrows()],
-            "chance": ["–" if pd.isna(chance) else f"{chance:.3f}" for chance in table["chance"]],
-            "floor": ["–" if pd.isna(floor) else f"{floor:.3f}" for floor in table["floor"]],
+            "score [95 % interval]": estimates(table["mean"], table["ci_low"], table["ci_high"]),
+            "chance": numbers(table["chance"]),
+            "floor": numbers(table["floor"]),
             "flag": table["flag"].fillna(""),
             "n subjects": table["n_subjects"].replace(0, "–"),
             "n windows": table["n_windows"].replace(0, "–"),
@@ -196,15 +260,99 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
     return shown.drop(columns=[column for column in ("flag", "why not") if not shown[column].any()])
 
 
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    """Return differences as people read them: three decimals, or a dash and the reason."""
+    shown = pd.DataFrame(
+        {
+            "experiment": table["experiment"].map(name),
+            "data": table["dataset"].map(name),
+            "labels": shares(table["budget"]),
+            "metric": table["metric"].map(name),
+            "method": table["method"].map(name),
+            "against": table["baseline"].map(name),
+            "difference [95 % interval]": estimates(table["difference"], table["low"], table["high"], "+"),
+            "seeds": table["n_seeds"],
+            "p (Holm)": numbers(table["p_holm"]),
+            "effect size": numbers(table["effect_size"]),
+            "flag": table["flag"].fillna(""),
+            "why not": table["reason"].fillna(""),
+        }
+    )
+    return shown.drop(columns=[column for column in ("flag", "why not") if not shown[column].any()])
+
+
+def shares(budgets: pd.Series) -> list[str]:
+    """Write shares of labels in percent, a dash where none are used."""
+    return ["–" if float(budget) == 0 else f"{float(budget):.0%}" for budget in budgets]
+
+
+def numbers(values: pd.Series) -> list[str]:
+    """Write numbers with three decimals, a dash where there is none."""
+    return ["–" if pd.isna(value) else f"{value:.3f}" for value in values]
+
+
+def estimates(values: pd.Series, low: pd.Series, high: pd.Series, sign: str = "") -> list[str]:
+    """Write estimates with their intervals, `sign` being that of the format."""
+    return [
+        "–"
+        if pd.isna(value)
+        else f"{value:{sign}.3f}" + ("" if pd.isna(below) else f" [{below:{sign}.3f}, {above:{sign}.3f}]")
+        for value, below, above in zip(values, low, high, strict=True)
+    ]
+
+
 def markdown(table: pd.DataFrame) -> str:
     """Write a pipe table."""
     escaped = table.rename(columns=str).astype(str).replace(r"\|", r"\|", regex=True)
     return escaped.to_markdown(index=False, tablefmt="github", disable_numparse=True) + "\n"
 
 
-def latex(table: pd.DataFrame) -> str:
-    """Write a booktabs table."""
-    return table.rename(columns=str).to_latex(index=False, escape=True, longtable=True).replace("–", "--")
+def latex(table: pd.DataFrame, stem: str, caption: str) -> str:
+    """Write a booktabs table over as many pages as it takes, as wide as the text."""
+    text, notes = with_notes(table.rename(columns=str).astype(str))
+    text = text.drop(
+        columns=[column for column in ("experiment",) if column in text and len(set(text[column])) == 1]
+    )
+    needed = [
+        min(max(text[column].str.len().max(), max(map(len, column.split()))), WIDEST) for column in text
+    ]
+    gaps = 2 * (len(needed) - 1)  # of 2 pt each, beside the columns
+    kind, share = r">{\raggedright\arraybackslash}p", gaps * 2 / len(needed)
+    columns = "".join(
+        rf"{kind}{{\dimexpr{width / sum(needed):.4f}\linewidth-{share:.2f}pt}}" for width in needed
+    )
+    breakable = text.map(tex_escape).rename(columns=tex_escape)
+    body = breakable.to_latex(
+        index=False,
+        longtable=True,
+        column_format=f"@{{}}{columns}@{{}}",
+        caption=tex_escape(caption),
+        label=f"tab:full-{stem}",
+    )
+    below = "".join(f"\\noindent$^{{{mark}}}$ {tex_escape(note)}\\par\n" for mark, note in notes.items())
+    return f"{{\\tiny\\setlength{{\\tabcolsep}}{{2pt}}\n{body}{below}}}\n"
+
+
+def with_notes(text: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return a table whose remarks are letters, and the remarks by letter."""
+    remarks = [column for column in ("flag", "why not") if column in text]
+    if not remarks:
+        return text, {}
+    said = [note for column in remarks for note in dict.fromkeys(text[column]) if note]
+    marks = {note: letters(k) for k, note in enumerate(said)}
+    marked = text[remarks].map(lambda note: marks.get(note, ""))
+    joined = marked.agg(lambda row: " ".join(filter(None, row)), axis=1)
+    return text.drop(columns=remarks).assign(note=joined), {mark: note for note, mark in marks.items()}
+
+
+def letters(k: int) -> str:
+    """Return a, b, ... z, aa, ab, ... by number from 0."""
+    return ("" if k < 26 else letters(k // 26 - 1)) + chr(ord("a") + k % 26)
+
+
+def tex_escape(text: str) -> str:
+    """Return plain text as LaTeX that may break after the joints of long names."""
+    return re.sub(r"(\\_|[@:/;,-])(?=\S)", r"\1\\allowbreak{}", escape(text))
 
 
 def html(table: pd.DataFrame, title: str) -> str:
@@ -219,13 +367,14 @@ def html(table: pd.DataFrame, title: str) -> str:
 def write_table(table: pd.DataFrame, folder: Path, stem: str) -> None:
     """Write one table in its four formats."""
     shown = for_people(table)
+    caption = " ".join((CAPTIONS / f"table_{stem}.rst").read_text().replace("``", "").split())
     if table.empty:
         shown = pd.DataFrame({stem: ["No cell of this kind in this run's plan."]})
     for suffix, text in (
         ("csv", table.to_csv(index=False, float_format="%.6g")),
         ("html", html(shown, stem)),
         ("md", markdown(shown)),
-        ("tex", latex(shown)),
+        ("tex", latex(shown, stem, caption)),
     ):
         with atomic_path(folder / f"{stem}.{suffix}") as temporary:
             temporary.write_text(text)
@@ -238,6 +387,7 @@ def make_tables(
     notes: pd.DataFrame,
     baselines: list[str],
     audit: dict,
+    predictions: dict[Cell, Path],
     folder: Path,
 ) -> None:
     """Write every table of a run."""
@@ -250,8 +400,20 @@ def make_tables(
     write_table(scores[scores["primary"]], folder, "summary")
     ours = sorted({record["method"] for record in records} - set(baselines))
     metrics = sorted(set(scores.loc[scores["primary"], "metric"]))
-    comparisons = against_best_baseline(frame, ours, baselines, metrics).round(6)
+    paired_by = paired_intervals(records, metrics, predictions)
+    asked = [
+        metric in primary_metrics(experiment, dataset, kinds)
+        for experiment, dataset, metric in zip(
+            frame["experiment"], frame["dataset"], frame["metric"], strict=True
+        )
+    ]
+    judged = frame[asked]
+    comparisons = against_best_baseline(judged, ours, baselines, metrics, paired_by).round(6)
     write_table(with_floor(comparisons, floors), folder, "comparisons")
+    variants = [method for method in ours if method != OURS]
+    ablations = against_best_baseline(judged, variants, [OURS], metrics, paired_by).round(6)
+    write_table(with_floor(ablations, floors), folder, "ablations")
+    write_table(provenance_table(records), folder, "provenance")
     write_table(pd.DataFrame(audit["findings"]), folder, "audit")
     write_table(pd.concat([datasets.convert_dtypes(), notes], ignore_index=True), folder, "datasets")
     write_table(tuning_table(records, scores).round(4), folder, "tuning")
@@ -260,12 +422,19 @@ def make_tables(
 
 if __name__ == "__main__":
     job = begin()
+    results = read_results(job.input.results)
+    cells_of_run = [cell_of(record) for record in results]
     make_tables(
-        read_results(job.input.results),
+        results,
         dataset_table(job.input.stamps, job.input.metas, job.input.quarantines),
         task_kinds(job.input.metas),
         training_notes(job.input.histories),
         sorted(key for key, method in job.config["methods"].items() if not method.get("variant")),
         json.loads(Path(job.input.audit).read_text()),
+        {
+            cell: Path(cell.path(job.config["run"])).with_suffix(".parquet")
+            for cell in cells_of_run
+            if cell.experiment == "fewshot"
+        },
         Path(job.output.csv[0]).parent,
     )

@@ -44,7 +44,7 @@ def draw_traces(panel: Axes, x: np.ndarray, channels: list[str], sample_rate: fl
     spread = 2.5 * np.nanmedian(x.std(axis=1)) + 1e-9
     for k, row in enumerate(x):
         panel.plot(seconds, row / spread - k, color="0.15", linewidth=0.5)
-    panel.set_yticks(-np.arange(len(channels)), channels, fontsize=6)
+    panel.set_yticks(-np.arange(len(channels)), channels, fontsize=5)
     panel.set_ylim(-len(channels), 1)
     panel.set_xlabel("s")
 
@@ -53,11 +53,11 @@ def draw_heat_map(panel: Axes, tau_ms: np.ndarray, probability: np.ndarray, chan
     """Draw lags [C, C] in milliseconds; the paler a cell, the less probable its edge."""
     limit = max(float(tau_ms.max()), 1e-9)
     image = panel.imshow(tau_ms, cmap="viridis", vmin=0, vmax=limit, alpha=np.clip(probability, 0.05, 1))
-    panel.set_xticks(range(len(channels)), channels, rotation=90, fontsize=6)
-    panel.set_yticks(range(len(channels)), channels, fontsize=6)
+    panel.set_xticks(range(len(channels)), channels, rotation=90, fontsize=5)
+    panel.set_yticks(range(len(channels)), channels, fontsize=5)
     panel.set_xlabel("source")
     panel.set_ylabel("target")
-    panel.set_title("lag (ms); pale = improbable")
+    panel.set_title("lag (ms); pale: improbable")
     plt.colorbar(image, ax=panel, shrink=0.8)
 
 
@@ -98,7 +98,7 @@ def plot_lags(checkpoint: Path, folders: list[Path], *paths: str) -> None:
 
     model = CLDTrans.from_pretrained(checkpoint).eval()
     windows = choose_windows(folders)
-    figure, panels = new_figure(columns=3, rows=max(len(windows), 1), width=3.6, height=3.4)
+    figure, panels = new_figure(columns=3, rows=max(len(windows), 1), height=2.4)
     if not windows:
         say(panels[0], "no windows in this run")
     for (shards, row), (traces, heat, graph) in zip(

@@ -105,7 +105,7 @@ def plot_motifs(checkpoint: Path, folders: list[Path], *paths: str) -> None:
 
     model = CLDTrans.from_pretrained(checkpoint).eval()
     corpora = choose_corpora(folders) if model.config.quantize else []
-    figure, panels = new_figure(columns=4, rows=max(len(corpora), 1), width=3.9, height=2.9)
+    figure, panels = new_figure(columns=2, rows=2 * max(len(corpora), 1), height=2.1)
     if not corpora:
         reason = "no windows in this run" if model.config.quantize else "this variant has no codebook"
         for panel in panels:

@@ -17,8 +17,8 @@ from cldtrans.evaluation.propagation import propagation
 from cldtrans.files import atomic_path
 from cldtrans.lag.head import COLOURS, outline
 
-WIDTH, HEIGHT = 2.4, 3.3  # inches a head; three of them are the width of a page
-DISC = 7.0  # points across, of a channel that surely takes part
+HEIGHT = 3.0  # inches of the figure
+DISC = 5.5  # points across, of a channel that surely takes part
 RING = 0.12  # points between disc and ring, a millisecond of standard error
 WIDEST_MS = 40.0  # standard errors beyond are drawn as this
 ABSENT = "0.7"
@@ -78,11 +78,11 @@ def draw_head(panel: Axes, rows: pd.DataFrame, scale: Normalize) -> None:
         panel.plot(*positions()[part], marker="o", markersize=1.6, color="0.35", zorder=2)
     if found:
         x, y = places[lead]
-        panel.plot(x, y, marker="*", markersize=14, color="#D55E00", markeredgecolor="k", mew=0.6, zorder=5)
+        panel.plot(x, y, marker="*", markersize=11, color="#D55E00", markeredgecolor="k", mew=0.6, zorder=5)
         label = f"{rows['channel'].iloc[lead]}: {rows['p_first'].iloc[lead]:.2f}"
     else:
         label = "no single leading channel"
-    panel.text(0, -1.3, label, ha="center", va="top", fontsize=9, weight="bold" if found else "normal")
+    panel.text(0, -1.3, label, ha="center", va="top", fontsize=8, weight="bold" if found else "normal")
     for x, side in ((-0.97, "L"), (0.97, "R")):
         panel.text(x, 0.88, side, ha="center", va="center", fontsize=8, color="0.45")
     panel.set_title(f"onset + {rows['after_s'].iloc[0]:g} s", pad=2)
@@ -122,9 +122,7 @@ def draw(table: pd.DataFrame, reason: str) -> Figure:
         Why it is empty.
     """
     windows = [rows for _, rows in table.groupby("after_s", sort=True)]
-    figure, panels = new_figure(
-        columns=max(len(windows), 1), width=WIDTH if windows else 3 * WIDTH, height=HEIGHT
-    )
+    figure, panels = new_figure(columns=max(len(windows), 1), height=HEIGHT)
     if not windows:
         say(panels[0], f"No seizure to follow: {reason}.")
         return figure
@@ -138,13 +136,13 @@ def draw(table: pd.DataFrame, reason: str) -> Figure:
         f"{name(first['dataset'])} {first['recording']}, seizure {first['seizure']} at {first['onset_s']:g} s"
     )
     chance = f"chance 1/{channels} = {1 / channels:.2f}"
-    figure.suptitle(f"{where}; quiet windows: {first['quiet_windows']}; {chance}", fontsize=9)
-    figure.legend(handles=key(), loc="outside lower center", ncols=3, fontsize=8, labelspacing=0.9)
+    figure.suptitle(f"{where}; quiet windows: {first['quiet_windows']}; {chance}", fontsize=8)
+    figure.legend(handles=key(), loc="outside lower center", ncols=3, labelspacing=0.9)
     bar = figure.colorbar(
         plt.cm.ScalarMappable(scale, COLOURS), ax=panels, shrink=0.6, pad=0.01, aspect=25, extend="both"
     )
-    bar.set_label("delay after the lead (s)", fontsize=8)
-    bar.ax.tick_params(labelsize=8)
+    bar.set_label("delay after the lead (s)", fontsize=7)
+    bar.ax.tick_params(labelsize=7)
     bar.outline.set_visible(False)
     return figure
 

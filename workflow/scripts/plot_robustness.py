@@ -1,7 +1,7 @@
 """Scores of one fitted model on degraded recordings."""
 
 import pandas as pd
-from plot_style import CHANCE, begin, colours, errors, name, new_figure, save, say
+from plot_style import begin, errors, looks, mark_chance, name, new_figure, save, say
 
 
 def in_words(condition: str) -> str:
@@ -26,10 +26,12 @@ def plot_robustness(table: pd.DataFrame, *paths: str) -> None:
     )
     table = table[pairs.isin(judged_by)]
     datasets = sorted(table["dataset"].unique())
-    figure, panels = new_figure(columns=max(len(datasets), 1), width=5.2, height=3.0)
+    figure, panels = new_figure(
+        columns=max(len(datasets), 1), height=0.9 + 0.2 * max(table["condition"].nunique() + 1, 3)
+    )
     if not datasets:
         say(panels[0], "no robustness cell in this run's plan")
-    colour = colours(sorted(table["method"].unique()))
+    look = looks(table["method"])
     for panel, dataset in zip(panels, datasets, strict=False):
         rows = table[table["dataset"] == dataset].dropna(subset=["mean"])
         panel.set_title(name(dataset))
@@ -44,19 +46,13 @@ def plot_robustness(table: pd.DataFrame, *paths: str) -> None:
                 part["mean"],
                 y,
                 xerr=errors(part),
-                fmt="o",
-                color=colour[method],
-                capsize=2,
-                markersize=4,
                 label=name(method),
+                **(look[method] | {"linestyle": "none"}),
             )
         panel.set_yticks(range(len(order)), map(in_words, order))
         panel.set_ylim(len(order) - 0.5, -0.5)
-        panel.axvline(rows["chance"].iloc[0], **CHANCE)
-        panel.text(rows["chance"].iloc[0], -0.5, " chance", color=CHANCE["color"], va="top", fontsize=8)
-        panel.set_xlabel(
-            f"{name(rows['base'].iloc[0])} (n = {int(rows['n_subjects'].max())} held-out subjects)"
-        )
+        mark_chance(panel, rows["chance"].iloc[0], "y")
+        panel.set_xlabel(f"{name(rows['base'].iloc[0])}\n{rows['n_subjects'].max():.0f} held-out subjects")
     save(figure, *paths)
 
 

@@ -1,6 +1,7 @@
-"""The look that every figure shares: one colour a method, wherever it appears."""
+"""The look that every figure shares: its width on paper, and one colour, marker and dash a method."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,36 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+COLUMN, FULL = (
+    3.3,
+    5.5,
+)  # inches: a column, and the width of a page's text; figures are drawn at their final size
+MARKERS = "os^DvP*X<>"
+DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
+THEME = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "figure.titlesize": 8,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "errorbar.capsize": 2,
+    "pdf.fonttype": 42,  # text stays text
+}
 CHANCE: dict[str, Any] = {"color": "0.45", "linestyle": (0, (4, 3)), "linewidth": 1, "zorder": 0}
 NAMES = {
+    "fewshot": "few-shot",
+    "planted": "planted discharges",
+    "zeroshot": "recorded seizures",
+    "known_lags": "known lags",
     "cldtrans": "CLD-Trans",
     "feature_linear": "Features + linear",
     "inception_time": "InceptionTime",
@@ -33,6 +62,17 @@ NAMES = {
     "macro_auroc": "macro AUROC",
     "macro_f1": "macro F1",
     "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "macro_auprc": "macro AUPRC",
+    "balanced_accuracy": "balanced accuracy",
+    "kappa": "Cohen's kappa",
+    "tau_rms_samples": "rms lag error, samples",
+    "direction_accuracy": "direction right",
+    "zone_auroc": "AUROC of the onset zone",
+    "agreement_line_length": "agreement with line length",
+    "metadata_floor": "Metadata floor",
+    "boosted_features": "Boosted features",
+    "random_kernels": "Random kernels + ridge",
     "top1": "top-1",
     "top3": "top-3",
     "top5": "top-5",
@@ -60,21 +100,44 @@ def name(key: str) -> str:
     return NAMES.get(key, key)
 
 
-def colours(methods: list[str]) -> dict[str, tuple[float, float, float]]:
-    """Return colours by method; ours is always the first of the palette, the others follow by name."""
+def looks(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return colour, marker and dash by method, in the order of a legend.
+
+    Ours is always the first; the others follow by name. Colours repeat after ten; marker and dash then tell.
+    """
     order = sorted(set(methods), key=lambda method: (method != "cldtrans", method))
-    return dict(zip(order, sns.color_palette("colorblind", max(len(order), 1)), strict=False))
+    palette = sns.color_palette("colorblind", max(len(order), 1))
+    return {
+        method: {
+            "color": palette[k],
+            "marker": MARKERS[k % len(MARKERS)],
+            "linestyle": DASHES[k % len(DASHES)],
+        }
+        for k, method in enumerate(order)
+    }
 
 
 def new_figure(
-    columns: int = 1, rows: int = 1, width: float = 3.4, height: float = 2.8, **options: Any
+    columns: int = 1, rows: int = 1, width: float = FULL, height: float = 2.0, **options: Any
 ) -> tuple[Figure, list[Axes]]:
-    """Make a grid of panels in the common style, flattened to a list."""
-    sns.set_theme(context="paper", style="ticks", rc={"axes.titlesize": 9, "legend.frameon": False})
+    """Make a grid of panels in the common style, flattened to a list.
+
+    Parameters
+    ----------
+    columns, rows : int
+        Of the grid.
+    width : float
+        Of the figure on paper, inches: `COLUMN` or `FULL`.
+    height : float
+        Of a row, inches.
+    **options
+        Further arguments of `plt.subplots`.
+    """
+    sns.set_theme(context="paper", style="ticks", rc=THEME)
     figure, axes = plt.subplots(
         rows,
         columns,
-        figsize=(columns * width, rows * height),
+        figsize=(width, rows * height),
         layout="constrained",
         squeeze=False,
         **options,
@@ -87,6 +150,20 @@ def say(axes: Axes, message: str) -> None:
     """Write into a panel why it is empty."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, message, ha="center", va="center", wrap=True, color="0.35", transform=axes.transAxes)
+
+
+def mark_chance(axes: Axes, value: float, along: str = "x", text: str = "chance") -> None:
+    """Draw the line of chance and name it: along x at a height, or along y at an x."""
+    if along == "x":
+        axes.axhline(value, **CHANCE)
+        place, way = (1.0, value), axes.get_yaxis_transform()
+        axes.text(*place, f"{text} ", transform=way, ha="right", va="bottom", fontsize=6.5, color="0.35")
+    else:
+        axes.axvline(value, **CHANCE)
+        place, way = (value, 0.0), axes.get_xaxis_transform()
+        far = axes.transAxes.inverted().transform(axes.transData.transform((value, 0)))[0] > 0.5
+        side, label = ("right", f"{text} ") if far else ("left", f" {text}")
+        axes.text(*place, label, transform=way, ha=side, va="bottom", fontsize=6.5, color="0.35")
 
 
 def errors(rows: pd.DataFrame) -> list[pd.Series]:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from plot_style import begin, colours, legend_below, name, new_figure, save, say
+from plot_style import begin, legend_below, looks, name, new_figure, save, say
 
 FEW = 3  # points, of which a line would show little or nothing
 
@@ -41,25 +41,21 @@ def plot_training(histories: pd.DataFrame, *paths: str) -> None:
     ranges = histories.groupby("term", sort=False)["value"].agg(["min", "max"])
     terms = list(ranges.index[ranges["min"] < ranges["max"]])  # a constant needs no panel
     columns = min(max(len(terms), 1), 4)
-    figure, panels = new_figure(
-        columns=columns, rows=-(-max(len(terms), 1) // columns), width=2.6, height=1.9
-    )
-    colour = colours(sorted(histories["variant"].unique()))
+    figure, panels = new_figure(columns=columns, rows=-(-max(len(terms), 1) // columns), height=1.15)
+    look = looks(histories["variant"])
     for panel in panels[len(terms) :]:
         panel.set_axis_off()
     if not terms:
         say(panels[0], "no training history")
     for panel, term in zip(panels, terms, strict=False):
         for (variant, _), rows in histories[histories["term"] == term].groupby(["variant", "seed"]):
-            marker = "o" if len(rows) < FEW else None
-            label = name(variant)
-            panel.plot(
-                rows["step"], rows["value"], color=colour[variant], linewidth=1, label=label, marker=marker,
-                markersize=3,
-            )  # fmt: skip
-        panel.set_title(term.replace("_", " ").replace("/", ": "))
-        panel.set_xlabel("step")
-    legend_below(figure, panels, most=5)
+            style = look[variant] | ({} if len(rows) < FEW else {"marker": None})
+            panel.plot(rows["step"], rows["value"], label=name(variant), linewidth=0.8, **style)
+        panel.set_title(term.replace("_", " ").replace("/", ": "), fontsize=7, pad=3)
+        panel.tick_params(labelsize=6, pad=1)
+    for panel in panels[max(len(terms) - columns, 0) : len(terms)]:
+        panel.set_xlabel("step", labelpad=1)
+    legend_below(figure, panels, most=3)
     save(figure, *paths)
 
 
