@@ -48,6 +48,8 @@ localrules:
 
 
 onstart:
+    if workflow.executor_plugin.name == "slurm":
+        check_cluster()
     if SETTINGS.source.miniature is None:  # a miniature takes minutes
         print_estimate()
 
