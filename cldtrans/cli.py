@@ -14,6 +14,7 @@ COMMANDS = {
     "run": "the workflow, from raw recordings to the paper, in the current folder",
     "doctor": "check GPU, FFT, adjoint, disk and data source of this machine",
     "estimate": "jobs, hours, bytes and days that a config will cost",
+    "verify": "check that every finished file of a run is still what was written",
     "check-dataset": "check a dataset of your own on its files",
     "completion": "print what makes a shell complete these commands",
     "miniature": "write the miniature PhysioNet bucket",
@@ -38,7 +39,7 @@ EXAMPLES = {
     "doctor": "cldtrans doctor",
 }
 """Of the commands that people need first."""
-BESIDE = ("estimate", "check-dataset", "completion")
+BESIDE = ("estimate", "verify", "check-dataset", "completion")
 """Further commands for people; the rest are jobs, which the workflow calls."""
 PIPELINE = {"jsonschema", "obstore", "psutil", "snakemake", "tensorboard"}
 """What commands of the workflow import, and the core does without."""

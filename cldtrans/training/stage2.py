@@ -18,6 +18,7 @@ from cldtrans.data.splits import budget_rows, load_split, split_rows
 from cldtrans.errors import DataError
 from cldtrans.files import SUMS, atomic_path, sha256_file, write_json
 from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.stored_features import read_features
 from cldtrans.methods.windows import LabelledWindows, in_batches
 from cldtrans.models import CLDTrans
 from cldtrans.models.heads import HeadSpec
@@ -212,8 +213,7 @@ def train_stage2(
                 notes.append(f"{dataset}: no head ({windows.reason or 'no labels'})")
                 continue
             split = load_split(splits / dataset / f"seed-{seed}.csv")
-            with np.load(features / dataset / name / f"seed-{seed}.npz") as content:
-                pooled = content["features"]
+            pooled = read_features(features / dataset / name / f"seed-{seed}.npz")["features"]
             if len(pooled) != len(windows):
                 raise DataError(
                     f"features of {dataset} hold {len(pooled)} windows, its index {len(windows)}; "
