@@ -54,6 +54,10 @@ onstart:
         print_estimate()
 
 
+onsuccess:
+    drop_taken(Path("data", RUN, "scratch"))
+
+
 rule all:
     """Everything that the config plans."""
     default_target: True

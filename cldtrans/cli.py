@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import sys
 
@@ -44,6 +45,9 @@ BESIDE = ("estimate", "verify", "check-dataset", "completion")
 PIPELINE = {"jsonschema", "obstore", "psutil", "snakemake", "tensorboard"}
 """What commands of the workflow import, and the core does without."""
 
+
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG}
+"""What a disk answers that is full, or may not be written."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 and the signal's number."""
@@ -106,6 +110,13 @@ def main(argv: list[str] | None = None) -> int:
             raise
         what = f"this needs {error.name}: pip install 'cldtrans[pipeline]'"
         print(f"cldtrans {args.command}: {what}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        advice = "make room or give access, and run it again: what is finished is kept"
+        print(f"cldtrans {args.command}: {place}{error.strerror}; {advice}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(

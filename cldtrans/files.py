@@ -15,6 +15,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from cldtrans.errors import RoomError
+
 SUMS = "SHA256SUMS"
 SEAL = "record_sha256"
 log = logging.getLogger(__name__)
@@ -108,6 +110,32 @@ def sum_problem(path: Path) -> str | None:
         return None
     found = sha256_file(path)
     return None if found == expected else f"its sha256 is {found[:12]}…, {beside.name} says {expected[:12]}…"
+
+
+def require_room(folder: Path, n_bytes: float, what: str) -> None:
+    """See that a disk has room before hours of work that end without it.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it will be written; need not exist yet.
+    n_bytes : float
+        How much.
+    what : str
+        For the message.
+
+    Raises
+    ------
+    RoomError
+        Where there is less.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < n_bytes:
+        raise RoomError(
+            f"{folder}: {what} needs {n_bytes / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free; make room and "
+            "run again, what is finished is kept"
+        )
 
 
 def project_folder() -> Path:

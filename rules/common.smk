@@ -18,6 +18,7 @@ from cldtrans.errors import ConfigError
 from cldtrans.methods.cells import Cell
 from cldtrans.planning.cost import dataset_cost
 from cldtrans.planning.plan import SCORE_FIGURES, TABLES, Plan
+from cldtrans.training.finished import drop_taken
 
 # Jobs run the interpreter that runs Snakemake, also when it was started as .venv/bin/snakemake; an activated
 # conda environment comes before it on the path.

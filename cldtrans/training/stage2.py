@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from cldtrans.models import CLDTrans
 from cldtrans.models.heads import HeadSpec
 from cldtrans.scoring.metrics import PRIMARY, classification
 from cldtrans.training import distributed
+from cldtrans.training.finished import settle
 from cldtrans.training.loader import Batch
 from cldtrans.training.loop import TrainingResult, run_training
 from cldtrans.training.multitask import Labelled, train_together
@@ -174,6 +174,7 @@ def train_stage2(
     checkpoint: Path,
     output: Path,
     work_dir: Path | None = None,
+    code: str | None = None,
 ) -> None:
     """Give a stage-1 checkpoint one head a labelled dataset, by all its training labels.
 
@@ -200,6 +201,8 @@ def train_stage2(
         Checkpoint folder to write.
     work_dir : Path, optional
         Scratch folder for rolling checkpoints of the training.
+    code : str, optional
+        As of `train_stage1`.
     """
     model = CLDTrans.from_pretrained(str(checkpoint)).eval()
     with distributed.process_group() as device:
@@ -233,7 +236,7 @@ def train_stage2(
         for note in notes:
             tqdm.write(f"stage 2: {note}")
         record: dict[str, Any] = {"heads": heads, "notes": notes}
-        stage = "2, linear heads with all training labels"
+        stage, scratch = "2, linear heads with all training labels", None
         if config.stage2.mode == "multitask" and tasks:
             stage = "2, graph ODE, attention and heads with all training labels"
             sums = sha256_file(checkpoint / SUMS)
@@ -262,7 +265,7 @@ def train_stage2(
             model.save_pretrained(folder)
             write_json(folder / "training.json", record)
         if work_dir is not None:
-            shutil.rmtree(work_dir, ignore_errors=True)
+            settle(work_dir, scratch, code)
 
 
 def scored(model: CLDTrans, name: str, task: Task, windows: LabelledWindows) -> dict[str, Any]:

@@ -49,11 +49,11 @@ class Faults:
     def __init__(self, choose: Callable[[int, str, str], str | None]) -> None:
         """`choose(number, method, path)` answers with a fault or None.
 
-        "500", "drop" (half the body, then the end), "hang" (half the body, then nothing), "trickle" (half the
-        body, then byte by byte), "endless" (the body again and again), "whole" (ranges are ignored, as by
-        some caches),
-        "416" (they are refused), "elsewhere" (another part is said to come), "untold" (it is not said which);
-        the last three where a range was asked for.
+        "500", "503", "flipped" (a bit of the body), "drop" (half the body, then the end), "hang" (half the
+        body, then nothing), "trickle" (half the body, then byte by byte), "endless" (the body again and
+        again), "whole" (ranges are ignored, as by some caches), "416" (they are refused), "elsewhere"
+        (another part is said to come), "untold" (it is not said which); the last three where a range was
+        asked for.
         """
         self.requests: list[tuple[str, str, str | None]] = []  # method, path, Range header
         self._choose = choose
@@ -76,8 +76,8 @@ def flaky(endpoint: str, faults: Faults) -> Iterator[str]:
 
         def _forward(self) -> None:
             fault = faults.next(self.command, self.path, self.headers.get("Range"))
-            if fault == "500":
-                self.send_response(500)
+            if fault in ("500", "503"):
+                self.send_response(int(fault))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
@@ -95,6 +95,8 @@ def flaky(endpoint: str, faults: Faults) -> Iterator[str]:
             answer = connection.getresponse()
             body = answer.read()
             connection.close()
+            if fault == "flipped" and body:
+                body = body[:-1] + bytes([body[-1] ^ 1])
             self.send_response(answer.status)
             for name, value in answer.getheaders():
                 if fault == "untold" and name.lower() == "content-range":
