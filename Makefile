@@ -1,12 +1,13 @@
 # make demo: the whole pipeline on an embedded miniature of the datasets.   make test: every test.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-rivals demo test test-slow coverage sample standard ship tiny lint docs clean
+.PHONY: help setup setup-rivals demo test test-slow faults coverage sample standard ship tiny lint docs clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= 2
 PLANS := config demo finetuning hbn known_lags sample smoke standard tiny # what lint reads; a file in config/ may hold other things
 MIRROR ?=
+POINTS ?= 10 # kill points a fault
 export CLDTRANS_MIRROR := $(abspath $(MIRROR))
 # One thread a numeric library: jobs run side by side instead, and results do not depend on the machine.
 export OMP_NUM_THREADS := 1
@@ -55,6 +56,10 @@ test: setup lint ## every test but the long ones
 
 test-slow: setup ## the tests that take minutes each
 	$(BIN)/python -m pytest -m long
+
+faults: setup ## the full matrix of faults, ten kill points each; its table goes to docs/reliability.md
+	CLDTRANS_FAULT_POINTS=$(POINTS) CLDTRANS_FAULTS_TABLE=docs/reliability.md \
+		$(BIN)/python -m pytest -m fault tests
 
 coverage: setup ## which lines no test runs, beside every test but the workflow's
 	$(BIN)/python -m pytest -m "not workflow and not long" --cov=cldtrans --cov-report=term-missing:skip-covered

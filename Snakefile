@@ -48,8 +48,14 @@ localrules:
 
 
 onstart:
+    if workflow.executor_plugin.name == "slurm":
+        check_cluster()
     if SETTINGS.source.miniature is None:  # a miniature takes minutes
         print_estimate()
+
+
+onsuccess:
+    drop_taken(Path("data", RUN, "scratch"))
 
 
 rule all:

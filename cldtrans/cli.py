@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import sys
 
@@ -14,6 +15,7 @@ COMMANDS = {
     "run": "the workflow, from raw recordings to the paper, in the current folder",
     "doctor": "check GPU, FFT, adjoint, disk and data source of this machine",
     "estimate": "jobs, hours, bytes and days that a config will cost",
+    "verify": "check that every finished file of a run is still what was written",
     "check-dataset": "check a dataset of your own on its files",
     "completion": "print what makes a shell complete these commands",
     "miniature": "write the miniature PhysioNet bucket",
@@ -39,11 +41,14 @@ EXAMPLES = {
     "doctor": "cldtrans doctor",
 }
 """Of the commands that people need first."""
-BESIDE = ("estimate", "check-dataset", "completion")
+BESIDE = ("estimate", "verify", "check-dataset", "completion")
 """Further commands for people; the rest are jobs, which the workflow calls."""
 PIPELINE = {"jsonschema", "obstore", "psutil", "snakemake", "tensorboard"}
 """What commands of the workflow import, and the core does without."""
 
+
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG}
+"""What a disk answers that is full, or may not be written."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 and the signal's number."""
@@ -106,6 +111,13 @@ def main(argv: list[str] | None = None) -> int:
             raise
         what = f"this needs {error.name}: pip install 'cldtrans[pipeline]'"
         print(f"cldtrans {args.command}: {what}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        advice = "make room or give access, and run it again: what is finished is kept"
+        print(f"cldtrans {args.command}: {place}{error.strerror}; {advice}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(

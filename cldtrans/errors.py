@@ -42,6 +42,10 @@ class SourceError(CldtransError):
     """A download that failed for good: missing key, wrong checksum, no room, endless server errors."""
 
 
+class RoomError(CldtransError):
+    """A disk that is full, or will be."""
+
+
 def _escaped(character: str) -> str:
     return " " if character.isspace() else character.encode("unicode_escape").decode()
 

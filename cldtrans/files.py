@@ -15,7 +15,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from cldtrans.errors import RoomError
+
 SUMS = "SHA256SUMS"
+SEAL = "record_sha256"
 log = logging.getLogger(__name__)
 
 
@@ -77,6 +80,62 @@ def write_json(path: str | Path, content: Any) -> None:
     """Write JSON atomically; not-a-number is an error, because JSON has no such thing."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a record with the hash of all else that it says, so that a later change of a byte is told."""
+    rest = {key: value for key, value in content.items() if key != SEAL}
+    as_read = json.loads(json.dumps(rest, allow_nan=False))  # keys are words then, whatever they were
+    text = json.dumps(as_read, sort_keys=True)
+    return {**rest, SEAL: hashlib.sha256(text.encode()).hexdigest()}
+
+
+def seal_holds(content: dict[str, Any]) -> bool:
+    """Tell whether a record is as it was sealed; records without a seal pass."""
+    return SEAL not in content or sealed(content)[SEAL] == content[SEAL]
+
+
+def write_sum(path: Path) -> None:
+    """Write `<path>.sha256` beside a file, as `sha256sum --check` reads it."""
+    with atomic_path(path.with_name(f"{path.name}.sha256")) as temporary:
+        temporary.write_text(f"{sha256_file(path)}  {path.name}\n")
+
+
+def sum_problem(path: Path) -> str | None:
+    """Say how a file differs from the sum beside it; None where it does not, or where there is none."""
+    beside = path.with_name(f"{path.name}.sha256")
+    try:
+        expected = beside.read_text()[:64]
+    except (OSError, UnicodeDecodeError):
+        return None
+    found = sha256_file(path)
+    return None if found == expected else f"its sha256 is {found[:12]}…, {beside.name} says {expected[:12]}…"
+
+
+def require_room(folder: Path, n_bytes: float, what: str) -> None:
+    """See that a disk has room before hours of work that end without it.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it will be written; need not exist yet.
+    n_bytes : float
+        How much.
+    what : str
+        For the message.
+
+    Raises
+    ------
+    RoomError
+        Where there is less.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < n_bytes:
+        raise RoomError(
+            f"{folder}: {what} needs {n_bytes / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free; make room and "
+            "run again, what is finished is kept"
+        )
 
 
 def project_folder() -> Path:

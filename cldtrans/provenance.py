@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cldtrans.errors import DataError
-from cldtrans.files import project_folder, write_json
+from cldtrans.files import project_folder, seal_holds, sealed, write_json
 
 SCHEMA_VERSION = 1
 _STARTED = time.monotonic()
@@ -156,6 +156,7 @@ def write_result(
         "notes": notes or [],
         "extra": extra or {},
     }
+    record = sealed(record)
     check_result(record, str(path))
     write_json(path, record)
     return record
@@ -171,9 +172,14 @@ def read_result(path: str | Path) -> dict[str, Any]:
     """
     try:
         record = json.loads(Path(path).read_text())
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path}: not a readable result file ({error}); delete it and run the workflow again"
         ) from None
     check_result(record, str(path))
+    if not seal_holds(record):
+        raise DataError(
+            f"{path}: changed since it was written: its content does not hash to its record_sha256; delete "
+            "it and run the workflow again"
+        )
     return record

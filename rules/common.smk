@@ -17,6 +17,7 @@ from cldtrans.data.intracranial import get_reader
 from cldtrans.data.known_lags.sets import paths_of
 from cldtrans.errors import ConfigError
 from cldtrans.methods.cells import Cell
+from cldtrans.planning.cost import dataset_cost
 from cldtrans.planning.plan import (
     FIGURE_TITLES,
     PAPER_PARTS,
@@ -26,6 +27,7 @@ from cldtrans.planning.plan import (
     TABLES,
     Plan,
 )
+from cldtrans.training.finished import drop_taken
 
 # Jobs run the interpreter that runs Snakemake, also when it was started as .venv/bin/snakemake; an activated
 # conda environment comes before it on the path.
@@ -45,6 +47,7 @@ PLAN = Plan(SETTINGS, Path(workflow.basedir, "workflow", "scripts"))
 # alone, through its params, and Snakemake passes over missing outputs behind an input that is both ancient and new.
 CONFIG = ancient(settings_module.write_resolved(SETTINGS, f"results/{RUN}/config.json"))
 CONDA = "../envs/cpu.yaml"
+SLOWEST_BYTES_PER_MIN = 300e6  # 5 MB/s
 NAME = settings_module.NAME.removesuffix("$").removeprefix("^")
 
 
@@ -106,6 +109,26 @@ def variant_settings(wildcards):
 def figure_title(name):
     """A figure's name in the report's list."""
     return FIGURE_TITLES[name]
+
+
+def check_cluster():
+    """Under Slurm: refuse before the first job what would wait in the queue for ever."""
+    from cldtrans.planning import slurm
+
+    executor = workflow.executor_settings
+    requests = [
+        slurm.request_of(job.rule.name, job.threads, job.resources)
+        for job in workflow.dag.needrun_jobs()
+        if not job.is_local
+    ]
+    try:
+        warnings = slurm.check_cluster(
+            requests, executor.status_command, executor.init_seconds_before_status_checks
+        )
+    except slurm.ClusterError as error:
+        raise WorkflowError(str(error))
+    for warning in warnings:
+        print(f"cluster: {warning}", file=sys.stderr)
 
 
 def print_estimate():
@@ -184,6 +207,12 @@ def annotation_file(wildcards):
         return []
     inside_mirror = SETTINGS.source.miniature and Path(path).is_relative_to(SETTINGS.source.url)
     return [] if inside_mirror else path
+
+
+def download_minutes(wildcards, attempt):
+    """Time for a dataset's bytes from a slow source; a retry goes on where the last attempt stopped."""
+    size = dataset_cost(SETTINGS, wildcards.dataset, Path()).download_bytes
+    return (30 + round(size / SLOWEST_BYTES_PER_MIN)) * 2 ** (attempt - 1)
 
 
 def attempt_scaled(amount):

@@ -29,7 +29,7 @@ rule download_dataset:
         CONDA
     resources:
         mem_mb=4000,
-        runtime=2880,
+        runtime=download_minutes,
         transfer=1,
     params:
         code=code("download"),

@@ -1,11 +1,15 @@
 """Fixtures that several test modules share."""
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import toys.shapes  # noqa: F401 - named below
 from hypothesis import settings
 from jaxtyping import install_import_hook
+from toys import slurm as slurm_module
+from toys.slurm import Slurm
 
 settings.register_profile(
     "untimed", deadline=None
@@ -22,3 +26,17 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mirror") / "tiny"
     assert write_miniature(folder, "tiny")
     return folder
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Slurm]:
+    """A running Slurm, shared by the tests of a process."""
+    reason = slurm_module.why_not()
+    if reason:
+        pytest.skip(reason)
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder:  # short: sockets lie in it
+        running = slurm_module.start(Path(folder) / "s")
+        try:
+            yield running
+        finally:
+            running.stop()

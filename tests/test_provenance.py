@@ -29,6 +29,21 @@ def test_a_record_is_read_back_as_written(tmp_path: Path) -> None:
     assert written["peak_memory_bytes"] > 0
 
 
+def test_any_changed_bit_of_a_record_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "seed-42.json"
+    written = write_result(path, **COMPLETE)
+    content = path.read_bytes()
+    unnoticed = []
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        try:
+            if read_result(path) != written:
+                unnoticed.append(place)
+        except DataError:
+            continue
+    assert unnoticed == []
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> None:
     from cldtrans.data.base import raw_folder
     from cldtrans.data.preprocess import preprocess_batch
     from cldtrans.errors import DataError
+    from cldtrans.files import require_room
 
     settings = config.load(args.config)
     chosen = config.dataset_settings(settings, args.dataset, args.config)
@@ -31,6 +32,10 @@ def run(args: argparse.Namespace) -> None:
         stamp = json.loads(args.stamp.read_text())
     except (OSError, json.JSONDecodeError) as error:
         raise DataError(f"{args.stamp}: not a download's record ({error}); run the download again") from None
+    # Raw samples take two bytes; channels and samples that are not used make up for half of them.
+    itemsize = 2 if chosen.dtype == "float16" else 4
+    least = stamp.get("bytes", 0) / 2 * itemsize / 2 / chosen.batches
+    require_room(args.output_dir, least, f"batch {args.batch} of {args.dataset}")
     preprocess_batch(
         chosen_dataset(args.dataset, settings.dataset_classes),
         raw_folder(settings),

@@ -1,6 +1,7 @@
 """Pretrain without labels."""
 
 import argparse
+import os
 from pathlib import Path
 
 
@@ -15,6 +16,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help="checkpoint folder to write")
     parser.add_argument("--work-dir", type=Path, required=True, help="scratch folder for rolling checkpoints")
     parser.add_argument("--log-dir", type=Path, help="folder for TensorBoard scalars")
+    parser.add_argument("--code", help="hash of the code that trains; keeps the last checkpoint")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU, a process")
     parser.add_argument("--procs", type=int, default=1, help="more than one: start them with torchrun")
 
@@ -22,8 +24,11 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train the variant, in several processes where asked, and write the checkpoint."""
     from cldtrans import config
+    from cldtrans.training.finished import forget_other_code
     from cldtrans.training.torchrun import relaunch
 
+    if "LOCAL_RANK" not in os.environ:  # once, before there are several processes
+        forget_other_code(args.work_dir, args.code)
     relaunch(args.procs)
     import torch
 
@@ -38,4 +43,5 @@ def run(args: argparse.Namespace) -> None:
         args.output,
         args.work_dir,
         log_dir=args.log_dir,
+        code=args.code,
     )

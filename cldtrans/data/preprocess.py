@@ -18,6 +18,7 @@ import pandas as pd
 
 from cldtrans.config import DatasetConfig
 from cldtrans.data.base import Dataset, Signal, inside_recording, select_recordings
+from cldtrans.data.fetch.raw_sums import RawSums
 from cldtrans.data.quality import Quality, assess, fill_gaps
 from cldtrans.data.shards import (
     ShardWriter,
@@ -87,12 +88,17 @@ def preprocess_batch(
     keep_freed_memory()
     table = _selected(dataset, raw, settings) if stamp["status"] == "ok" else None
     shards = range(batch, settings.shards, settings.batches)
-    total = 0 if table is None else sum(len(table.iloc[s :: settings.shards]) for s in shards)
+    parts = [] if table is None else [table.iloc[shard :: settings.shards] for shard in shards]
+    total = sum(map(len, parts))
+    place = dataset.folder(raw).relative_to(raw).as_posix()
+    paths = [str(path).removeprefix(f"{place}/") for part in parts for path in part["path"]]
+    sums = RawSums(dataset, dataset.folder(raw), paths)
+    sums.check_tables()
     done: dict[str, str] = {}
     with tqdm(total=total, unit="recording", disable=None if progress is None else not progress) as bar:
         for shard in shards:
             rows = None if table is None else table.iloc[shard :: settings.shards]
-            done[str(shard)] = _make_shard(dataset, raw, settings, shard, rows, folder, bar)
+            done[str(shard)] = _make_shard(dataset, raw, settings, shard, rows, folder, sums, bar)
     source = {key: stamp.get(key) for key in ("status", "reason", "checksums_sha256", "selection")}
     write_json(folder / "parts" / f"batch-{batch}.json", {"shards": done, "source": source})
 
@@ -110,6 +116,7 @@ def _make_shard(
     shard: int,
     rows: pd.DataFrame | None,
     folder: Path,
+    sums: RawSums,
     bar: Any,
 ) -> str:
     """Write one shard with its part of the index and of the quarantine; returns the sha256 of its windows."""
@@ -119,7 +126,7 @@ def _make_shard(
     with atomic_path(folder / shard_name(shard)) as temporary:
         writer = ShardWriter(temporary, len(dataset.channels), n_samples, settings.dtype)
         try:
-            for stack in _stacks(dataset, raw, rows, settings, quarantine, bar):
+            for stack in _stacks(dataset, raw, rows, settings, quarantine, sums, bar):
                 part, useless = _process(dataset, raw, settings, stack, writer)
                 if part is not None:
                     parts.append(part)
@@ -127,17 +134,18 @@ def _make_shard(
         except BaseException:
             writer.abandon()
             raise
-        digest = writer.close()
+        digest, crc32 = writer.close()
     scales = [part.pop("scale") for part in parts]
     with atomic_path(folder / scale_name(shard)) as temporary, temporary.open("wb") as file:
         np.save(file, np.concatenate([np.zeros((0, len(dataset.channels)), np.float32), *scales]))
     columns = index_columns(dataset)
-    known = [name for name in columns if name not in ("shard", "row")]
+    known = [name for name in columns if name not in ("shard", "row", "crc32")]
     index = pd.DataFrame(
         {name: np.concatenate([part[name] for part in parts]) if parts else [] for name in known}
     )
     index["shard"] = shard
     index["row"] = np.arange(len(index))
+    index["crc32"] = crc32
     write_parquet(folder / "parts" / f"shard-{shard:05d}.parquet", index, columns)
     with atomic_path(folder / "parts" / f"quarantine-{shard:05d}.csv") as temporary:
         pd.DataFrame(sorted(quarantine), columns=["recording", "reason"]).to_csv(
@@ -152,14 +160,17 @@ def _stacks(
     rows: pd.DataFrame | None,
     settings: DatasetConfig,
     quarantine: list[tuple[str, str]],
+    sums: RawSums,
     bar: Any,
 ) -> Iterator[list[LoadedRecording]]:
     """Yield recordings as they come, neighbours of one length and rate together."""
     stack: list[LoadedRecording] = []
+    place = dataset.folder(raw).relative_to(raw).as_posix()
     for row in () if rows is None else rows.itertuples(index=False):
         try:
             if getattr(row, "problem", ""):
                 raise DataError(row.problem)
+            sums.check(str(row.path).removeprefix(f"{place}/"))
             signal = dataset.read(raw, row)
             duration_s = signal.data.shape[1] / signal.rate_hz
             if duration_s < settings.window_s:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,7 @@ import pandas as pd
 
 from cldtrans.data.base import SEVERAL, Dataset, Task
 from cldtrans.errors import DataError
-from cldtrans.files import atomic_path, write_json
+from cldtrans.files import atomic_path, seal_holds, sealed, sha256_file, write_json
 
 WRITE_BEHIND = 16  # blocks that may wait to be written: those of a recording of an hour or two
 BASE_COLUMNS = {
@@ -37,6 +38,7 @@ BASE_COLUMNS = {
     "clipped": "uint8",
     "nan": "uint8",
     "missing": "uint8",
+    "crc32": "uint32",  # of the window's samples as they are stored
 }
 
 
@@ -96,6 +98,7 @@ class ShardWriter:
 
     def __init__(self, path: Path, n_channels: int, n_samples: int, dtype: str) -> None:
         self.n_windows = 0
+        self._crc32: list[int] = []
         self._shape = (n_channels, n_samples)
         self._dtype = np.dtype(dtype)
         self._hash = hashlib.sha256()
@@ -119,8 +122,16 @@ class ShardWriter:
             self._pending.popleft().result()
         self._pending.append(self._thread.submit(self._write, windows))
 
-    def close(self) -> str:
-        """Finish the file; return the sha256 of its windows (the header follows from shape and type)."""
+    def close(self) -> tuple[str, np.ndarray]:
+        """Finish the file.
+
+        Returns
+        -------
+        sha256 : str
+            Of its windows (the header follows from shape and type).
+        crc32 : array [windows] of uint32
+            Of each window, for readers that touch only some of them.
+        """
         try:
             while self._pending:
                 self._pending.popleft().result()
@@ -129,7 +140,7 @@ class ShardWriter:
         finally:
             self._thread.shutdown()
             self._file.close()
-        return self._hash.hexdigest()
+        return self._hash.hexdigest(), np.array(self._crc32, dtype=np.uint32)
 
     def abandon(self) -> None:
         """Let go of the file after an error."""
@@ -139,6 +150,7 @@ class ShardWriter:
     def _write(self, windows: np.ndarray) -> None:
         block = np.ascontiguousarray(windows, dtype=self._dtype)
         self._hash.update(block.data)
+        self._crc32 += [zlib.crc32(window.data) for window in block]
         self._file.write(block.data)
 
     def _write_header(self) -> None:
@@ -172,6 +184,44 @@ def write_parquet(path: Path, table: pd.DataFrame, columns: dict[str, str]) -> N
         )
 
 
+def read_meta(folder: Path) -> dict[str, Any]:
+    """Read the ``meta.json`` of a shard folder.
+
+    Raises
+    ------
+    OSError
+        Where there is none.
+    DataError
+        Where it is not what was written.
+    """
+    path = folder / "meta.json"
+    try:
+        meta = json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(f"{path}: not a record of shards ({error}); {_anew(folder)}") from None
+    if not seal_holds(meta):
+        raise DataError(f"{path}: changed since it was written; {_anew(folder)}")
+    return meta
+
+
+def check_index(folder: Path, meta: dict[str, Any]) -> None:
+    """Compare an index with what ``meta.json`` says of it; folders of older versions say nothing.
+
+    Raises
+    ------
+    DataError
+        Where it is not what was written.
+    """
+    path = folder / "index.parquet"
+    expected = meta.get("index_sha256")
+    if expected is not None and sha256_file(path) != expected:
+        raise DataError(f"{path}: changed since it was written; {_anew(folder)}")
+
+
+def _anew(folder: Path) -> str:
+    return f"delete {folder} and run the workflow again"
+
+
 class ShardSet:
     """Windows of one dataset; a map-style dataset, which torch's DataLoader takes as it is.
 
@@ -196,7 +246,8 @@ class ShardSet:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         try:
-            self.meta: dict[str, Any] = json.loads((self.folder / "meta.json").read_text())
+            self.meta = read_meta(self.folder)
+            check_index(self.folder, self.meta)
             self.index = pd.read_parquet(self.folder / "index.parquet")
         except OSError as error:
             raise DataError(
@@ -207,6 +258,8 @@ class ShardSet:
         self._row = self.index["row"].to_numpy()
         columns = mask_columns(len(self.meta["channels"]))
         self._channel_mask = self.index[columns].to_numpy(dtype=np.uint64)
+        self._crc32 = self.index["crc32"].to_numpy() if "crc32" in self.index else None
+        self._unread = np.full(len(self.index), self._crc32 is not None)
         self._open: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -268,11 +321,33 @@ class ShardSet:
         if out is None:
             out = np.empty((len(rows), len(self.meta["channels"]), self.n_samples), dtype=np.float32)
         # One copy a window, straight from the map; gathering by an index array would make two.
-        for i, (shard, place) in enumerate(
-            zip(self._shard[rows].tolist(), self._row[rows].tolist(), strict=True)
-        ):
-            out[i] = self._memmap(shard_name(shard))[place]
+        places = zip(rows.tolist(), self._shard[rows].tolist(), self._row[rows].tolist(), strict=True)
+        for i, (row, shard, place) in enumerate(places):
+            window = self._memmap(shard_name(shard))[place]
+            if self._unread[row]:
+                self._check(row, window)
+            out[i] = window
         return out
+
+    def check_windows(self) -> list[str]:
+        """Compare every window with its sum; return what is wrong, a line each."""
+        found = []
+        for row, (shard, place) in enumerate(zip(self._shard.tolist(), self._row.tolist(), strict=True)):
+            try:
+                self._check(row, self._memmap(shard_name(shard))[place])
+            except (DataError, OSError, ValueError, IndexError) as error:
+                found.append(str(error))
+        return found
+
+    def _check(self, row: int, window: np.ndarray) -> None:
+        """Compare a window with its sum, the first time that this object reads it."""
+        if self._crc32 is not None and zlib.crc32(window.data) != self._crc32[row]:
+            which = self.index.iloc[row]
+            raise DataError(
+                f"{self.folder / shard_name(which['shard'])}: window {which['row']} ({which['recording']} at "
+                f"{which['start_s']:g} s) changed since it was written; {_anew(self.folder)}"
+            )
+        self._unread[row] = False
 
     def scales(self, rows: np.ndarray) -> np.ndarray:
         """Return what windows are to be multiplied by to be in microvolts (EEG) or millivolts (ECG).
@@ -351,6 +426,9 @@ class ShardSet:
 
     def _memmap(self, name: str) -> np.ndarray:
         if name not in self._open:
+            expected = self.meta.get("scales", {}).get(name)
+            if expected is not None and sha256_file(self.folder / name) != expected:
+                raise DataError(f"{self.folder / name}: changed since it was written; {_anew(self.folder)}")
             mapped = np.load(self.folder / name, mmap_mode="r")
             self._open[name] = mapped.view(np.ndarray)  # slicing np.memmap itself is slow
         return self._open[name]
@@ -403,6 +481,7 @@ def merge_parts(dataset: Dataset, settings: Any, folder: Path) -> dict[str, Any]
         quarantine.to_csv(temporary, index=False, lineterminator="\n")
     source = batches[0]["source"]
     status, reason = _status(source, len(index), quarantine)
+    index_sha256 = sha256_file(folder / "index.parquet")
     digest = hashlib.sha256((folder / "index.parquet").read_bytes())
     for shard in sorted(checksums):
         digest.update(checksums[shard].encode())
@@ -432,8 +511,11 @@ def merge_parts(dataset: Dataset, settings: Any, folder: Path) -> dict[str, Any]
         "reason": reason,
         "source": source,
         "shards": {shard_name(shard): checksums[shard] for shard in sorted(checksums)},
+        "scales": {scale_name(shard): sha256_file(folder / scale_name(shard)) for shard in sorted(checksums)},
+        "index_sha256": index_sha256,
         "fingerprint": digest.hexdigest(),
     }
+    meta = sealed(meta)
     write_json(folder / "meta.json", meta)
     return meta
 

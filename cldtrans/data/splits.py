@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from cldtrans.data.base import Dataset
+from cldtrans.data.shards import check_index, read_meta
 from cldtrans.errors import DataError
-from cldtrans.files import atomic_path
+from cldtrans.files import atomic_path, sum_problem, write_sum
 
 if TYPE_CHECKING:
     from cldtrans.data.shards import ShardSet
@@ -35,8 +36,10 @@ def read_index(dataset: Dataset, folder: Path) -> pd.DataFrame:
         *(dataset.task.columns if dataset.task else ()),
         *dataset.extra_columns,
     ]
+    folder = Path(folder)
     try:
-        return pd.read_parquet(Path(folder) / "index.parquet", columns=columns)
+        check_index(folder, read_meta(folder))
+        return pd.read_parquet(folder / "index.parquet", columns=columns)
     except OSError as error:
         raise DataError(f"{folder}: no finished shards ({error}); run preprocessing first") from None
 
@@ -116,9 +119,10 @@ def published_leaky_split() -> dict[str, str]:
 
 
 def write_split(path: Path, split: pd.DataFrame) -> None:
-    """Store a division."""
+    """Store a division, and its sum beside it."""
     with atomic_path(path) as temporary:
         split.to_csv(temporary, index=False, lineterminator="\n")
+    write_sum(path)
 
 
 def load_split(path: str | Path) -> dict[str, str]:
@@ -127,6 +131,11 @@ def load_split(path: str | Path) -> dict[str, str]:
         table = pd.read_csv(path, dtype="str")
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a division of subjects ({error}); make it again") from None
+    problem = sum_problem(Path(path))
+    if problem is not None:
+        raise DataError(
+            f"{path}: changed since it was written: {problem}; delete both and run the workflow again"
+        )
     if list(table.columns) != ["subject", "split"] or not table["split"].isin(SPLITS).all():
         raise DataError(f"{path}: expected columns subject,split with {', '.join(SPLITS)}; make it again")
     return dict(zip(table["subject"], table["split"], strict=True))

@@ -31,6 +31,7 @@ from cldtrans.machine import limit_threads
 from cldtrans.methods import classifiers
 from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import FINE_TUNED, PROBED, build, spec_of
+from cldtrans.methods.stored_features import read_features
 from cldtrans.methods.windows import Classifier, LabelledWindows, counts
 from cldtrans.training.strategies.tuning import FineTuning
 
@@ -143,10 +144,10 @@ def load_features(
     DataError
         Where their number disagrees with the index.
     """
-    with np.load(path) as content:
-        features = content["features"]
-        blocks = [(int(w), float(s)) for w, s in content["blocks"]] if "blocks" in content else None
-        twin = content.get("twin")
+    content = read_features(path)
+    features = content["features"]
+    blocks = [(int(w), float(s)) for w, s in content["blocks"]] if "blocks" in content else None
+    twin = content.get("twin")
     if len(features) != n_windows:
         raise DataError(
             f"{path}: features of {len(features)} windows, but the index holds {n_windows}; "

@@ -113,7 +113,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         {**(table.schema.metadata or {}), META: json.dumps(description).encode()}
     )
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -128,7 +128,7 @@ def read_predictions(path: Path) -> Predictions:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
         description = json.loads(table.schema.metadata[META])
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise DataError(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cldtrans.evaluation.predictions import read_predictions, score_predictions
-from cldtrans.files import write_json
+from cldtrans.files import sealed, write_json
 from cldtrans.provenance import check_result, read_result
 
 SCORED = ("metrics", "chance", "ci95", "reasons")
@@ -44,6 +44,7 @@ def rescore(predictions: Path) -> bool:
     renewed = record | {key: {**values, **beside[key]} for key, values in found.items()}
     if all(renewed[key] == record[key] for key in SCORED):
         return False
+    renewed = sealed(renewed)
     check_result(renewed, str(path))
     write_json(path, renewed)
     return True

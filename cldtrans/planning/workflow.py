@@ -1,8 +1,10 @@
 """Run the packaged workflow in the current folder, and clear up first after a run of it that was killed.
 
 A killed Snakemake leaves jobs that go on writing, a lock, and incomplete files. Every process of a run
-carries the run's name in its environment, so the next start finds the orphans of its own dead run and ends
-them, and removes the lock only when nobody is alive who could own it.
+carries the run's name in its environment, and every job in a Slurm queue in its name, so the next start
+finds the orphans of its own dead run and ends them, and removes the lock only when nobody is alive who could
+own it.
+Whether the run is dead is a matter of `ownership`.
 """
 
 from __future__ import annotations
@@ -18,10 +20,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
+import yaml
 
 from cldtrans.config import config_file, load_any
 from cldtrans.errors import CldtransError, ConfigError
 from cldtrans.files import project_folder
+from cldtrans.planning import ownership, slurm
 
 MARK = "CLDTRANS_RUN"
 LOCKS = Path(".snakemake", "locks")
@@ -29,7 +33,7 @@ START = ["-m", "cldtrans", "run"]
 
 
 class RunError(CldtransError):
-    """A run that cannot start, or that failed."""
+    """A run that failed."""
 
 
 def run_workflow(configfiles: Sequence[str], options: Sequence[str], report: bool = True) -> None:
@@ -49,7 +53,9 @@ def run_workflow(configfiles: Sequence[str], options: Sequence[str], report: boo
     ConfigError
         A config that cannot be used, or no Snakemake.
     RunError
-        Where Snakemake fails, or this run is already under way.
+        Where Snakemake fails.
+    OwnedError
+        Where this run is already under way.
     """
     if importlib.util.find_spec("snakemake") is None:
         raise ConfigError("a run needs Snakemake: pip install 'cldtrans[pipeline]'")
@@ -60,22 +66,52 @@ def run_workflow(configfiles: Sequence[str], options: Sequence[str], report: boo
         # The name of this command is "run" whatever stood before it, so that others know it for what it is.
         words = sys.argv[sys.argv.index("run") + 1 :]
         os.execve(sys.executable, [sys.executable, *START, *words], os.environ | {MARK: mark})
-    reclaim(run, mark)
     started = time.monotonic()
-    common = [
-        "--snakefile",
-        str(project_folder() / "Snakefile"),
-        "--profile",
-        str(project_folder() / "profiles/local"),
-    ]
+    common = ["--snakefile", str(project_folder() / "Snakefile")]
     if chosen:
         common += ["--configfile", *map(str, chosen)]
-    snakemake(*common, "--rerun-incomplete", *options)
-    if {"-n", "--dry-run", "--dryrun", "--lint"} & set(options):
-        return
-    if report:
-        snakemake("all", *common, "--report", f"results/{run}/report.html")
+    profile, rest = split_profile(options)
+    chain = ["--profile", profile]
+    if importlib.util.find_spec("snakemake_executor_plugin_slurm") is not None:
+        chain += ["--slurm-jobname-prefix", slurm.job_prefix(mark)]
+    with ownership.claimed(Path("data", run, "owner")):
+        reclaim(run, mark, uses_slurm(profile, rest))
+        snakemake(*common, *chain, "--rerun-incomplete", *rest)
+        if {"-n", "--dry-run", "--dryrun", "--lint"} & set(rest):
+            return
+        if report:
+            local = str(project_folder() / "profiles/local")
+            snakemake("all", *common, "--profile", local, "--report", f"results/{run}/report.html")
     show_results(run, time.monotonic() - started)
+
+
+def split_profile(options: Sequence[str]) -> tuple[str, list[str]]:
+    """Take the profile out of Snakemake's options: the shipped one of a machine where they name none.
+
+    A shipped one goes by its name, too: `--profile slurm-mi300x`.
+    """
+    rest, profile = list(options), None
+    for number, word in enumerate(options):
+        if word == "--profile" and number + 1 < len(options):
+            profile, rest = options[number + 1], [*options[:number], *options[number + 2 :]]
+        elif word.startswith("--profile="):
+            profile, rest = word.partition("=")[2], [*options[:number], *options[number + 1 :]]
+    shipped = project_folder() / "profiles" / (profile or "local")
+    if profile is None or (not Path(profile).exists() and shipped.is_dir()):
+        return str(shipped), rest
+    return profile, rest
+
+
+def uses_slurm(profile: str, options: Sequence[str]) -> bool:
+    """Say whether jobs go to Slurm, by the profile or by a word of the command line."""
+    words = " ".join(options).replace("=", " ")
+    if "--executor " in words:
+        return "--executor slurm" in words
+    try:
+        found = yaml.safe_load((Path(profile) / "config.yaml").read_text())
+    except (OSError, yaml.YAMLError):
+        return False  # Snakemake says what is wrong with it
+    return isinstance(found, dict) and found.get("executor") == "slurm"
 
 
 def run_processes(mark: str) -> list[psutil.Process]:
@@ -89,19 +125,6 @@ def run_processes(mark: str) -> list[psutil.Process]:
         except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
     return found
-
-
-def owner_of(processes: list[psutil.Process]) -> psutil.Process | None:
-    """Return the launcher among a run's processes whose own parent still lives: somebody waits for it."""
-    for process in processes:
-        try:
-            command = process.cmdline()
-            parent = process.parent()
-        except psutil.NoSuchProcess:
-            continue
-        if command[1:4] == START and parent and parent.pid != 1:
-            return process
-    return None
 
 
 def end(processes: list[psutil.Process]) -> None:
@@ -135,18 +158,17 @@ def remove_partial_files(run: str) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def reclaim(run: str, mark: str) -> None:
-    """End what is left of a dead run of this config.
-
-    Raises
-    ------
-    RunError
-        Where the run is live.
-    """
+def reclaim(run: str, mark: str, on_slurm: bool = False) -> None:
+    """End what is left of a dead run of this config, whose folder the caller owns."""
+    try:
+        cancelled = slurm.cancel(slurm.job_prefix(mark))
+    except slurm.ClusterError:
+        if on_slurm:
+            raise
+        cancelled = 0  # its programs may be installed where there is no cluster
+    if cancelled:
+        print(f"run: cancelled {cancelled} Slurm jobs left by a run that was killed", flush=True)
     left = run_processes(mark)
-    owner = owner_of(left)
-    if owner is not None:
-        raise RunError(f"this run is already under way (process {owner.pid}); wait for it, or end it first")
     if left:
         print(f"run: ending {len(left)} processes left by a run that was killed", flush=True)
         end(left)

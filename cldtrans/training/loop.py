@@ -22,10 +22,11 @@ from tqdm import tqdm
 
 from cldtrans.config import LoopConfig
 from cldtrans.errors import ConfigError
+from cldtrans.files import require_room
 from cldtrans.machine import keep_freed_memory
 from cldtrans.methods.tuning import Tuning
 from cldtrans.training import distributed
-from cldtrans.training.checkpoint import CheckpointFolder, CheckpointMemory
+from cldtrans.training.checkpoint import KEEP, CheckpointFolder, CheckpointMemory
 from cldtrans.training.guard import DivergenceError, Preempted, StopRequest
 from cldtrans.training.loader import Batch, Corpus, Loader
 from cldtrans.training.optimiser import learning_rate
@@ -36,6 +37,7 @@ from cldtrans.training.state import Store, TrainingState
 
 LossFunction = Callable[[nn.Module, Batch], dict[str, Tensor]]
 Validation = Callable[[nn.Module], dict[str, float]]
+STATE = 5  # a checkpoint holds so many times the weights: both moments, the average, the best ones
 TIMED_STEPS = 10  # after which the pace is known and a long run says how long it will take
 log = logging.getLogger(__name__)
 
@@ -139,6 +141,9 @@ def run_training(
         name,
         tuning,
     )
+    if folder and main:
+        weights_bytes = sum(param.numel() * param.element_size() for param in module.parameters())
+        require_room(folder.folder, STATE * (KEEP + 1) * weights_bytes, f"{name}: its rolling checkpoints")
     with folder.locked() if folder and main else contextlib.nullcontext():
         return trainer.run(log_dir if main else None)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from cldtrans.models.cldtrans import CLDTrans
 from cldtrans.models.modality import PATCH, RATE_HZ
 from cldtrans.models.motifs import perplexity
 from cldtrans.training import distributed, objective
+from cldtrans.training.finished import settle
 from cldtrans.training.loader import Batch, Corpus, ShardCorpus
 from cldtrans.training.loop import TrainingResult, run_training
 from cldtrans.training.probing import Probe
@@ -342,6 +342,7 @@ def train_stage1(
     output: Path,
     work_dir: Path,
     log_dir: Path | None = None,
+    code: str | None = None,
 ) -> TrainingResult | None:
     """Train one variant and save it to `output`.
 
@@ -361,6 +362,9 @@ def train_stage1(
         Holds the rolling checkpoints, one folder for each set of settings, until training is done.
     log_dir : Path, optional
         TensorBoard event files.
+    code : str, optional
+        Hash of the code that trains; where it is given, the last checkpoint stays in `work_dir`, so that the
+        job can be done again at once.
 
     Returns
     -------
@@ -403,7 +407,7 @@ def train_stage1(
         if not distributed.is_main():
             return None
         save(model, result, output, corpora, loop, settings, name, seed)
-        shutil.rmtree(work_dir, ignore_errors=True)
+        settle(work_dir, work_dir / settings_sha256[:12], code)
         return result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,14 @@ from cldtrans.data.splits import budget_rows, load_split, split_rows
 from cldtrans.errors import DataError
 from cldtrans.files import SUMS, atomic_path, sha256_file, write_json
 from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.stored_features import read_features
 from cldtrans.methods.tuning import Tuning
 from cldtrans.methods.windows import LabelledWindows, in_batches
 from cldtrans.models import CLDTrans
 from cldtrans.models.heads import HeadSpec
 from cldtrans.scoring.metrics import PRIMARY, classification
 from cldtrans.training import distributed
+from cldtrans.training.finished import settle
 from cldtrans.training.loader import Batch
 from cldtrans.training.loop import TrainingResult, run_training
 from cldtrans.training.multitask import Labelled, train_together
@@ -186,6 +187,7 @@ def train_stage2(
     checkpoint: Path,
     output: Path,
     work_dir: Path | None = None,
+    code: str | None = None,
 ) -> None:
     """Give a stage-1 checkpoint one head a labelled dataset, by all its training labels.
 
@@ -212,6 +214,8 @@ def train_stage2(
         Checkpoint folder to write.
     work_dir : Path, optional
         Scratch folder for rolling checkpoints of the training.
+    code : str, optional
+        As of `train_stage1`.
     """
     model = CLDTrans.from_pretrained(str(checkpoint)).eval()
     with distributed.process_group() as device:
@@ -225,8 +229,7 @@ def train_stage2(
                 notes.append(f"{dataset}: no head ({windows.reason or 'no labels'})")
                 continue
             split = load_split(splits / dataset / f"seed-{seed}.csv")
-            with np.load(features / dataset / name / f"seed-{seed}.npz") as content:
-                pooled = content["features"]
+            pooled = read_features(features / dataset / name / f"seed-{seed}.npz")["features"]
             if len(pooled) != len(windows):
                 raise DataError(
                     f"features of {dataset} hold {len(pooled)} windows, its index {len(windows)}; "
@@ -246,7 +249,7 @@ def train_stage2(
         for note in notes:
             tqdm.write(f"stage 2: {note}")
         record: dict[str, Any] = {"heads": heads, "notes": notes}
-        stage = "2, linear heads with all training labels"
+        stage, scratch = "2, linear heads with all training labels", None
         if config.stage2.mode == "multitask" and tasks:
             stage = "2, graph ODE, attention and heads with all training labels"
             sums = sha256_file(checkpoint / SUMS)
@@ -275,7 +278,7 @@ def train_stage2(
             model.save_pretrained(folder)
             write_json(folder / "training.json", record)
         if work_dir is not None:
-            shutil.rmtree(work_dir, ignore_errors=True)
+            settle(work_dir, scratch, code)
 
 
 def scored(model: CLDTrans, name: str, task: Task, windows: LabelledWindows) -> dict[str, Any]:

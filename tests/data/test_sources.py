@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,6 +101,35 @@ def test_endless_server_errors_end_in_one_line(bucket: Path, endpoint: str, tmp_
     assert "\n" not in str(caught.value)
     fetch("s3://physionet-open", tmp_path / "raw", endpoint)
     assert files(tmp_path / "raw") == original(bucket)
+
+
+@pytest.mark.parametrize("fault", ["hang", "trickle", "endless"])
+def test_a_body_that_never_ends_costs_seconds_and_the_file_comes_right(
+    bucket: Path, endpoint: str, tmp_path: Path, fault: str
+) -> None:
+    key = f"toy-set/1.0.0/{BIG}"
+    expected = (bucket / key).read_bytes()
+    bad = iter([fault])  # the first answer of a body alone
+    faults = Faults(lambda number, method, path: next(bad, None) if method == "GET" else None)
+    started = time.monotonic()
+    with flaky(endpoint, faults) as address:
+        patience = Retry(attempts=3, first_s=0.01, stall_s=1.0, transfer_s=2.0)
+        source = open_source("s3://physionet-open", address, patience)
+        part = tmp_path / "part"
+        digest = source.fetch(key, len(expected), part, tmp_path / "file", lambda n: None)
+    assert part.read_bytes() == expected and digest == hashlib.sha256(expected).hexdigest()
+    assert time.monotonic() - started < 10
+
+
+def test_a_body_without_end_does_not_fill_the_disk(bucket: Path, endpoint: str, tmp_path: Path) -> None:
+    key = f"toy-set/1.0.0/{BIG}"
+    size = (bucket / key).stat().st_size
+    faults = Faults(lambda number, method, path: "endless" if method == "GET" else None)
+    with flaky(endpoint, faults) as address:
+        source = open_source("s3://physionet-open", address, Retry(attempts=2, first_s=0.01, transfer_s=5))
+        with pytest.raises(SourceError, match="failed 2 times in a row"):
+            source.fetch(key, size, tmp_path / "part", tmp_path / "file", lambda n: None)
+    assert size < (tmp_path / "part").stat().st_size < size + (1 << 20)
 
 
 def test_interrupted_download_continues_from_the_part(bucket: Path, endpoint: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from cldtrans.errors import DataError
 from cldtrans.evaluation.fewshot import run_fewshot
 from cldtrans.evaluation.predictions import read_predictions, score_predictions
 from cldtrans.evaluation.rescore import rescore
+from cldtrans.files import sealed
 from cldtrans.provenance import read_result
 
 
@@ -34,7 +35,7 @@ def test_scores_again_are_equal_and_the_file_is_left_alone(scored):
 def test_a_changed_metric_is_renewed_and_provenance_stays(scored, capsys):
     path = scored / "seed-42.json"
     before = read_result(path)
-    path.write_text(json.dumps(before | {"metrics": before["metrics"] | {"kappa": -1.0}}))
+    path.write_text(json.dumps(sealed(before | {"metrics": before["metrics"] | {"kappa": -1.0}})))
     started = time.monotonic()
     assert main(["rescore", str(scored)]) == 0
     assert time.monotonic() - started < 20

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from cldtrans.planning import workflow
-from cldtrans.planning.workflow import MARK, RunError, end, owner_of, reclaim, remove_partial_files
+from cldtrans.planning.workflow import MARK, end, reclaim, remove_partial_files
 
 MINE = "tests of runs, of this process"
 
@@ -62,21 +62,42 @@ def test_the_lock_of_somebody_else_stays(folder, monkeypatch, capsys):
     assert f"process {os.getpid()} may own" in capsys.readouterr().out
 
 
-def test_a_run_that_somebody_waits_for_is_left_alone(folder, tmp_path, monkeypatch):
-    package = tmp_path / "cldtrans"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "__main__.py").write_text("import time; print(flush=True); time.sleep(600)")
-    running = sleeper("-m", "cldtrans", "run")
-    try:
-        owner = owner_of([psutil.Process(running.pid)])
-        assert owner is not None and owner.pid == running.pid
-        with pytest.raises(RunError, match=f"already under way \\(process {running.pid}\\)"):
-            reclaim("tiny", f"{MINE} {os.getpid()}")
-        assert running.poll() is None
-    finally:
-        running.kill()
-        running.wait()
+@pytest.mark.parametrize(
+    ("options", "profile", "rest"),
+    [
+        (["-n"], "local", ["-n"]),
+        (["--profile", "slurm-mi300x", "all"], "slurm-mi300x", ["all"]),
+        (["all", "--profile=profiles/slurm", "-n"], "profiles/slurm", ["all", "-n"]),
+    ],
+)
+def test_one_profile_the_users_or_that_of_one_machine(options, profile, rest):
+    found, others = workflow.split_profile(options)
+    assert found.endswith(profile) and others == rest
+
+
+def test_jobs_go_to_slurm_where_profile_or_word_says_so(tmp_path):
+    shipped = workflow.project_folder() / "profiles"
+    assert workflow.uses_slurm(str(shipped / "slurm-mi300x"), [])
+    assert not workflow.uses_slurm(str(shipped / "slurm-mi300x"), ["--executor", "local"])
+    assert not workflow.uses_slurm(str(shipped / "local"), [])
+    assert workflow.uses_slurm(str(shipped / "local"), ["--executor=slurm"])
+    assert not workflow.uses_slurm(str(tmp_path), [])
+
+
+def test_jobs_that_a_dead_run_left_in_a_queue_are_cancelled(folder, monkeypatch, capsys):
+    monkeypatch.setattr(workflow.slurm, "cancel", lambda prefix: 3)
+    reclaim("tiny", f"{MINE} {os.getpid()}")
+    assert "cancelled 3 Slurm jobs" in capsys.readouterr().out
+
+
+def test_a_queue_that_does_not_answer_stops_a_run_that_needs_it_and_no_other(folder, monkeypatch):
+    def silent(prefix: str) -> int:
+        raise workflow.slurm.ClusterError("squeue does not answer")
+
+    monkeypatch.setattr(workflow.slurm, "cancel", silent)
+    reclaim("tiny", f"{MINE} {os.getpid()}")
+    with pytest.raises(workflow.slurm.ClusterError):
+        reclaim("tiny", f"{MINE} {os.getpid()}", on_slurm=True)
 
 
 def test_processes_that_do_not_listen_are_killed(monkeypatch):

@@ -49,9 +49,11 @@ class Faults:
     def __init__(self, choose: Callable[[int, str, str], str | None]) -> None:
         """`choose(number, method, path)` answers with a fault or None.
 
-        "500", "drop" (half the body, then silence), "whole" (ranges are ignored, as by some caches),
-        "416" (they are refused), "elsewhere" (another part is said to come), "untold" (it is not said which);
-        the last three where a range was asked for.
+        "500", "503", "flipped" (a bit of the body), "drop" (half the body, then the end), "hang" (half the
+        body, then nothing), "trickle" (half the body, then byte by byte), "endless" (the body again and
+        again), "whole" (ranges are ignored, as by some caches), "416" (they are refused), "elsewhere"
+        (another part is said to come), "untold" (it is not said which); the last three where a range was
+        asked for.
         """
         self.requests: list[tuple[str, str, str | None]] = []  # method, path, Range header
         self._choose = choose
@@ -67,14 +69,15 @@ class Faults:
 def flaky(endpoint: str, faults: Faults) -> Iterator[str]:
     """A proxy before an S3 service that answers with faults; yields its address."""
     upstream = urlsplit(endpoint)
+    ended = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def _forward(self) -> None:
             fault = faults.next(self.command, self.path, self.headers.get("Range"))
-            if fault == "500":
-                self.send_response(500)
+            if fault in ("500", "503"):
+                self.send_response(int(fault))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
@@ -92,6 +95,8 @@ def flaky(endpoint: str, faults: Faults) -> Iterator[str]:
             answer = connection.getresponse()
             body = answer.read()
             connection.close()
+            if fault == "flipped" and body:
+                body = body[:-1] + bytes([body[-1] ^ 1])
             self.send_response(answer.status)
             for name, value in answer.getheaders():
                 if fault == "untold" and name.lower() == "content-range":
@@ -106,9 +111,29 @@ def flaky(endpoint: str, faults: Faults) -> Iterator[str]:
                     "content-length",
                 ):
                     self.send_header(name, value)
+            if fault == "endless" and self.command == "GET":
+                self.close_connection = True
+                self.send_header("Content-Length", str(10**15))
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    while not ended.is_set():
+                        self.wfile.write(body)
+                return
             length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(body))
             self.send_header("Content-Length", length or "0")
             self.end_headers()
+            if fault in ("hang", "trickle") and self.command == "GET":
+                self.wfile.write(body[: len(body) // 2])
+                self.wfile.flush()
+                for byte in body[len(body) // 2 :]:
+                    if ended.wait(0.2):
+                        break
+                    if fault == "trickle":
+                        with contextlib.suppress(OSError):
+                            self.wfile.write(bytes([byte]))
+                            self.wfile.flush()
+                self.close_connection = True
+                return
             if fault == "drop":
                 self.wfile.write(body[: len(body) // 2])
                 self.wfile.flush()
@@ -129,5 +154,6 @@ def flaky(endpoint: str, faults: Faults) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
+        ended.set()
         server.shutdown()
         server.server_close()

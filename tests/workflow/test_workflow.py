@@ -212,7 +212,7 @@ def watched(folder: Path) -> list[Watched]:
 
 # Commands of people, and those of jobs that the tiny plan has not.
 NOT_IN_TINY = {
-    *("run", "doctor", "lags", "estimate", "check-dataset", "completion", "rescore"),
+    *("run", "doctor", "lags", "estimate", "check-dataset", "verify", "completion", "rescore"),
     *("robustness", "known-lags"),
 }
 # Modules that a job may import and that none of the tiny plan has cause to.

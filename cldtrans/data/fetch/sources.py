@@ -38,11 +38,26 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True)
 class Retry:
-    """Patience with 5xx answers and dropped connections: attempts without progress, and the pauses."""
+    """Patience with 5xx answers, dropped connections and bodies that do not come.
+
+    Attributes
+    ----------
+    attempts : int
+        Attempts without progress.
+    first_s, longest_s : float
+        The pauses between them, which double.
+    stall_s : float
+        How long nothing may come.
+    transfer_s : float
+        How long one answer may take in all, so that one that trickles ends, too; a large object on a slow
+        line is continued where it was cut.
+    """
 
     attempts: int = 8
     first_s: float = 0.5
     longest_s: float = 30.0
+    stall_s: float = 20.0
+    transfer_s: float = 300.0
 
 
 class Source(Protocol):
@@ -148,8 +163,8 @@ class S3Source:
         client: Any = {
             "allow_http": bool(endpoint and endpoint.startswith("http://")),
             "connect_timeout": timedelta(seconds=20),
-            "read_timeout": timedelta(seconds=60),  # a stalled transfer; a slow one may take its time
-            "timeout": timedelta(hours=12),
+            "read_timeout": timedelta(seconds=retry.stall_s),
+            "timeout": timedelta(seconds=retry.transfer_s),
         }
         options: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
         self._store = S3Store(
@@ -243,6 +258,8 @@ class S3Source:
                     digest.update(chunk)
                     done += len(chunk)
                     tick(len(chunk))
+                    if 0 <= size < done:
+                        break  # a body without end would fill the disk
             if 0 <= size != done:
                 raise ConnectionError(f"{done} of {size} bytes came")
         return digest.hexdigest()
