@@ -99,8 +99,8 @@ class NetworkClassifier(ABC):
         """Return a network with fresh weights, inputs [B, ...] to logits [B, K], for such windows."""
 
     @abstractmethod
-    def inputs(self, windows: LabelledWindows, which: np.ndarray) -> Tensor:
-        """Return what the network reads of some windows, on any device."""
+    def inputs(self, windows: LabelledWindows, which: np.ndarray) -> Any:
+        """Return what the network reads of some windows, on any device: a tensor, or what has a `to`."""
 
     @property
     def parameters(self) -> int:
@@ -115,6 +115,10 @@ class NetworkClassifier(ABC):
     def twin(self) -> Classifier:
         """Return the random twin, not fitted."""
         return FrozenFeatures(self)
+
+    def drawn(self, windows: LabelledWindows, rng: np.random.Generator) -> np.ndarray:
+        """Return the order in which an epoch of training draws windows."""
+        return rng.permutation(len(windows))
 
     def started(self, n_samples: int, member: int) -> nn.Module:
         """Return a network as training starts with it."""
@@ -161,7 +165,7 @@ class NetworkClassifier(ABC):
         size = min(recipe.batch_size, len(train))
         for step in tqdm(range(1, recipe.steps + 1), desc=type(self).__name__, disable=None):
             if len(queue) < size:
-                queue = np.concatenate([queue, rng.permutation(len(train))])
+                queue = np.concatenate([queue, self.drawn(train, rng)])
             batch, queue = np.sort(queue[:size]), queue[size:]
             network.train()
             x = self.inputs(train, batch).to(self._device)
