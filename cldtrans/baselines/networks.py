@@ -105,8 +105,8 @@ class NetworkClassifier(ABC):
         """Return a network with fresh weights, inputs [B, ...] to logits [B, K], for such windows."""
 
     @abstractmethod
-    def inputs(self, windows: LabelledWindows, which: np.ndarray) -> Tensor:
-        """Return what the network reads of some windows, on any device."""
+    def inputs(self, windows: LabelledWindows, which: np.ndarray) -> Any:
+        """Return what the network reads of some windows, on any device: a tensor, or what has a `to`."""
 
     def extra_inputs(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return what the loss of some windows needs beside their labels, a row each; nothing by default."""
@@ -125,6 +125,10 @@ class NetworkClassifier(ABC):
     def twin(self) -> Classifier:
         """Return the random twin, not fitted."""
         return FrozenFeatures(self)
+
+    def drawn(self, windows: LabelledWindows, rng: np.random.Generator) -> np.ndarray:
+        """Return the order in which an epoch of training draws windows."""
+        return rng.permutation(len(windows))
 
     def started(self, n_samples: int, member: int) -> nn.Module:
         """Return a network as training starts with it."""
@@ -187,7 +191,7 @@ class NetworkClassifier(ABC):
 
         for step in tqdm(range(1, recipe.steps + 1), desc=type(self).__name__, disable=None):
             if len(queue) < size:
-                queue = np.concatenate([queue, rng.permutation(len(train))])
+                queue = np.concatenate([queue, self.drawn(train, rng)])
             batch, queue = np.sort(queue[:size]), queue[size:]
             network.train()
             x, y = self.inputs(train, batch), torch.as_tensor(train.y[batch])
