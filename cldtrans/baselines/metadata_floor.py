@@ -15,8 +15,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import SplineTransformer, StandardScaler
 
+from cldtrans.data.shards import ShardSet
 from cldtrans.errors import ConfigError
 from cldtrans.methods.cards import Card
 from cldtrans.methods.probes import probe_of
@@ -25,6 +26,10 @@ from cldtrans.methods.windows import LabelledWindows
 FOLDS = 5
 OLDEST = 90.0  # years; PTB-XL writes 300 for all beyond
 PENALTIES = np.logspace(-2, 6, 17)
+MOST_TRAINING_WINDOWS = 20_000
+KNOTS = 6
+QUALITY = ("flat", "clipped", "nan", "missing")  # counts of channels, columns of every index
+PERSON = ("age", "sex")  # where the index has them
 
 
 def ridge_floor(
@@ -71,10 +76,9 @@ def mean_of_earlier(y: Num[np.ndarray, " n"], belongs: Shaped[np.ndarray, " n"])
 
 
 class MetadataFloor:
-    """The `classifier` factory: a linear probe on what is known of a window without its signal.
+    """The `classifier` factory: a linear probe on splines of what is known of a window without its signal.
 
-    Age and sex where the dataset's index has them, the recording's length, when in it the window begins, and
-    how many channels are valid.
+    Of more than `MOST_TRAINING_WINDOWS` training windows it sees a draw.
 
     Parameters
     ----------
@@ -93,7 +97,11 @@ class MetadataFloor:
     def __init__(
         self, task: Any, channels: tuple[str, ...], sample_rate: float, modality: str, seed: int, threads: int
     ) -> None:
-        self._probe = probe_of(task.kind, task.classes)
+        self._probe, self._seed = probe_of(task.kind, task.classes), seed
+        self._splines = make_pipeline(
+            SimpleImputer(keep_empty_features=True),
+            SplineTransformer(KNOTS, knots="uniform", extrapolation="linear"),
+        )
 
     @property
     def parameters(self) -> int | None:
@@ -107,16 +115,19 @@ class MetadataFloor:
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
         """Fit the probe; validation windows choose its penalty."""
-        x = known_of(train)
-        self._fill = pd.DataFrame(x).mean().fillna(0.0).to_numpy()
-        self._probe.fit(self._filled(x), train.y, self._filled(known_of(val)), val.y)
+        drawn = np.arange(len(train))
+        if len(drawn) > MOST_TRAINING_WINDOWS:
+            rng = np.random.default_rng(self._seed)
+            drawn = np.sort(rng.choice(drawn, MOST_TRAINING_WINDOWS, replace=False))
+        known = known_of(train)[drawn]
+        self._splines.fit(known)
+        x = self._splines.transform(known)
+        x_val = self._splines.transform(known_of(val)) if len(val) else x[:0]
+        self._probe.fit(x, train.y[drawn], x_val, val.y)
 
     def predict_proba(self, windows: LabelledWindows) -> np.ndarray:
         """Predict probabilities [n, K]."""
-        return self._probe.predict_proba(self._filled(known_of(windows)))
-
-    def _filled(self, x: np.ndarray) -> np.ndarray:
-        return np.where(np.isfinite(x), x, self._fill)
+        return self._probe.predict_proba(self._splines.transform(known_of(windows)))
 
 
 class RidgeFloor:
@@ -179,24 +190,41 @@ class RidgeFloor:
 
 
 def known_of(windows: LabelledWindows) -> Float[np.ndarray, "n F"]:
-    """Return what is known of windows without looking at a sample; NaN where it is not.
+    """Return what is known of windows without looking at a sample, a row each; NaN where it is not."""
+    return metadata(windows.shards).to_numpy()[windows.rows]
 
-    Columns: age and its square, sex, recording length (log), start (and its square, sine and cosine of it
-    as a share of the recording), number of valid channels, and what else the dataset tells of a window.
+
+def metadata(windows: ShardSet) -> pd.DataFrame:
+    """Return what is known of each window of a shard set without its signal.
+
+    Returns
+    -------
+    DataFrame
+        Aligned with the index: where the window begins in its recording, in seconds, from the first window,
+        and as a part of the recording; length of the recording; number of valid channels, and counts of bad
+        ones; age and sex where the index has them; what else the dataset tells of a window.
     """
-    index = windows.shards.index
-    end_s = index.groupby("recording", observed=True)["start_s"].transform("max").to_numpy()[windows.rows]
-    start_s = index["start_s"].to_numpy()[windows.rows]
-    share = start_s / np.maximum(end_s, 1e-9)
-    age, sex = (
-        pd.to_numeric(index[name], errors="coerce").to_numpy(dtype=float)[windows.rows]
-        if name in index
-        else np.full(len(windows), np.nan)
-        for name in ("age", "sex")
+    index = windows.index
+    recording = index["recording"]
+    ends = index["start_s"] + float(windows.meta["window_s"])
+    length_s = ends.groupby(recording, observed=True).transform("max")
+    begins = index["start_s"].groupby(recording, observed=True).transform("min")
+    table = pd.DataFrame(
+        {
+            "start_s": index["start_s"],
+            "since_first_window_s": index["start_s"] - begins,
+            "part_of_recording": index["start_s"] / length_s,
+            "recording_s": length_s,
+            "valid_channels": windows.mask(np.arange(len(index))).sum(axis=1),
+            **{name: index[name] for name in QUALITY},
+        }
     )
-    channels = windows.mask().sum(axis=1) if len(windows) else np.zeros(0)
-    hours = start_s / 3600
-    turn, age = np.pi * share, np.minimum(age, OLDEST)
-    told = index[windows.shards.meta.get("told", [])].to_numpy(dtype=float)[windows.rows]
-    known = [age, age**2, sex, np.log1p(end_s), hours, hours**2, share, np.sin(turn), np.cos(turn), channels]
-    return np.column_stack([*known, told])
+    for name in PERSON:
+        if name in index:
+            number = pd.to_numeric(index[name], errors="coerce")
+            table[name] = number if number.notna().any() else pd.factorize(index[name])[0]
+    if "age" in table:
+        table["age"] = table["age"].clip(upper=OLDEST)
+    for name in windows.meta.get("told", []):
+        table[name] = index[name]
+    return table.astype(float)

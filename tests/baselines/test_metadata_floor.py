@@ -1,11 +1,18 @@
 """Floors without a signal against arithmetic by hand."""
 
+from pathlib import Path
+
 import hbn_floors
 import numpy as np
+import pandas as pd
 import pytest
 from toys.paths import HBN
+from toys.shards import write_shards
 
-from cldtrans.baselines.metadata_floor import mean_of_earlier, ridge_floor
+from cldtrans.baselines.metadata_floor import MetadataFloor, mean_of_earlier, metadata, ridge_floor
+from cldtrans.data.base import Task
+from cldtrans.data.shards import ShardSet
+from cldtrans.methods.windows import LabelledWindows
 
 
 def test_the_mean_of_earlier_answers_looks_neither_ahead_nor_at_others() -> None:
@@ -35,6 +42,29 @@ def test_what_tells_subjects_apart_and_nothing_else_is_penalised_away() -> None:
     least_squares = np.linalg.lstsq(np.c_[x, np.ones(600)], y, rcond=None)[0]
     assert np.std(x @ least_squares[:-1]) > 0.5
     assert np.std(found) < 0.1
+
+
+def test_the_floor_of_windows_knows_age_and_place_and_no_signal(tmp_path: Path) -> None:
+    """Labels that follow from age, not linearly, are told; PTB-XL's 300 years stand for all beyond 89."""
+    rng = np.random.default_rng(0)
+    age = rng.choice([20.0, 40.0, 60.0, 80.0, 300.0], 200)
+    label = np.isin(age, (40.0, 60.0)).astype("int16")
+    names = [f"s{k:03d}" for k in range(200)]
+    index = pd.DataFrame({"subject": names, "recording": names, "label": label, "age": age, "start_s": 0.0})
+    task = Task("toy", "binary", ("no", "yes"))
+    stored = {"name": task.name, "kind": task.kind, "classes": list(task.classes)}
+    x = rng.standard_normal((200, 2, 8))
+    write_shards(tmp_path / "toy", x, index, channels=("a", "b"), sample_rate=8.0, task=stored)
+    shards = ShardSet(tmp_path / "toy")
+    assert metadata(shards)["age"].max() == 90.0
+    assert metadata(shards)["recording_s"].eq(1.0).all()
+    train, val, test = (LabelledWindows(shards, rows) for rows in np.split(np.arange(200), [100, 150]))
+    floor = MetadataFloor(task, ("a", "b"), 8.0, "eeg", seed=0, threads=1)
+    floor.fit(train, val)
+    told = floor.predict_proba(test)[:, 1]
+    assert told[test.y == 1].min() > told[test.y == 0].max()
+    floor.fit(train, LabelledWindows(shards, np.arange(0)))
+    assert np.isfinite(floor.predict_proba(test)).all()
 
 
 @pytest.mark.data

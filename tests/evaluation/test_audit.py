@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
-from toys.shards import write_shards
+from toys.shards import write_shards, write_split
 
 from cldtrans.data.base import Dataset, Task, recording_table
 from cldtrans.data.montages.montage import DOUBLE_BANANA
@@ -84,7 +84,8 @@ def split_of(found: ShardSet) -> dict[str, str]:
 
 
 def floor(found: ShardSet) -> Any:
-    return floor_finding("toy", STAGE.kind, metadata_floor(found, split_of(found), 0))
+    split = write_split(found.folder.parent / "seed-0.csv", split_of(found))
+    return floor_finding("toy", STAGE.kind, metadata_floor(found, split, 0))
 
 
 def test_a_clean_dataset_passes(tmp_path):

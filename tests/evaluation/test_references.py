@@ -8,6 +8,8 @@ from toys.shards import paper_config
 from toys.windows import rhythms
 
 from cldtrans.data.base import Task
+from cldtrans.data.shards import ShardSet
+from cldtrans.evaluation.audit.floor import metadata_floor
 from cldtrans.evaluation.fewshot import run_fewshot
 from cldtrans.evaluation.references import compare, origin
 
@@ -48,6 +50,13 @@ def test_cells_of_networks_have_a_twin_and_all_have_a_floor(tmp_path):
     record = run_fewshot(config, **arguments(tmp_path, method="feature_linear"))
     assert "macro_f1@over_metadata_floor" in record["metrics"]
     assert "macro_f1@over_random_twin" not in record["metrics"]
+
+
+def test_the_floor_of_the_audit_is_the_one_beside_a_score(tmp_path):
+    staged(tmp_path)
+    record = run_fewshot(paper_config(), **arguments(tmp_path))
+    found = metadata_floor(ShardSet(tmp_path / "toy"), tmp_path / "split.csv", 42)
+    assert found.metrics["macro_f1"] == record["metrics"]["macro_f1@metadata_floor"]
 
 
 def test_our_probe_has_the_twin_of_its_features(tmp_path):

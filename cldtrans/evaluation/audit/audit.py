@@ -65,7 +65,7 @@ def audit_run(
             seed = int(path.stem.removeprefix("seed-"))
             findings += _division(config, name, windows, path, seed, raw)
             if windows.task is not None:
-                scores = metadata_floor(windows, load_split(path), seed)
+                scores = metadata_floor(windows, path, seed)
                 findings.append(floor_finding(f"{name}, seed {seed}", windows.task.kind, scores))
                 flagged = findings[-1].status == "flagged"
                 floors.append({"dataset": name, "seed": seed, "flagged": flagged, **asdict(scores)})
