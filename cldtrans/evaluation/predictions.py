@@ -152,7 +152,7 @@ class HeldOut:
     proba : array [n, K]
         Predictions.
     thresholds : array or None
-        From validation windows; None for a multiclass task and for regression, 0.5 where there is no such window.
+        From validation windows, 0.5 where there is none; None for a multiclass task and for a regression.
     """
 
     rows: pd.DataFrame
