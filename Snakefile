@@ -43,6 +43,7 @@ localrules:
     ablations,
     robustness,
     baselines,
+    deploy,
     figures,
     paper,
 
@@ -64,6 +65,7 @@ rule all:
     input:
         PLAN.checkpoints(2),
         PLAN.results(),
+        PLAN.deployed(),
         PLAN.audit(),
         PLAN.tables(),
         PLAN.figures(),
@@ -78,6 +80,7 @@ include: "rules/zeroshot.smk"
 include: "rules/identifiability.smk"
 include: "rules/known_lags.smk"
 include: "rules/baselines.smk"
+include: "rules/deploy.smk"
 include: "rules/ablations.smk"
 include: "rules/robustness.smk"
 include: "rules/audit.smk"

@@ -27,6 +27,7 @@ COMMANDS = {
     "train-stage2": "fit one head a task on a pretrained model",
     "features": "pooled features of every window from one checkpoint",
     "train-network": "train a method's network with all labels of a dataset, for others to start from",
+    "deploy": "export a trained network to files that run without torch, and measure them",
     "fewshot": "score one dataset, method, label budget and seed",
     "focal-lead": "score focal-lead localization of one dataset, method and seed",
     "identifiability": "score lag recovery on one simulated world",

@@ -176,6 +176,12 @@ def network_option(wildcards):
     return ["--start", file] if file else []
 
 
+def tolerance(wildcards):
+    """Most that an exported network may lose."""
+    place = (wildcards.method, wildcards.dataset, int(wildcards.seed))
+    return next(one.tolerance for one in SETTINGS.deploy if (one.method, one.dataset, one.seed) == place)
+
+
 def recordings_file(wildcards):
     """What a cell of focal leads is scored on: the index of shards, or the files of an intracranial set."""
     if wildcards.dataset not in SETTINGS.zeroshot.intracranial:

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from cldtrans.baselines.weights import load_counted
 from cldtrans.data.base import SEVERAL
 from cldtrans.machine import best_device
 from cldtrans.methods.probes import probe_of
@@ -143,9 +144,7 @@ class NetworkClassifier(ABC):
         n_samples = train.x(slice(0, 1)).shape[-1]
         self._networks = [self.started(n_samples, member) for member in range(self.ensemble)]
         weights = self._class_weights(train.y)
-        if self.kind == "regression":
-            level, spread = np.nanmean(train.y, axis=0), np.nanstd(train.y, axis=0)
-            self._level, self._spread = map(torch.as_tensor, (level, np.where(spread > 0, spread, 1.0)))
+        self._standardise(train.y)
         some = np.random.default_rng(self.seed).permutation(len(val))[: self.recipe.validate_windows]
         some.sort()
         for member, network in enumerate(self._networks):
@@ -155,6 +154,34 @@ class NetworkClassifier(ABC):
         """Predict probabilities [n, K], or numbers where the task asks for these: the mean over networks."""
         everything = np.arange(len(windows))
         return np.mean([self._predict(network, windows, everything) for network in self._networks], axis=0)
+
+    def _standardise(self, y: np.ndarray) -> None:
+        """Learn the level and spread of numbers, in which units the network predicts them."""
+        if self.kind == "regression":
+            level, spread = np.nanmean(y, axis=0), np.nanstd(y, axis=0)
+            self._level, self._spread = map(torch.as_tensor, (level, np.where(spread > 0, spread, 1.0)))
+
+    def restored(self, path: Path, train: LabelledWindows) -> nn.Module:
+        """Return the network that `save` wrote, with an output in probabilities or the labels' units.
+
+        Parameters
+        ----------
+        path : Path
+            Of the weights.
+        train : LabelledWindows
+            The windows that it was trained on.
+
+        Returns
+        -------
+        Module
+            Inputs, as `inputs` gives them, to what `predict_proba` returns; on the CPU, in evaluation mode.
+        """
+        self._standardise(train.y)
+        network = self.make(train.x(slice(0, 1)).shape[-1])
+        load_counted(network, path, lambda name: name, lambda name: False)
+        self._networks = [network.to(self._device)]
+        numbers = (self._level, self._spread) if self.kind == "regression" else None
+        return Answering(network.to("cpu").eval(), self.kind, numbers).eval()
 
     def save(self, path: Path) -> None:
         """Write the weights of the first network, as safetensors."""
@@ -351,6 +378,34 @@ class FrozenFeatures:
             rows = np.sort(order[part])
             if len(rows) > 1:
                 network(self._owner.inputs(train, rows).to(self._owner.device))
+
+
+class Answering(nn.Module):
+    """A network whose outputs are what its classifier predicts.
+
+    Parameters
+    ----------
+    network : Module
+        Inputs to logits.
+    kind : str
+        Of the task.
+    numbers : (tensor [K], tensor [K]), optional
+        Level and spread of a regression's numbers.
+    """
+
+    def __init__(self, network: nn.Module, kind: str, numbers: tuple[Tensor, Tensor] | None) -> None:
+        super().__init__()
+        self.network, self.kind = network, kind
+        level, spread = numbers or (torch.zeros(1), torch.ones(1))
+        self.register_buffer("level", level.float())
+        self.register_buffer("spread", spread.float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predict probabilities or numbers [B, K]."""
+        logits = self.network(x)
+        if self.kind == "regression":
+            return logits * self.spread + self.level
+        return logits.sigmoid() if self.kind == "multilabel" else logits.softmax(1)
 
 
 def _rate(step: int, recipe: Recipe) -> float:

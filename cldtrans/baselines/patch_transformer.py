@@ -192,7 +192,12 @@ class EcgTransformer(PatchClassifier):
 
     def __init__(
         self,
-        *about: Any,
+        task: Any,
+        channels: tuple[str, ...],
+        sample_rate: float,
+        modality: str,
+        seed: int,
+        threads: int,
         width: int = 64,
         layers: int = 1,
         heads: int = 4,
@@ -208,7 +213,7 @@ class EcgTransformer(PatchClassifier):
         self._teacher_path, self._teacher_shape = teacher, TEACHER | (teacher_shape or {})
         self._teacher: nn.Module | None = None
         shape = {"width": width, "layers": layers, "heads": heads, "patches": patches, "overlap": overlap}
-        super().__init__(*about, **shape, **settings)
+        super().__init__(task, channels, sample_rate, modality, seed, threads, **shape, **settings)
 
     def make(self, n_samples: int) -> nn.Module:
         """Return the network with fresh weights, and load the teacher where there is one."""

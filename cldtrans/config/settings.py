@@ -515,6 +515,17 @@ class RobustnessConfig(Section):
     shifts_s: list[float] = Field(description="Windows rotated in time by so much, seconds.")
 
 
+class DeployConfig(Section):
+    """A network that is exported, quantised, timed, and refused where it loses too much."""
+
+    method: Name = Field(description="The method, whose classifier is a network.")
+    dataset: Name = Field(description="Whose training labels it learns, and on whose test it is scored.")
+    seed: Seed = Field(description="Of the division and of the training.")
+    tolerance: NonNegativeFloat = Field(
+        description="Most that an artefact's score may be worse than the network's own, in its metric's unit."
+    )
+
+
 class ExperimentBlock(Section):
     """A block of result files: every combination of its lists. `target` is the rule that asks for it."""
 
@@ -580,6 +591,11 @@ class Config(Section):
         exclude_if=lambda style: style is None,
         description="A conference's LaTeX style (.sty) for the draft; null: a plain page of like size.",
     )
+    deploy: list[DeployConfig] = Field(
+        default_factory=list,
+        exclude_if=lambda blocks: not blocks,
+        description="Networks that are exported; none by default.",
+    )
     experiments: list[ExperimentBlock] = Field(min_length=1, description="The plan: blocks of result files.")
 
     @model_validator(mode="before")
@@ -642,6 +658,9 @@ class Config(Section):
             raise ValueError(f"zeroshot.intracranial: {name!r} is already the name of a dataset")
         for name in set(self.methods) & set(self.variants):
             raise ValueError(f"methods: {name!r} is already the name of a variant")
+        for one in self.deploy:
+            known(one.method, self.methods, "deploy")
+            known(one.dataset, self.datasets, "deploy")
         for name in {method for block in self.experiments for method in block.methods}:
             start = self.methods[name].start if name in self.methods else None
             if start is not None:

@@ -163,11 +163,19 @@ class Plan:
             "/model.safetensors"
         )
 
+    def deployed(self) -> list[str]:
+        """Return what every export wrote of itself."""
+        return [
+            f"results/{self.run}/deploy/{one.method}/{one.dataset}/seed-{one.seed}/deploy.json"
+            for one in self.config.deploy
+        ]
+
     @cached_property
     def networks(self) -> list[tuple[str, str, int]]:
         """(method, dataset, seed) of every network that a cell, or one of these, starts from."""
         waiting = [(cell.method, cell.seed) for cell in self.cells]
-        found: set[tuple[str, str, int]] = set()
+        found = {(one.method, one.dataset, one.seed) for one in self.config.deploy}
+        waiting += [(method, seed) for method, _, seed in found]
         while waiting:
             method, seed = waiting.pop()
             start = self.config.methods[method].start if method in self.config.methods else None
@@ -258,6 +266,7 @@ class Plan:
             "extract_features": len(features | on_heads),
             "train_stage2": len(self.heads),
             "train_network": len(self.networks),
+            "deploy_network": len(self.config.deploy),
             **{rule: scored[rule] for rule in dict.fromkeys(RULES.values())},
             "audit": 1,
             "make_tables": 1,
