@@ -77,8 +77,19 @@ def publish(name: str, table: pd.DataFrame, write: bool, remark: str = "", page:
     text = f"{rows}\n\n`{command}`; {machine}. {remark}".rstrip()
     print(text)
     if write:
-        marks = re.compile(rf"(<!-- benchmark:{re.escape(name)} -->\n).*?(<!-- /benchmark -->)", re.DOTALL)
-        written, found = marks.subn(lambda m: f"{m[1]}{text}\n{m[2]}", page.read_text())
-        if found != 1:
-            raise ValueError(f"{page}: expected one mark <!-- benchmark:{name} -->, found {found}")
-        page.write_text(written)
+        page.write_text(marked(page.read_text(), name, text))
+
+
+def marked(page: str, name: str, text: str) -> str:
+    """Return a page with `text` between `<!-- benchmark:NAME -->` and `<!-- /benchmark -->`.
+
+    Raises
+    ------
+    ValueError
+        If the page has no such marks.
+    """
+    marks = re.compile(rf"(<!-- benchmark:{re.escape(name)} -->\n).*?(<!-- /benchmark -->)", re.DOTALL)
+    written, found = marks.subn(lambda m: f"{m[1]}{text}\n{m[2]}", page)
+    if found != 1:
+        raise ValueError(f"expected one mark <!-- benchmark:{name} -->, found {found}")
+    return written

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cldtrans.methods.cards import Card
 from cldtrans.methods.estimators import LagEstimate
 
 
@@ -31,6 +32,14 @@ class Dynotears:
     max_iterations : int
         Outer steps of the augmented Lagrangian.
     """
+
+    card = Card(
+        title="DYNOTEARS",
+        source="Pamfil et al. 2020, AISTATS, arXiv 2002.00498",
+        licence="MIT (ours, from the paper); causalnex's is Apache-2.0",
+        reproduced="objective, acyclicity, augmented Lagrangian, L-BFGS-B",
+        differs="an edge is a pair with a weight beyond a threshold at any lag, its lag that of the largest",
+    )
 
     def __init__(
         self,

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from cldtrans.methods.cards import Card
+
 
 class LineLength:
     """The `readout` factory.
@@ -20,6 +22,14 @@ class LineLength:
     contrast : float
         A rise needs the upper level to be this many times the lower one.
     """
+
+    card = Card(
+        title="First rise of line length",
+        source="ours, after Esteller et al. 2001, Proc. IEEE EMBS 23:1707 (line length)",
+        licence="MIT (ours)",
+        reproduced="line length",
+        differs="an energy heuristic of no single paper: the channel that rises first",
+    )
 
     def __init__(self, frame_s: float = 0.5, contrast: float = 1.3) -> None:
         self.frame_s, self.contrast = frame_s, contrast

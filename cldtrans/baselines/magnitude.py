@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from cldtrans.methods.cards import Card
 from cldtrans.methods.estimators import LagEstimate
 
 
 class Magnitude:
     """The `estimator` factory: the smaller the step up in mean size, the likelier the edge."""
+
+    card = Card(
+        title="Magnitude alone",
+        source="Stein et al. 2025, ICLR (CausalRivers)",
+        licence="MIT (ours, from the paper)",
+        reproduced="edges by mean size alone, no look at time",
+        differs="gives no lags",
+    )
 
     reads_level = True
 

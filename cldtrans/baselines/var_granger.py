@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cldtrans.methods.cards import Card
 from cldtrans.methods.estimators import LagEstimate
 
 _CHUNK = 8192
@@ -24,6 +25,14 @@ class VarGranger:
     alpha : float
         Family-wise error rate over all pairs.
     """
+
+    card = Card(
+        title="VAR, Granger",
+        source="Granger 1969, Econometrica 37:424; Lütkepohl 2005, section 3.6",
+        licence="MIT (ours)",
+        reproduced="F tests of vector autoregression",
+        differs="corrected over all pairs; the lag is that of the largest coefficient, moved by a parabola",
+    )
 
     def __init__(self, alpha: float = 0.01) -> None:
         self.alpha = alpha

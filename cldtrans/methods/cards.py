@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 SawTestData = Literal["yes", "no", "unknown"]
 
@@ -31,6 +31,13 @@ class Card:
         What is known of the data behind its checkpoints, with the source.
     published : tuple of (str, str, str, str)
         Rows to print beside ours: dataset, metric, value, and where it stands.
+    parameters : float or None
+        Of the original, by its source. Ours are within 1 % of them, or `counted` says why not.
+    counted : str
+        What makes the numbers of parameters differ.
+    verified : str
+        Of a network with published weights: what of it was compared with the original. No such weights were
+        loaded.
     """
 
     title: str
@@ -41,3 +48,21 @@ class Card:
     saw_test_data: SawTestData = "no"
     seen: str = ""
     published: tuple[tuple[str, str, str, str], ...] = field(default=())
+    parameters: float | None = None
+    counted: str = ""
+    verified: str = ""
+
+
+def card_of(factory: Any, settings: dict[str, Any]) -> Card | None:
+    """Return the card of a method; None where it has none.
+
+    Parameters
+    ----------
+    factory : callable
+        What the config names. Its attribute is `card`, or, where settings choose whom it stands for,
+        `card_for(**settings)`.
+    settings : dict
+        Of the config.
+    """
+    chooses = getattr(factory, "card_for", None)
+    return getattr(factory, "card", None) if chooses is None else chooses(**settings)

@@ -173,10 +173,9 @@ class Code:
             raise ConfigError(f"{spec!r}: no module {module!r}; install it or correct the name")
         return [module]
 
-    def is_module(self, name: object) -> bool:
-        """Tell whether a setting's value is the full name of a first-party module."""
-        dotted = isinstance(name, str) and "." in name and name.replace(".", "_").isidentifier()
-        return dotted and self.source(str(name)) is not None
+    def is_module(self, name: str) -> bool:
+        """Tell whether a text is the full name of a first-party module."""
+        return "." in name and name.replace(".", "_").isidentifier() and self.source(name) is not None
 
     def dataset(self, name: str, own: Mapping[str, DatasetClassConfig] | None = None) -> list[str]:
         """Return the roots of a registered dataset, or of one of the user's own."""

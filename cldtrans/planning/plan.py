@@ -341,9 +341,10 @@ class Plan:
             asked = self._code.dataset(dataset, own)
         if method is not None and experiment is not None:
             executed += self._code.factory(spec_of(self.config, method, ROLES[experiment]))
-            if method in self.config.methods:  # a setting may name a module, too
+            if method in self.config.methods:  # a setting may name a module or factory, too
                 named = self.config.methods[method].settings.values()
-                executed += [name for name in named if self._code.is_module(name)]
+                modules = [name.partition(":")[0] for name in named if isinstance(name, str)]
+                executed += [name for name in modules if self._code.is_module(name)]
         return Roots(tuple(executed), tuple(asked))
 
     def script_sha256(self, name: str) -> str:

@@ -20,6 +20,16 @@ PAPER, DEMO, TINY = (load_any([PROJECT / f"config/{name}.yaml"]) for name in ("c
 MARKS = {"zone_column": "soz", "zone_pattern": "1", "onset_pattern": "onset"}
 
 
+@pytest.mark.parametrize("method", ["biot_gradient", "varlingam"])
+def test_what_a_setting_names_is_part_of_a_jobs_code(method: str) -> None:
+    named = {
+        "biot_gradient": "cldtrans.baselines.borrowed.biot",
+        "varlingam": "cldtrans.baselines.rivals.varlingam",
+    }
+    experiment = "planted" if method == "biot_gradient" else "identifiability"
+    assert named[method] in Plan(PAPER).roots("focal-lead", None, method, experiment).executed
+
+
 def changed(config: Config, **sections: Any) -> Config:
     """The config with some of its sections replaced; a function makes the new from the old."""
     settings = config.model_dump(mode="json")

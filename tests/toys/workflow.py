@@ -28,7 +28,9 @@ def environment() -> dict[str, str]:
     return clean | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def snakemake(folder: Path, *options: str, config: str | None = "config/tiny.yaml") -> str:
+def snakemake(
+    folder: Path, *options: str, config: str | None = "config/tiny.yaml", timeout_s: float = 600
+) -> str:
     """Run Snakemake in a copy; all that it printed."""
     chosen = ["--configfile", config] if config else []
     done = subprocess.run(
@@ -37,7 +39,7 @@ def snakemake(folder: Path, *options: str, config: str | None = "config/tiny.yam
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=timeout_s,
     )
     output = done.stdout + done.stderr
     assert done.returncode == 0, output[-6000:]

@@ -111,6 +111,8 @@ class Adapter(NetworkClassifier):
     """Samples of a patch: windows are cut to whole ones."""
     has_weights: ClassVar[bool] = True
     """Whether there are checkpoints of the original."""
+    reads: ClassVar[str] = "eeg"
+    """Modality of the original."""
 
     def __init__(
         self,
@@ -125,8 +127,9 @@ class Adapter(NetworkClassifier):
         saw_test_data: Mapping[str, str] | None = None,
         **recipe: Any,
     ) -> None:
-        if modality != "eeg":
-            raise ConfigError(f"{self.card.title} reads EEG, not {modality}; leave that dataset out")
+        if modality != self.reads:
+            wanted, given = self.reads.upper(), modality.upper()
+            raise ConfigError(f"{self.card.title} reads {wanted}, not {given}; leave that dataset out")
         if mode == "probe" and weights is None:
             raise ConfigError(
                 f"{self.card.title}: a probe without weights is the random twin that every row has; "
@@ -267,6 +270,13 @@ class GradientLead:
         self.parameters: int | None = None
         self.notes = [f"{network.partition(':')[2]}: {weights or 'fresh weights'}"]
 
+    @staticmethod
+    def card_for(network: str, **settings: Any) -> Card:
+        """Return the card of the network."""
+        from cldtrans.methods.factories import find
+
+        return find(network).card
+
     def __call__(
         self, x: np.ndarray, mask: np.ndarray, sample_rate: float, channels: tuple[str, ...] = ()
     ) -> np.ndarray:
@@ -318,6 +328,30 @@ def by_name(channels: Sequence[str], wanted: Sequence[str], title: str) -> tuple
     matrix = np.zeros((len(found), len(channels)))
     matrix[np.arange(len(found)), [ours[_plain(name)] for name in found]] = 1
     return matrix, found
+
+
+def by_place(channels: Sequence[str], order: Sequence[str], title: str) -> tuple[np.ndarray, list[str]]:
+    """Return which channels have a place among those that a network knows, [C', C], and the places' names.
+
+    A channel is looked up by its name, then, if bipolar, by its first electrode.
+
+    Raises
+    ------
+    ConfigError
+        Where none has one.
+    """
+    known = {name.upper(): name for name in order}
+    places, names = [], []
+    for place, channel in enumerate(channels):
+        pair = derivation(channel)
+        candidates = [] if pair is None else ["-".join(filter(None, pair)), pair[0]]
+        found = next((known[name] for name in candidates if name in known), None)
+        if found is not None:
+            places.append(place)
+            names.append(found)
+    if not names:
+        raise ConfigError(f"{title} has no place for any of {', '.join(channels[:4])}")
+    return np.eye(len(channels))[places], names
 
 
 def by_electrode(channels: Sequence[str], wanted: Sequence[str]) -> np.ndarray:

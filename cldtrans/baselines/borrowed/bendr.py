@@ -34,6 +34,8 @@ class Bendr(Adapter):
         saw_test_data="unknown",
         seen="pretrained on TUEG 1.1 and 1.2 (paper, section 2.3): no",
         published=(("EEG-Bench seizures", "balanced accuracy", "0.501", "EEG-Bench, README"),),
+        parameters=157e6,
+        verified="architecture, key names of the encoder",
     )
     rate_hz = 256.0
 

@@ -28,6 +28,8 @@ class Biot(Adapter):
         saw_test_data="unknown",
         seen="six-datasets was trained with CHB-MIT's training labels (paper, section 3.6): yes; "
         "EEG-PREST-16-channels and EEG-SHHS+PREST-18-channels saw neither CHB-MIT nor Sleep-EDF (same)",
+        parameters=3.2e6,
+        verified="architecture, key names",
         published=(
             ("chbmit", "AUROC", "0.8646 from scratch, 0.8679 PREST, 0.8761 six datasets", "BIOT, table 2"),
             ("chbmit", "AUPRC", "0.2573, 0.3072, 0.3277", "BIOT, table 2"),

@@ -33,6 +33,10 @@ class Eegpt(Adapter):
         saw_test_data="unknown",
         seen="its pretraining script reads EEGMMIDB among others (repository): yes for EEGMMIDB; CHB-MIT and "
         "Sleep-EDF are not in it, Sleep-EDF is one of its downstream sets",
+        parameters=101e6,
+        counted="the paper counts predictor and reconstructor, which are not transferred: the target encoder "
+        "has 25.29 M in its code, too",
+        verified="architecture, key names",
     )
     rate_hz = 256.0
     patch = 64

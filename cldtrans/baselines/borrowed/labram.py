@@ -13,10 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cldtrans.baselines.borrowed.adapter import Adapter, Network
+from cldtrans.baselines.borrowed.adapter import Adapter, Network, by_place
 from cldtrans.baselines.borrowed.library import models
-from cldtrans.data.montages.montage import derivation
-from cldtrans.errors import ConfigError
 from cldtrans.methods.cards import Card
 
 MOST_PATCHES = 16
@@ -40,6 +38,8 @@ class Labram(Adapter):
             ("chbmit", "AUROC", "0.8679 ± 0.0199", "CBraMod, table 8"),
             ("chbmit", "AUPRC", "0.3287 ± 0.0402", "CBraMod, table 8"),
         ),
+        parameters=5.8e6,
+        verified="architecture, key names",
     )
     rate_hz = 200.0
     patch = 200
@@ -49,18 +49,7 @@ class Labram(Adapter):
         models()
         from braindecode.models.labram import LABRAM_CHANNEL_ORDER
 
-        known = {name.upper(): name for name in LABRAM_CHANNEL_ORDER}
-        places, names = [], []
-        for place, channel in enumerate(channels):
-            pair = derivation(channel)
-            candidates = [] if pair is None else ["-".join(filter(None, pair)), pair[0]]
-            found = next((known[name] for name in candidates if name in known), None)
-            if found is not None:
-                places.append(place)
-                names.append(found)
-        if not names:
-            raise ConfigError(f"{self.card.title} has no place for any of {', '.join(channels[:4])}")
-        return np.eye(len(channels))[places], names
+        return by_place(channels, LABRAM_CHANNEL_ORDER, self.card.title)
 
     def build(self, n_samples: int) -> Network:
         """Return LaBraM-Base as published for fine-tuning: 200 wide, 12 layers, 10 heads."""

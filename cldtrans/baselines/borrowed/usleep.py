@@ -26,6 +26,7 @@ class USleep(Adapter):
         licence="BSD-3-Clause (braindecode); original MIT",
         reproduced="architecture, 3.11 M parameters (3.1 M in the paper)",
         differs="one epoch at a time instead of 35; trained on this corpus alone",
+        parameters=3.1e6,
     )
     rate_hz = 128.0
 

@@ -11,12 +11,30 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cldtrans.errors import ConfigError, DataError
+from cldtrans.methods.cards import Card
 from cldtrans.methods.estimators import LagEstimate, NoEstimate
 
+CARDS = {
+    "varlingam": Card(
+        title="VARLiNGAM",
+        source="Hyvärinen et al. 2010, JMLR 11:1709",
+        licence="MIT (the package lingam, in an environment of its own)",
+        reproduced="the package's own, pruned by the adaptive lasso",
+        differs="an edge is a pair with any coefficient left, its lag that of the largest",
+    ),
+    "pcmci_plus": Card(
+        title="PCMCI+",
+        source="Runge 2020, UAI",
+        licence="GPL-3 (the package tigramite, in an environment and a process of its own)",
+        reproduced="the package's own, partial correlations",
+        differs="corrected over all pairs and lags; the lag is that of the strongest link",
+    ),
+}
 PYTHON = Path(".venv-rivals/bin/python")  # from the folder of the workflow
 
 
@@ -37,6 +55,11 @@ class Rival:
     ConfigError
         Where there is no such module.
     """
+
+    @staticmethod
+    def card_for(script: str, **settings: Any) -> Card | None:
+        """Return the card of the tool that a script runs."""
+        return CARDS.get(script.rpartition(".")[2])
 
     def __init__(self, script: str, alpha: float = 0.01, timeout_s: float = 600.0) -> None:
         try:
