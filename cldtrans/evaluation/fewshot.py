@@ -33,7 +33,6 @@ from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import FINE_TUNED, PROBED, build, spec_of
 from cldtrans.methods.stored_features import read_features
 from cldtrans.methods.windows import Classifier, LabelledWindows, counts
-from cldtrans.training.strategies.tuning import FineTuning
 
 
 def run_fewshot(
@@ -224,6 +223,8 @@ def with_strategy(classifier: Classifier, config: Config, method: str, seed: int
     if settings is not None:
         if not hasattr(classifier, "tuning"):
             raise ConfigError(f"methods.{method}.finetune: this classifier trains no network")
+        from cldtrans.training.strategies.tuning import FineTuning  # imports torch
+
         classifier.tuning = FineTuning(settings, seed)
     return classifier
 

@@ -25,8 +25,8 @@ GIB = 1 << 30
 FORWARD_SHARE = 1 / 3  # of the time of forward and backward pass together
 CALIBRATE = "cldtrans estimate --config FILE --calibrate"
 REPORT = (
-    *("audit", "make_tables", "plot_scores", "plot_training", "plot_lags", "plot_motifs", "plot_propagation"),
-    "write_paper",
+    *("audit", "make_tables", "plot_architecture", "plot_scores", "plot_training", "plot_readings"),
+    *("plot_propagation", "write_paper", "compile_paper"),
 )
 
 
@@ -181,7 +181,13 @@ def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list
         ),
         others(
             "baselines, focal lead, robustness",
-            ["score_fewshot_baseline", "score_focal_lead", "score_robustness"],
+            [
+                "train_network",
+                "score_fewshot_baseline",
+                "score_focal_lead",
+                "score_robustness",
+                "deploy_network",
+            ],
         ),
         others("identifiability, known lags", ["score_identifiability", "score_known_lags"]),
         others("miniature, tables, figures", ["write_miniature", *REPORT]),

@@ -109,10 +109,7 @@ class Hbn(Dataset):
 
     def split(self, subjects: pd.DataFrame, seed: int) -> pd.Series:
         """Hold out R5; of the others a tenth, drawn by the seed, validates."""
-        import pandas as pd
-
-        parts = pd.Series("train", index=subjects.index)
-        parts[subjects["fold"] == 2] = "test"
+        parts = subjects["fold"].map(lambda fold: "test" if fold == 2 else "train")
         training = parts.index[parts == "train"]
         rng = np.random.default_rng([seed, zlib.crc32(b"hbn")])
         count = max(1, round(VALIDATES * len(training))) if len(training) > 1 else 0
