@@ -23,7 +23,7 @@ setup: .venv/ready ## create .venv with everything pinned
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	# The CPU build of torch first and alone: other installers' resolvers would pick a GPU build.
 	$(BIN)/python -m pip install --quiet $(if $(ROCM_WHEEL_INDEX),--index-url $(ROCM_WHEEL_INDEX) torch,"$$(grep ^torch== constraints.txt)")
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs,pipeline,baselines,connectivity,intracranial,xarray]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs,pipeline,baselines,connectivity,deploy,intracranial,xarray]"
 	touch $@
 
 setup-rivals: .venv-rivals/ready ## VARLiNGAM and PCMCI+ (GPL-3) in an environment of their own
