@@ -228,7 +228,7 @@ class NetworkClassifier(ABC):
             if self.tuning is None:
                 loss_of(*rows).backward()
             else:
-                self.tuning.backward(network, loss_of, rows, step, schedule.get_last_lr()[0])
+                self.tuning.backward(network, loss_of, rows, step, float(schedule.get_last_lr()[0]))
             optimiser.step()
             schedule.step()
             if len(some) and (step % recipe.validate_every == 0 or step == recipe.steps):

@@ -142,7 +142,12 @@ class PatchClassifier(NetworkClassifier):
         weights: str | None = None,
         **recipe: Any,
     ) -> None:
-        self._shape = {"width": width, "layers": layers, "heads": heads, "patches": tuple(patches)}
+        self._shape: dict[str, Any] = {
+            "width": width,
+            "layers": layers,
+            "heads": heads,
+            "patches": tuple(patches),
+        }
         self._shape |= {"overlap": overlap, "dropout": dropout}
         self._n_channels, self._weights = len(channels), weights
         self.start = "from scratch" if weights is None else f"weights {weights}"
@@ -212,7 +217,13 @@ class EcgTransformer(PatchClassifier):
         self._abnormal, self._distilled = abnormal, distilled
         self._teacher_path, self._teacher_shape = teacher, TEACHER | (teacher_shape or {})
         self._teacher: nn.Module | None = None
-        shape = {"width": width, "layers": layers, "heads": heads, "patches": patches, "overlap": overlap}
+        shape: dict[str, Any] = {
+            "width": width,
+            "layers": layers,
+            "heads": heads,
+            "patches": patches,
+            "overlap": overlap,
+        }
         super().__init__(task, channels, sample_rate, modality, seed, threads, **shape, **settings)
 
     def make(self, n_samples: int) -> nn.Module:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,12 +113,13 @@ def deploy(
         folder.mkdir(parents=True)
         for name, path in export(answering, example, folder, about).items():
             session = open_session(path)
-            found = score(lambda x, session=session: session.run(None, {"x": x})[0])
-            row = {"score": found, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+            found = score(partial(_predicted, session))
+            row: dict[str, Any] = {"score": found, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
             row |= latency(session, example)
-            row["change"] = None if own is None or found is None else found - own
-            lost = None if row["change"] is None else row["change"] * (1 if metric in LOWER_IS_BETTER else -1)
-            if lost is not None and lost > tolerance:
+            change = None if own is None or found is None else found - own
+            lost = 0.0 if change is None else change * (1 if metric in LOWER_IS_BETTER else -1)
+            row["change"] = change
+            if lost > tolerance:
                 row["refused"] = f"{metric} is worse by {lost:.4f}, more than {tolerance:g}"
                 path.unlink()
             record["variants"][name] = row
@@ -209,6 +211,10 @@ def open_session(path: Path) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = THREADS
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _predicted(session: Any, x: np.ndarray) -> np.ndarray:
+    return session.run(None, {"x": x})[0]
 
 
 def latency(session: Any, example: np.ndarray) -> dict[str, float]:

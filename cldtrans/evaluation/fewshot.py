@@ -111,7 +111,7 @@ def run_fewshot(
         windows=windows,
         checkpoint=checkpoint,
         scored=classifier,
-        notes=classifier.tuning.notes if costs else (),
+        notes=getattr(getattr(classifier, "tuning", None), "notes", ()),
         extra=origin(config, method, dataset, classifier) | costs,
     )
 

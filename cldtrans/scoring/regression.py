@@ -159,7 +159,8 @@ def mean_over_targets(
         rows = np.isfinite(truth)
         if rows.any():
             values = truth[rows], guess[rows], position[rows]
-            parts.append(resampled(*(_first_of_each(*values) if of_subjects else values), weights))
+            y_known, guessed, whose = _first_of_each(*values) if of_subjects else values
+            parts.append(resampled(y_known, guessed, whose, weights))
     found = {}
     for metric in METRICS:
         stack = np.array([part[metric] for part in parts]).reshape(len(parts), len(weights))

@@ -99,6 +99,7 @@ class TestRealRecords:
         truth = pd.read_csv(REAL / "LABELS.csv", dtype="str").fillna("").set_index("record")
         for subset, count in SUBSETS.items():
             dataset = get_dataset(f"challenge2021-{subset}")
+            assert dataset.task is not None
             table = dataset.recordings(root)
             assert len(table) == count and (table["problem"] == "").all()
             for row in table.itertuples(index=False):

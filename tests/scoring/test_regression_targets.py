@@ -30,10 +30,10 @@ def test_the_mean_is_that_of_each_number_by_itself(of_subjects: bool) -> None:
             known = np.isfinite(y[:, k])
             one = regression(y[known, k], predicted[known, k], subjects[known], of_subjects=of_subjects)
             assert found.metrics[f"{metric}_{name}"] == one.metrics[metric]
-            alone.append(one.metrics[metric])
-        assert found.metrics[metric] == pytest.approx(np.mean(alone))
-        low, high = found.ci95[metric]
-        assert low < found.metrics[metric] < high
+            alone.append(one.metrics[metric] or 0.0)
+        value, ends = found.metrics[metric], found.ci95[metric]
+        assert value == pytest.approx(np.mean(alone))
+        assert value is not None and ends is not None and ends[0] < value < ends[1]
     assert found.chance["nrmse"] == 1.0 and found.chance["pearson_r"] == 0.0
 
 

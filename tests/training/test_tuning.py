@@ -30,11 +30,18 @@ BINARY = Task("rhythm", "binary", ("no", "yes"))
 
 def network(**changes: Any) -> PatchTransformer:
     torch.manual_seed(0)
-    shape = {"width": 16, "layers": 1, "heads": 2, "patches": (5, 4), "overlap": 3, "dropout": 0.0}
+    shape: dict[str, Any] = {
+        "width": 16,
+        "layers": 1,
+        "heads": 2,
+        "patches": (5, 4),
+        "overlap": 3,
+        "dropout": 0.0,
+    }
     return PatchTransformer(3, 4, **{**shape, **changes})
 
 
-def stepped(strategy: str, module: nn.Module, n: int = 12, **settings: Any) -> tuple[FineTuning, Tensor]:
+def stepped(strategy: Any, module: nn.Module, n: int = 12, **settings: Any) -> tuple[FineTuning, Tensor]:
     """Give the gradients of one step of a strategy."""
     tuning = FineTuning(FinetuneConfig(strategy=strategy, micro_batch=4, **settings), seed=3)
     tuning.prepare(module, ["head"])
@@ -114,7 +121,7 @@ def test_low_rank_additions_count_and_merge(rank: int) -> None:
 def test_low_rank_additions_are_those_of_peft() -> None:
     peft = pytest.importorskip("peft", reason="peft is not installed: nothing to compare with")
     torch.manual_seed(0)
-    ours = nn.Sequential(nn.Conv1d(3, 8, 5, 2), nn.GELU(), nn.Flatten(), nn.Linear(8 * 14, 6))
+    ours: Any = nn.Sequential(nn.Conv1d(3, 8, 5, 2), nn.GELU(), nn.Flatten(), nn.Linear(8 * 14, 6))
     theirs = copy.deepcopy(ours)
     add_adapters(ours, 4, [])
     settings = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["0", "3"])
@@ -130,7 +137,7 @@ def test_low_rank_additions_are_those_of_peft() -> None:
 
 
 @pytest.mark.parametrize("by", ["magnitude", "random"])
-def test_a_part_of_the_gradient_is_kept(by: str) -> None:
+def test_a_part_of_the_gradient_is_kept(by: Any) -> None:
     torch.manual_seed(0)
     gradient = [torch.randn(40, 50), torch.randn(3)]
     before = [tensor.clone() for tensor in gradient]
@@ -147,7 +154,7 @@ def test_a_part_of_the_gradient_is_kept(by: str) -> None:
         assert not torch.equal(again[0] != 0, kept)
     module = network()
     stepped("full", module, prune=PruneConfig(keep=0.2, by=by))
-    assert int((module.head.weight.grad != 0).sum()) <= 26
+    assert int(gradients(module)["head.weight"].count_nonzero()) <= 26
 
 
 def test_fusion_holds_a_quarter_of_the_teachers_bytes() -> None:
@@ -167,7 +174,7 @@ def test_fusion_holds_a_quarter_of_the_teachers_bytes() -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_strategy_trains_a_network_of_the_baselines(strategy: str) -> None:
+def test_every_strategy_trains_a_network_of_the_baselines(strategy: Any) -> None:
     train, val = rhythms(24, 0), rhythms(12, 1)
     model = PatchClassifier(
         BINARY, ("a", "b", "c"), 160.0, "eeg", 1, 1, width=16, layers=1, heads=2, steps=3, batch_size=8
@@ -188,7 +195,7 @@ def test_batch_statistics_of_few_windows_are_said() -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_strategy_gives_our_model_gradients(strategy: str) -> None:
+def test_every_strategy_gives_our_model_gradients(strategy: Any) -> None:
     from cldtrans.models.heads import HeadSpec
 
     model = make_model()
@@ -224,7 +231,7 @@ def test_a_student_learns_a_teachers_probabilities(tmp_path: Any) -> None:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, (24, 2)).astype(np.float32)
     x = rng.standard_normal((24, 12, 400)).astype(np.float32) + 2 * y[:, :1, None]
-    shape = {"width": 32, "layers": 1, "heads": 2}
+    shape: dict[str, Any] = {"width": 32, "layers": 1, "heads": 2}
     torch.manual_seed(0)
     teacher = PatchTransformer(12, 2, **shape, patches=(5, 4, 2), overlap=3)
     with torch.no_grad():
