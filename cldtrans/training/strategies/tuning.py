@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from cldtrans.config import FinetuneConfig
+from cldtrans.errors import ConfigError
 from cldtrans.training.strategies.accumulate import accumulate
 from cldtrans.training.strategies.fusion import frozen_statistics, fusion
 from cldtrans.training.strategies.lora import add_adapters, merge_adapters
@@ -74,7 +75,18 @@ class FineTuning:
         step: int,
         rate: float,
     ) -> Tensor:
-        """Set the gradients of one step, or take the step (`mezo`); return the loss."""
+        """Set the gradients of one step, or take the step (`mezo`); return the loss.
+
+        Raises
+        ------
+        ConfigError
+            For a network that reads something else than tensors of a row each.
+        """
+        if not all(isinstance(tensor, Tensor) for tensor in rows):
+            raise ConfigError(
+                f"finetune.strategy {self.settings.strategy}: expected a network that reads windows, found one "
+                "that reads sequences of them; leave finetune out"
+            )
         begin = time.perf_counter()
         if self._saved is None:
             with saved_bytes([*module.parameters(), *module.buffers(), *rows]) as counted:
