@@ -1,7 +1,7 @@
 """Scores of fine-tuning strategies against the memory of a step, one panel a dataset and share of labels."""
 
 import pandas as pd
-from plot_style import CHANCE, begin, colours, errors, legend_below, name, new_figure, save, say
+from plot_style import begin, errors, legend_below, looks, mark_chance, name, new_figure, save, say
 
 MIB = 2**20
 
@@ -14,8 +14,8 @@ def plot_tuning(table: pd.DataFrame, *paths: str) -> None:
         save(figure, *paths)
         return
     cells = list(table.groupby(["dataset", "budget"], sort=True))
-    figure, panels = new_figure(columns=len(cells))
-    colour = colours(sorted(table["method"].unique()))
+    figure, panels = new_figure(columns=len(cells), height=2.4)
+    look = looks(table["method"])
     for panel, ((dataset, budget), rows) in zip(panels, cells, strict=True):
         panel.set_title(f"{name(dataset)}, {float(budget):.0%} of labels")
         scored = rows.dropna(subset=["mean"])
@@ -27,17 +27,15 @@ def plot_tuning(table: pd.DataFrame, *paths: str) -> None:
                 part["step_saved_bytes"] / MIB,
                 part["mean"],
                 yerr=errors(part),
-                color=colour[method],
                 label=f"{name(method)} ({part['strategy'].iloc[0]})",
-                marker="o",
-                markersize=4,
-                capsize=2,
-                linestyle="none",
+                **{**look[method], "linestyle": "none"},
             )
-        panel.axhline(scored["chance"].iloc[0], **CHANCE)
+        mark_chance(panel, scored["chance"].iloc[0])
         panel.set_xscale("symlog", linthresh=1)
-        panel.set_xlim(left=-0.2)
-        panel.set_xlabel(f"held by autograd in a step, MiB (n = {int(scored['n_subjects'].max())} subjects)")
+        panel.set_xlim(left=-0.2, right=2 * scored["step_saved_bytes"].max() / MIB + 1)
+        panel.set_xlabel(
+            f"held by autograd in a step, MiB\n{scored['n_subjects'].max():.0f} held-out subjects"
+        )
         panel.set_ylabel(name(scored["metric"].iloc[0]))
     legend_below(figure, panels, most=3)
     save(figure, *paths)

@@ -84,8 +84,8 @@ class FineTuning:
         """
         if not all(isinstance(tensor, Tensor) for tensor in rows):
             raise ConfigError(
-                f"finetune.strategy {self.settings.strategy}: expected a network that reads windows, found one "
-                "that reads sequences of them; leave finetune out"
+                f"finetune.strategy {self.settings.strategy}: expected a network that reads windows, found "
+                "one that reads sequences of them; leave finetune out"
             )
         begin = time.perf_counter()
         if self._saved is None:
