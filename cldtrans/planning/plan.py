@@ -20,6 +20,7 @@ from cldtrans.methods.factories import ROLES, spec_of
 from cldtrans.planning.code import Code, Roots
 
 TABLE_TITLES = {
+    "headline": "headline scores",
     "summary": "primary scores",
     "fewshot": "few labels",
     "planted": "planted discharges",
