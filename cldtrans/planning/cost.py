@@ -38,6 +38,7 @@ REPORT = (
     ),
     "write_paper",
     "compile_paper",
+    "write_front",
 )
 
 

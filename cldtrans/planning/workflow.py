@@ -77,11 +77,13 @@ def run_workflow(configfiles: Sequence[str], options: Sequence[str], report: boo
         common += ["--configfile", *map(str, chosen)]
     planned_only = bool({"-n", "--dry-run", "--dryrun", "--lint"} & set(options))
     brief = [] if planned_only or LOUD & set(options) else ["--logger", "progress"]
-    snakemake(*common, "--rerun-incomplete", *brief, *options)
+    snakemake(*common, *brief, "--rerun-incomplete", *options)
     if planned_only:
         return
     if report:
-        snakemake("all", *common, "--quiet", "all", "--report", f"results/{run}/report.html")
+        style = str(project_folder() / "workflow" / "report" / "report.css")
+        written = ["--report", f"results/{run}/report.html", "--report-html-stylesheet-path", style]
+        snakemake("all", *common, "--quiet", "all", *written)
     show_results(run, time.monotonic() - started)
 
 
