@@ -82,6 +82,8 @@ class LogHandler(LogHandlerBase):
             self.progress.begin(entry.jobid, entry.rule_name, dict(entry.wildcards or {}), now)
         elif event == LogEvent.JOB_FINISHED:
             self.progress.finish(record.__dict__["job_id"], now)
+        elif event == LogEvent.RUN_INFO:
+            self._print(f"{record.__dict__['stats'].get('total', '?')} jobs")
         elif event == LogEvent.PROGRESS:
             self._print(self.progress.line(record.__dict__["done"], record.__dict__["total"], now))
         elif told.startswith("Terminating processes on user request"):
