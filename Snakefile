@@ -17,7 +17,7 @@ for settings_of_dataset in sorted(Path(workflow.basedir, "config", "datasets").g
 include: "rules/common.smk"
 
 
-report: "workflow/report/workflow.rst"
+report: str(Path(PLAN.front()).absolute())
 
 
 wildcard_constraints:
@@ -70,6 +70,7 @@ rule all:
         PLAN.tables(),
         PLAN.figures(),
         PLAN.paper(),
+        PLAN.front(),
 
 
 include: "rules/download.smk"

@@ -27,14 +27,42 @@ from cldtrans.cli import COMMANDS
 PROJECT = Path(__file__).resolve().parent.parent
 NEIGHBOURS = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 LONGEST_VALUE = 80
+# What an example draws, or what the same call draws of a real recording.
+FIGURES = {
+    "lags_of_a_recording": ("real_lags.png", "The same of a seizure and an ECG, and delays that are known"),
+}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are not files of this folder."""
     pages = {page: _neighbour(name) for page, name in NEIGHBOURS.items()}
-    for page, text in {**pages, "settings.md": _settings_page(), "commands.md": _commands_page()}.items():
+    for page, text in {**pages, **_made()}.items():
         files.append(File.generated(config, page, content=text))
     return files
+
+
+def _made() -> dict[str, str]:
+    """Return the pages that are made from code."""
+    return {"settings.md": _settings_page(), "commands.md": _commands_page(), "gallery.md": _gallery_page()}
+
+
+def _gallery_page() -> str:
+    """Show every example: what it does, its figure where there is one, its source."""
+    parts = [
+        "# Gallery\n",
+        "Short programs that run as they stand, in an empty folder; the project's tests run them. "
+        "The signals are simulated.\n",
+    ]
+    for path in sorted((PROJECT / "examples").glob("*.py")):
+        text = path.read_text()
+        about, _, source = text.removeprefix('"""').partition('"""')
+        title, _, rest = about.strip().partition("\n\n")
+        usage = "\n\n".join(re.sub(r"^    (.+)", r"`\1`", line) for line in rest.strip().split("\n\n"))
+        picture = FIGURES.get(path.stem)
+        parts += [f"## {title.rstrip('.')}\n", f"{usage}\n"]
+        parts += [f"![{picture[1]}]({picture[0]})\n", f"*{picture[1]}.*\n"] if picture else []
+        parts.append(f"```python\n{source.strip()}\n```\n")
+    return "\n".join(parts)
 
 
 def on_page_content(content: str, **_: Any) -> str:

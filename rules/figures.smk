@@ -45,7 +45,7 @@ rule plot_scores:
             category="Figures",
             subcategory="Scores",
             labels=lambda wildcards: {"figure": figure_title(wildcards.figure)},
-            caption="../workflow/report/figure_scores.rst",
+            caption="../workflow/report/figure_{figure}.rst",
         ),
         pdf="results/{run}/figures/{figure}.pdf",
     log:
@@ -101,7 +101,7 @@ rule plot_readings:
             category="Figures",
             subcategory="What the model reads",
             labels=lambda wildcards: {"figure": figure_title(wildcards.reading)},
-            caption="../workflow/report/figure_readings.rst",
+            caption="../workflow/report/figure_{reading}.rst",
         ),
         pdf="results/{run}/figures/{reading}.pdf",
     log:

@@ -48,6 +48,29 @@ rule compile_paper:
         "../workflow/scripts/compile_paper.py"
 
 
+rule write_front:
+    """First page of the report: headline scores, figures with captions, versions, settings."""
+    input:
+        headline="results/{run}/tables/headline.csv",
+        made="results/{run}/tables/provenance.csv",
+        figures=PLAN.figures(),
+        config=CONFIG,
+    output:
+        page="results/{run}/front.rst",
+    log:
+        "logs/{run}/write_front.log",
+    conda:
+        CONDA
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        code=script_code("write_front.py"),
+        captions=PLAN.captions_sha256(),
+    script:
+        "../workflow/scripts/write_front.py"
+
+
 rule paper:
     """The draft."""
     input:

@@ -37,6 +37,16 @@ def test_the_floors_are_those_that_imports_are_held_to() -> None:
     ]
 
 
+def test_messages_that_the_faq_explains_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| .*?`(.+?)`.*? \|", (PROJECT / "docs" / "faq.md").read_text(), re.MULTILINE)
+    assert len(rows) > 8
+    folders = ("cldtrans", "workflow")
+    code = "\n".join(path.read_text() for name in folders for path in (PROJECT / name).rglob("*.py"))
+    for message in rows:
+        fixed = max(re.split(r"<\w+>|\d+|\bN\b|[(){}';]", message), key=len).strip()
+        assert fixed in code, message
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -1,7 +1,8 @@
 """What a config will cost before it runs: jobs, bytes, device-hours and days. Needs no torch and no data.
 
-Counts of jobs and windows follow from the config. Where the run has already downloaded or indexed a dataset,
-its own numbers replace the published ones. Hours follow from one measured number, the time of a stage-1 step
+Counts of jobs and windows follow from the config. A source on disk is measured: a mirror that holds a tenth
+of a corpus counts for a tenth. Where the run has already downloaded or indexed a dataset, its own numbers
+replace the published ones. Hours follow from one measured number, the time of a stage-1 step
 (of a finished pretraining, or of a few steps by `cldtrans.planning.calibrate`):
 a window is taken to cost the same in every training stage, and a third of that where it only passes forward.
 Everything else is an assumption, and printed as one.
@@ -10,6 +11,7 @@ Everything else is an assumption, and printed as one.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +28,7 @@ FORWARD_SHARE = 1 / 3  # of the time of forward and backward pass together
 CALIBRATE = "cldtrans estimate --config FILE --calibrate"
 REPORT = (
     *("audit", "make_tables", "plot_architecture", "plot_scores", "plot_training", "plot_readings"),
-    *("plot_propagation", "write_paper", "compile_paper"),
+    *("plot_propagation", "write_paper", "compile_paper", "write_front"),
 )
 
 
@@ -115,7 +117,10 @@ def dataset_cost(config: Config, name: str, root: Path) -> DatasetCost:
     if published is not None:
         limits = ((settings.records, published.recordings), (settings.subjects, published.subjects))
         share = min([1.0, *(limit / total for limit, total in limits if limit is not None)])
-        size, hours = published.size_gib * GIB * share, published.hours * share
+        whole = published.size_gib * GIB
+        held = held_bytes(config, dataset.folder(Path()), root)
+        share = share if held is None else min(share, held / whole)
+        size, hours = whole * share, published.hours * share
     windows = meta["n_windows"] if meta else int(hours * 3600 / settings.stride_s)
     samples = len(dataset.channels) * round(settings.window_s * settings.rate_hz)
     return DatasetCost(
@@ -126,6 +131,15 @@ def dataset_cost(config: Config, name: str, root: Path) -> DatasetCost:
         measured=meta is not None,
         known=published is not None or meta is not None,
     )
+
+
+def held_bytes(config: Config, place: Path, root: Path) -> int | None:
+    """Return the bytes that a source on disk holds below a place; None for a source elsewhere."""
+    url = os.environ.get("CLDTRANS_MIRROR") or config.source.url
+    if "://" in url:
+        return None
+    files = (root / url / place).rglob("*")
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list[StageCost]:

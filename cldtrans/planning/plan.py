@@ -20,6 +20,7 @@ from cldtrans.methods.factories import ROLES, spec_of
 from cldtrans.planning.code import Code, Roots
 
 TABLE_TITLES = {
+    "headline": "headline scores",
     "summary": "primary scores",
     "fewshot": "few labels",
     "planted": "planted discharges",
@@ -234,6 +235,10 @@ class Plan:
             f"results/{self.run}/figures/{name}.{kind}" for name, kind in product(self.figure_names, kinds)
         ]
 
+    def front(self) -> str:
+        """Return the first page of the report."""
+        return f"results/{self.run}/front.rst"
+
     def audit(self) -> str:
         """Return what the checks of the run say."""
         return f"results/{self.run}/audit.json"
@@ -279,6 +284,7 @@ class Plan:
             },
             "write_paper": 1,
             "compile_paper": 1,
+            "write_front": 1,
         }
 
     # What a job rests on, as parameters of its rule: it runs again when one of these changes.
@@ -372,6 +378,11 @@ class Plan:
     def templates_sha256(self) -> str:
         """Hash the templates of the draft."""
         files = sorted((self.scripts.parent / "report" / "paper").iterdir())
+        return fingerprint({path.name: sha256_file(path) for path in files})
+
+    def captions_sha256(self) -> str:
+        """Hash the captions of the report."""
+        files = sorted((self.scripts.parent / "report").glob("*.rst"))
         return fingerprint({path.name: sha256_file(path) for path in files})
 
     @cached_property

@@ -9,10 +9,12 @@ Whether the run is dead is a matter of `ownership`.
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +23,7 @@ from pathlib import Path
 
 import psutil
 import yaml
+from tabulate import tabulate
 
 from cldtrans.config import config_file, load_any
 from cldtrans.errors import CldtransError, ConfigError
@@ -30,6 +33,8 @@ from cldtrans.planning import ownership, slurm
 MARK = "CLDTRANS_RUN"
 LOCKS = Path(".snakemake", "locks")
 START = ["-m", "cldtrans", "run"]
+LOUD = {"--quiet", "-q", "--verbose", "--logger"}  # who gives one of these wants Snakemake's own messages
+WIDTHS = (36, 20, 24, 6, 4)  # of the columns of the headline scores: 100 with what is between them
 
 
 class RunError(CldtransError):
@@ -70,18 +75,23 @@ def run_workflow(configfiles: Sequence[str], options: Sequence[str], report: boo
     common = ["--snakefile", str(project_folder() / "Snakefile")]
     if chosen:
         common += ["--configfile", *map(str, chosen)]
+    planned_only = bool({"-n", "--dry-run", "--dryrun", "--lint"} & set(options))
     profile, rest = split_profile(options)
     chain = ["--profile", profile]
     if importlib.util.find_spec("snakemake_executor_plugin_slurm") is not None:
         chain += ["--slurm-jobname-prefix", slurm.job_prefix(mark)]
+    if not (planned_only or LOUD & set(rest)):
+        chain += ["--logger", "progress"]
     with ownership.claimed(Path("data", run, "owner")):
         reclaim(run, mark, uses_slurm(profile, rest))
         snakemake(*common, *chain, "--rerun-incomplete", *rest)
-        if {"-n", "--dry-run", "--dryrun", "--lint"} & set(rest):
+        if planned_only:
             return
         if report:
-            local = str(project_folder() / "profiles/local")
-            snakemake("all", *common, "--profile", local, "--report", f"results/{run}/report.html")
+            local = ["--profile", str(project_folder() / "profiles/local"), "--quiet", "all"]
+            style = str(project_folder() / "workflow" / "report" / "report.css")
+            written = ["--report", f"results/{run}/report.html", "--report-html-stylesheet-path", style]
+            snakemake("all", *common, *local, *written)
     show_results(run, time.monotonic() - started)
 
 
@@ -184,24 +194,49 @@ def reclaim(run: str, mark: str, on_slurm: bool = False) -> None:
 
 
 def snakemake(*options: str) -> None:
-    """Run Snakemake with the interpreter of this process."""
+    """Run Snakemake with this process's interpreter, and end its jobs when this process is to end."""
     print(f"run: {shlex.join(['snakemake', *options])}", flush=True)
-    code = subprocess.call([sys.executable, "-m", "snakemake", *options])
+    path = [str(project_folder() / "workflow" / "plugins"), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
+    usual = {number: signal.signal(number, stop) for number in (signal.SIGHUP, signal.SIGTERM)}
+    process = subprocess.Popen([sys.executable, "-m", "snakemake", *options], env=environment)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        end([psutil.Process(process.pid)] if process.poll() is None else [])
+        end(run_processes(os.environ[MARK]))
+        raise
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
     if code:
         raise RunError(f"Snakemake ended with code {code}; its messages stand above, the jobs' in logs/")
 
 
+def stop(number: int, frame: object) -> None:
+    """End as on Ctrl-C: the terminal was closed, or somebody asked for it."""
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def headline_rows(path: Path) -> str:
+    """Return the table of headline scores within the columns of a terminal."""
+    with path.open(newline="") as file:
+        rows = [[cell[:most] for cell, most in zip(row, WIDTHS, strict=False)] for row in csv.reader(file)]
+    return tabulate(rows, headers="firstrow", disable_numparse=True)
+
+
 def show_results(run: str, seconds: float) -> None:
-    """Print where everything lies, and the summary table."""
+    """Print where everything lies, and the headline scores."""
     results = Path("results", run)
-    summary = results / "tables" / "summary.md"
-    print(f"\n{summary.read_text()}" if summary.is_file() else "")
+    headline = results / "tables" / "headline.csv"
+    print(f"\n{headline_rows(headline)}\n" if headline.is_file() else "")
     print(f"Finished in {seconds / 60:.1f} minutes.")
     for name, path in (
         ("Report", results / "report.html"),
         ("Tables", results / "tables"),
         ("Figures", results / "figures"),
         ("Paper draft", results / "paper"),
+        ("All scores", results / "tables" / "summary.md"),
     ):
         if path.exists():
             print(f"  {name + ':':13}{path}")

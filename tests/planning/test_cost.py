@@ -87,6 +87,24 @@ def test_published_sizes_agree_with_arithmetic(name, channels, sample_rate, hour
     assert published.size_gib == pytest.approx(channels * sample_rate * hours * 3600 * 2 / GIB, rel=0.1)
 
 
+def test_a_mirror_counts_for_what_it_holds(tmp_path, monkeypatch):
+    config = load_any([PAPER])
+    mirror = tmp_path / "mirror"
+    held = mirror / "ptb-xl/1.0.3/records500/00000"
+    held.mkdir(parents=True)
+    (held / "00001_hr.dat").write_bytes(bytes(3_000_000))
+    monkeypatch.setenv("CLDTRANS_MIRROR", str(mirror))
+    cost = dataset_cost(config, "ptbxl", tmp_path)
+    assert cost.download_bytes == pytest.approx(3_000_000, abs=1)
+    whole = get_dataset("ptbxl").published
+    assert whole is not None
+    share = 3_000_000 / (whole.size_gib * GIB)
+    assert cost.windows == int(whole.hours * 3600 / config.preprocess["ptbxl"].stride_s * share)
+    assert dataset_cost(config, "mimic_ecg", tmp_path).download_bytes == 0
+    monkeypatch.delenv("CLDTRANS_MIRROR")
+    assert dataset_cost(config, "mimic_ecg", tmp_path).download_bytes == pytest.approx(90.4 * GIB)
+
+
 def test_selection_and_own_numbers_replace_the_published_ones(tmp_path):
     config = load_any([PAPER])
     few = config.preprocess["mimic_ecg"].model_copy(update={"records": 200_000})

@@ -1,12 +1,14 @@
 """A run started again finds what its dead predecessor left, and nothing else."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import psutil
 import pytest
+from toys.paths import PROJECT
 
 from cldtrans.planning import workflow
 from cldtrans.planning.workflow import MARK, end, reclaim, remove_partial_files
@@ -123,7 +125,66 @@ def test_partial_files_go_and_finished_ones_stay(folder):
 
 def test_what_a_run_made_is_shown(folder, capsys):
     (folder / "results/tiny/tables").mkdir(parents=True)
-    (folder / "results/tiny/tables/summary.md").write_text("| the summary |")
+    rows = ["score,ours,best rival,chance,n", '"CHB-MIT, planted: top-1",0.969,0.979 Single source,0.056,12']
+    rows.append(",".join(["long" * 20] * 5))
+    (folder / "results/tiny/tables/headline.csv").write_text("\n".join(rows))
     workflow.show_results("tiny", 90.0)
     told = capsys.readouterr().out
-    assert "| the summary |" in told and "1.5 minutes" in told and "Tables:" in told and "Report:" not in told
+    assert "CHB-MIT, planted: top-1" in told and max(map(len, told.splitlines())) <= 100
+    assert "1.5 minutes" in told and "Tables:" in told and "Report:" not in told
+
+
+def test_closing_the_terminal_ends_the_jobs(tmp_path):
+    """A rule that sleeps, in a session of its own as some launchers start it; the launcher gets SIGHUP."""
+    (tmp_path / "sleeper.py").write_text(
+        "import os, subprocess, sys\n"
+        "from cldtrans.planning import workflow\n"
+        "job = [sys.executable, '-c', 'import time; print(flush=True); time.sleep(600)']\n"
+        "started = subprocess.Popen(job, start_new_session=True, stdout=subprocess.PIPE)\n"
+        "started.stdout.readline()\n"
+        "print(started.pid, flush=True)\n"
+        "workflow.snakemake('all')\n"
+    )
+    fake = tmp_path / "snakemake"
+    fake.mkdir()
+    (fake / "__main__.py").write_text("import time; print('ready', flush=True); time.sleep(600)")
+    (fake / "__init__.py").touch()
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    mark = f"{MINE} closing {os.getpid()}"
+    process = subprocess.Popen(
+        [sys.executable, "sleeper.py"],
+        cwd=tmp_path,
+        env=os.environ | {MARK: mark, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    job = int(process.stdout.readline())
+    while "ready" not in process.stdout.readline():
+        pass
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=60) != 0
+    assert not psutil.pid_exists(job)
+    process.stdout.close()
+    process.kill()
+
+
+def test_progress_is_one_line_a_job_with_step_and_time_left():
+    sys.path.insert(0, str(PROJECT / "workflow" / "plugins"))
+    from snakemake_logger_plugin_progress import WIDTH, Progress
+
+    progress = Progress()
+    for job in range(6):
+        wildcards = {"run": "tiny", "experiment": "planted", "dataset": "chbmit", "seed": str(job)}
+        progress.begin(job, "score_focal_lead", wildcards, 10.0 * job)
+        progress.finish(job, 10.0 * (job + 1))
+        line = progress.line(job + 1, 12, 10.0 * (job + 1))
+        assert len(line) <= WIDTH
+        assert line.startswith(f"[{job + 1:>2}/12] score_focal_lead chbmit {job} (10 s)")
+        assert ("left" in line) == (job >= 4)
+    assert line.endswith("about 60 s left")
+    progress.begin(9, "rule", {"dataset": "x" * 200}, 0.0)
+    progress.finish(9, 1.0)
+    assert len(progress.line(10, 12, 100.0)) <= WIDTH and "…" in progress.line(10, 12, 100.0)
+    assert "left" not in progress.line(12, 12, 100.0)

@@ -19,6 +19,7 @@ from cldtrans.methods.cells import Cell
 from cldtrans.scoring.metrics import PRIMARY
 from cldtrans.scoring.summary import (
     FEWEST_SEEDS,
+    LOWER_IS_BETTER,
     against_best_baseline,
     over_seeds,
     read_results,
@@ -32,6 +33,10 @@ HEADLINES = {
     "known_lags": ("tau_rms_samples", "direction_accuracy"),
 }
 OURS = "cldtrans"
+FITTED = {"identifiability": "ldsem", "known_lags": "ldsem"}  # experiments that fit instead of training
+ORDER = ("planted", "zeroshot", "fewshot", "identifiability", "known_lags")
+PLANTED = ", planted"
+HEADLINE_ROWS = 10
 LABELLED = ("fewshot", "robustness")
 CAPTIONS = Path(__file__).parents[1] / "report"
 WIDEST = 26  # characters of a column of the LaTeX tables before it wraps
@@ -206,6 +211,43 @@ def tuning_table(records: list[dict], scores: pd.DataFrame) -> pd.DataFrame:
             for _, row in table.iterrows()
         ]
     return table.sort_values(["dataset", "budget", "step_saved_bytes", "method"], ignore_index=True)
+
+
+def headline_table(primary: pd.DataFrame, baselines: list[str]) -> pd.DataFrame:
+    """Choose at most ten primary scores of ours with the best rival's, chance and n.
+
+    Few labels are represented by the most labels; what ours did not score stays out.
+    """
+    scored = primary[primary["mean"].notna() & (primary["experiment"] != "robustness")]
+    rows = []
+    for (experiment, dataset, metric), group in scored.groupby(
+        ["experiment", "dataset", "metric"], sort=False
+    ):
+        group = group[group["budget"] == max(group["budget"], key=float)]
+        ours = group[group["method"] == FITTED.get(experiment, OURS)]
+        if ours.empty:
+            continue
+        row, rivals = (
+            ours.iloc[0],
+            group[group["method"].isin(baselines) & ~group["method"].isin(ours["method"])],
+        )
+        sign = -1 if metric in LOWER_IS_BETTER else 1
+        best = rivals.loc[(sign * rivals["mean"]).idxmax()] if len(rivals) else None
+        share = f", {float(row['budget']):.0%} of labels" if float(row["budget"]) else ""
+        where = name(dataset) + (PLANTED if experiment == "planted" else "")
+        rows.append(
+            {
+                "order": ORDER.index(experiment),
+                "score": f"{where}: {name(metric)}{share}",
+                "ours": estimates(*(group.loc[ours.index, key] for key in ("mean", "ci_low", "ci_high")))[0],
+                "best rival": "–" if best is None else f"{best['mean']:.3f} {name(best['method'])}",
+                "chance": numbers(ours["chance"])[0],
+                "n": "–" if row["n_subjects"] <= 1 else f"{row['n_subjects']:.0f}",
+            }
+        )
+    columns = ["order", "score", "ours", "best rival", "chance", "n"]
+    table = pd.DataFrame(rows, columns=columns).sort_values("order", kind="stable", ignore_index=True)
+    return table.drop(columns="order").head(HEADLINE_ROWS)
 
 
 def provenance_table(records: list[dict]) -> pd.DataFrame:
@@ -398,6 +440,7 @@ def make_tables(
     for experiment in ("fewshot", "planted", "zeroshot", "identifiability", "known_lags", "robustness"):
         write_table(scores[scores["experiment"] == experiment], folder, experiment)
     write_table(scores[scores["primary"]], folder, "summary")
+    write_table(headline_table(scores[scores["primary"]], baselines), folder, "headline")
     ours = sorted({record["method"] for record in records} - set(baselines))
     metrics = sorted(set(scores.loc[scores["primary"], "metric"]))
     paired_by = paired_intervals(records, metrics, predictions)

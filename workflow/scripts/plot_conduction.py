@@ -36,7 +36,8 @@ def plot_conduction(checkpoint: Path, folders: list[Path], *paths: str) -> None:
     look = looks(states)
     for k, (state, rows) in enumerate(states.items()):
         tau, _ = lags_by_subject(model, shards, rows)
-        signed = 1e3 * (tau[:, places, source] - tau[:, source, places])  # one of the two directions is 0
+        # Where one source drives the leads, one of the two directions is 0 and this is the delay.
+        signed = 1e3 * (tau[:, places, source] - tau[:, source, places])
         mean = np.nanmean(signed, axis=0)
         bounds = [t_interval(column[np.isfinite(column)]) or (np.nan, np.nan) for column in signed.T]
         low, high = np.array(bounds).T
@@ -53,7 +54,7 @@ def plot_conduction(checkpoint: Path, folders: list[Path], *paths: str) -> None:
     panel.axhline(0, color="0.45", linewidth=0.8, zorder=0)
     panel.set_xticks(range(len(LEADS)), LEADS)
     panel.set_xlabel(f"lead ({name(str(shards.meta['dataset']))}, one label, n subjects each)")
-    panel.set_ylabel(f"delay after lead {REFERENCE} (ms)")
+    panel.set_ylabel(f"lag from lead {REFERENCE} less lag to it (ms)")
     legend_below(figure, panels, most=5)
     save(figure, *paths)
 
