@@ -34,7 +34,7 @@ rule train_stage2:
         " --checkpoint results/{wildcards.run:q}/checkpoints/stage1/{wildcards.variant:q}/seed-{wildcards.seed:q}"
         " --work-dir data/{wildcards.run:q}/scratch/stage2/{wildcards.variant:q}/seed-{wildcards.seed:q}"
         " --output results/{wildcards.run:q}/checkpoints/stage2/{wildcards.variant:q}/seed-{wildcards.seed:q}"
-        " --threads {params.threads_each} --procs {resources.procs} --code {params.code} > {log:q} 2>&1"
+        " --threads {params.threads_each} --procs {resources.procs} --code {params.code:q} > {log:q} 2>&1"
 
 
 rule extract_features:

@@ -245,9 +245,10 @@ def test_every_module_that_a_job_loads_is_in_the_closure_of_its_rule(finished: P
 # Settings that shape no number: where files lie, what else is planned, how the work is shared; classes of own
 # datasets, which are hashed as code.
 NO_CONTENT = {
-    *(f"Config.{name}" for name in ("run", "raw", "threads", "source", "datasets", "experiments")),
+    *(f"Config.{name}" for name in ("run", "raw", "threads", "source", "datasets", "experiments", "plan")),
     "Config.dataset_classes",
     "SourceConfig",
+    "PlanConfig",
     "DatasetConfig.batches",
 }
 # Settings that each command may read, because the hashes of the cells that rest on it contain them (name of a
