@@ -52,9 +52,11 @@ def examine(config: Config | None, source_url: str | None = None) -> list[Check]
         checks += _guarded("bf16", lambda: bf16_checks(device[0]))
         checks += _guarded("ranks", lambda: rank_checks(device[0]))
     if config is not None:
+        from cldtrans.data.base import scratch_folder
+
         url = source_url or os.environ.get("CLDTRANS_MIRROR") or config.source.url
         checks += _guarded("disk", lambda: disk_checks(config, url))
-        checks += _guarded("scratch", lambda: scratch_checks(Path("data", config.run, "scratch")))
+        checks += _guarded("scratch", lambda: scratch_checks(scratch_folder(config)))
         checks += _guarded("source", lambda: source_checks(config, url))
     return checks
 
@@ -168,11 +170,12 @@ def gradient_checks(device: Any) -> Iterator[Check]:
     tau = rng.uniform(0.01, 0.2, (4, 4))
 
     def gradients(where: Any, dtype: Any) -> list[np.ndarray]:
-        inputs = [
+        signals, weights, lags = (
             torch.tensor(value, dtype=dtype, device=where, requires_grad=True) for value in (x, weight, tau)
-        ]
-        lagged_mix(*inputs, 160.0).square().mean().backward()
-        return [value.grad.double().cpu().numpy() for value in inputs if value.grad is not None]
+        )
+        lagged_mix(signals, weights, lags, 160.0).square().mean().backward()
+        grads = (signals.grad, weights.grad, lags.grad)
+        return [grad.double().cpu().numpy() for grad in grads if grad is not None]
 
     pairs = zip(gradients(device, torch.float32), gradients(torch.device("cpu"), torch.float64), strict=True)
     error = max(float(np.abs(found - right).max() / np.abs(right).max()) for found, right in pairs)

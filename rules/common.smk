@@ -13,6 +13,7 @@ sys.path.append(os.getcwd())  # where datasets and methods of one's own may lie
 
 from cldtrans import config as settings_module
 from cldtrans.data import chosen_dataset
+from cldtrans.data.base import scratch_folder
 from cldtrans.data.intracranial import get_reader
 from cldtrans.data.known_lags.sets import paths_of
 from cldtrans.errors import ConfigError
@@ -47,6 +48,8 @@ PLAN = Plan(SETTINGS, Path(workflow.basedir, "workflow", "scripts"))
 # alone, through its params, and Snakemake passes over missing outputs behind an input that is both ancient and new.
 CONFIG = ancient(settings_module.write_resolved(SETTINGS, f"results/{RUN}/config.json"))
 CONDA = "../envs/cpu.yaml"
+# No parameter, since it shapes nothing: a run whose scratch is moved does not train again.
+SCRATCH = str(scratch_folder(SETTINGS))
 SLOWEST_BYTES_PER_MIN = 300e6  # 5 MB/s
 NAME = settings_module.NAME.removesuffix("$").removeprefix("^")
 

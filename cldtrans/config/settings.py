@@ -565,6 +565,11 @@ class Config(Section):
         description="Name of the run, and of its folders in `results`, `data` and `logs`.",
     )
     raw: str = Field(description="Folder of raw recordings, laid out like the bucket.")
+    scratch: str | None = Field(
+        default=None,
+        exclude_if=lambda folder: folder is None,
+        description="Folder of rolling checkpoints, on every training node; null: `data/<run>/scratch`.",
+    )
     threads: PositiveInt = Field(
         description="CPU threads of a training or evaluation job; part of a CPU result's bits."
     )

@@ -57,7 +57,9 @@ def test_each_fallback_is_one_line_and_saves_what_it_leaves_out(tmp_path):
         overlay = tmp_path / f"{number}.yaml"
         overlay.write_text(way.line + "\n")
         less = load_any([overlay])
-        assert way.wall_hours == pytest.approx(whole - wall_hours(estimate_cost(less, PACE)))
+        reduced = wall_hours(estimate_cost(less, PACE))
+        assert whole and reduced and way.wall_hours
+        assert way.wall_hours == pytest.approx(whole - reduced)
         assert way.wall_hours > 0
         assert way.words not in [other.words for other in fallbacks(less, PACE)], "it is used now"
     seeds = ways["three seeds"]
