@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from shutil import which
 
@@ -119,10 +120,14 @@ def check_cluster():
     from cldtrans.planning import slurm
 
     executor = workflow.executor_settings
+    jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+    # Jobs of a group run side by side in one entry of the queue, which asks for all of them.
+    most, there = workflow.group_settings.group_components, Counter(job.group for job in jobs)
     requests = [
-        slurm.request_of(job.rule.name, job.threads, job.resources)
-        for job in workflow.dag.needrun_jobs()
-        if not job.is_local
+        slurm.request_of(
+            job.rule.name, job.threads, job.resources, min(most.get(job.group, 1), there[job.group])
+        )
+        for job in jobs
     ]
     try:
         warnings = slurm.check_cluster(
