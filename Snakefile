@@ -56,7 +56,7 @@ onstart:
 
 
 onsuccess:
-    drop_taken(Path("data", RUN, "scratch"))
+    drop_taken(Path(SCRATCH))
 
 
 rule all:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +22,11 @@ from cldtrans.config import Config
 
 FFT_TOLERANCE = 1e-5  # of float32 results against NumPy in float64, relative to the largest value
 ADJOINT_TOLERANCE = 1e-4  # of float32 gradients against direct float64 backpropagation on the CPU
+GRADIENT_TOLERANCE = 1e-4  # of float32 gradients through the FFT, likewise
+BF16_TOLERANCE = 2e-2  # eight bits of mantissa
+RANKS_S = 180  # for processes to start, meet and add up
+DISK_MB = 64  # that are written and read back
+SLOW_MB_S = 50.0
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "mne", "wfdb", "obstore", "safetensors", "snakemake")
 
 
@@ -39,11 +47,16 @@ def examine(config: Config | None, source_url: str | None = None) -> list[Check]
     checks += _guarded("torch", lambda: torch_checks(device))
     if device:
         checks += _guarded("fft", lambda: fft_checks(device[0]))
+        checks += _guarded("fft gradient", lambda: gradient_checks(device[0]))
         checks += _guarded("adjoint", lambda: adjoint_checks(device[0]))
+        checks += _guarded("bf16", lambda: bf16_checks(device[0]))
         checks += _guarded("ranks", lambda: rank_checks(device[0]))
     if config is not None:
+        from cldtrans.data.base import scratch_folder
+
         url = source_url or os.environ.get("CLDTRANS_MIRROR") or config.source.url
         checks += _guarded("disk", lambda: disk_checks(config, url))
+        checks += _guarded("scratch", lambda: scratch_checks(scratch_folder(config)))
         checks += _guarded("source", lambda: source_checks(config, url))
     return checks
 
@@ -146,18 +159,116 @@ def adjoint_checks(device: Any) -> Iterator[Check]:
             yield Check(f"adjoint {method}", "FAIL", f"gradient error {error:.1e} on {device.type}", advice)
 
 
-def rank_checks(device: Any) -> Iterator[Check]:
-    """Check whether several processes can train together."""
-    import torch.distributed as dist
+def gradient_checks(device: Any) -> Iterator[Check]:
+    """Compare the gradient of a delayed mixture, through FFT and back, with float64 on the CPU."""
+    import torch
 
-    wanted = "nccl" if device.type == "cuda" else "gloo"
-    usable = dist.is_available() and (
-        dist.is_nccl_available() if wanted == "nccl" else dist.is_gloo_available()
-    )
-    if usable:
-        yield Check("ranks", "OK", f"torch.distributed with {wanted}")
+    from cldtrans.lag.operator import lagged_mix
+
+    rng = np.random.default_rng(1)
+    x, weight = rng.standard_normal((2, 4, 1729)), rng.standard_normal((4, 4)) / 4
+    tau = rng.uniform(0.01, 0.2, (4, 4))
+
+    def gradients(where: Any, dtype: Any) -> list[np.ndarray]:
+        signals, weights, lags = (
+            torch.tensor(value, dtype=dtype, device=where, requires_grad=True) for value in (x, weight, tau)
+        )
+        lagged_mix(signals, weights, lags, 160.0).square().mean().backward()
+        grads = (signals.grad, weights.grad, lags.grad)
+        return [grad.double().cpu().numpy() for grad in grads if grad is not None]
+
+    pairs = zip(gradients(device, torch.float32), gradients(torch.device("cpu"), torch.float64), strict=True)
+    error = max(float(np.abs(found - right).max() / np.abs(right).max()) for found, right in pairs)
+    if error <= GRADIENT_TOLERANCE:
+        yield Check("fft gradient", "OK", f"error {error:.1e} on {device.type}, of signals, weights and lags")
     else:
-        yield Check("ranks", "WARN", f"no {wanted}", "training works on one device only")
+        advice = "set fft: cpu until the driver or the torch build is replaced"
+        yield Check("fft gradient", "FAIL", f"error {error:.1e} on {device.type}", advice)
+
+
+def bf16_checks(device: Any) -> Iterator[Check]:
+    """Multiply matrices in bfloat16, as training does, and compare with float64."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(256, 256, generator=generator) for _ in range(2))
+    with torch.autocast(device.type, torch.bfloat16):
+        product = a.to(device) @ b.to(device)
+    right = a.double() @ b.double()
+    error = float((product.double().cpu() - right).abs().max() / right.abs().max())
+    if product.dtype == torch.bfloat16 and error <= BF16_TOLERANCE:
+        yield Check("bf16", "OK", f"error {error:.1e} of a product of 256 x 256 on {device.type}")
+    else:
+        found = f"{product.dtype} with error {error:.1e} on {device.type}"
+        yield Check("bf16", "FAIL", found, "set loop.precision: float32 until the torch build is replaced")
+
+
+def rank_checks(device: Any) -> Iterator[Check]:
+    """Let one process a GPU (two on a CPU) add up numbers together, as training does."""
+    import torch
+
+    on_gpu = device.type == "cuda"
+    wanted, procs = ("nccl", torch.cuda.device_count()) if on_gpu else ("gloo", 2)
+    if procs < 2:
+        yield Check("ranks", "OK", "one GPU: nothing to add up")
+        return
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={procs}"]
+    command = [sys.executable, *torchrun, "-m", "cldtrans.training.ranks"]
+    clean = {
+        key: value for key, value in os.environ.items() if key not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")
+    }
+    advice = "see NCCL_DEBUG=INFO; until then train on one device (procs: 1 in the profile)"
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=RANKS_S, env=clean | {"OMP_NUM_THREADS": "1"}
+        )
+        found = json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        yield Check("ranks", "FAIL", f"{procs} processes with {wanted} did not end in {RANKS_S} s", advice)
+        return
+    except (IndexError, ValueError):
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        yield Check("ranks", "FAIL", f"{procs} processes with {wanted}: {last[:80]}", advice)
+        return
+    if found["right"] and found["ranks"] == procs:
+        yield Check("ranks", "OK", f"all-reduce over {procs} with {wanted}: {found['gb_s']:.1f} GB/s")
+    else:
+        yield Check("ranks", "FAIL", f"a wrong mean over {found['ranks']} with {wanted}", advice)
+
+
+def scratch_checks(folder: Path) -> Iterator[Check]:
+    """Write and read a file where rolling checkpoints go, and tell how fast that is."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    path = existing / f".doctor-{os.getpid()}.part"
+    block = np.random.default_rng(0).bytes(1 << 20)
+    try:
+        start = time.perf_counter()
+        with path.open("wb") as file:
+            for _ in range(DISK_MB):
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+        written = time.perf_counter() - start
+        start = time.perf_counter()
+        with path.open("rb") as file:
+            same = all(file.read(len(block)) == block for _ in range(DISK_MB))
+        read = time.perf_counter() - start
+    except OSError as error:
+        yield Check("scratch", "FAIL", f"{existing}: {error.strerror}", "make room, or choose another folder")
+        return
+    finally:
+        path.unlink(missing_ok=True)
+    free = shutil.disk_usage(existing).free / 1e9
+    speed = DISK_MB / written
+    told = (
+        f"{speed:,.0f} MB/s written, {DISK_MB / read:,.0f} MB/s read back, {free:,.1f} GB free at {existing}"
+    )
+    if not same:
+        yield Check("scratch", "FAIL", f"{existing}: read back is not what was written", "replace this disk")
+    elif speed < SLOW_MB_S:
+        yield Check("scratch", "WARN", told, "checkpoints will hold training up: use a local disk")
+    else:
+        yield Check("scratch", "OK", told)
 
 
 def disk_checks(config: Config, url: str) -> Iterator[Check]:

@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from shutil import which
 
@@ -13,6 +14,7 @@ sys.path.append(os.getcwd())  # where datasets and methods of one's own may lie
 
 from cldtrans import config as settings_module
 from cldtrans.data import chosen_dataset
+from cldtrans.data.base import scratch_folder
 from cldtrans.data.intracranial import get_reader
 from cldtrans.data.known_lags.sets import paths_of
 from cldtrans.errors import ConfigError
@@ -47,6 +49,8 @@ PLAN = Plan(SETTINGS, Path(workflow.basedir, "workflow", "scripts"))
 # alone, through its params, and Snakemake passes over missing outputs behind an input that is both ancient and new.
 CONFIG = ancient(settings_module.write_resolved(SETTINGS, f"results/{RUN}/config.json"))
 CONDA = "../envs/cpu.yaml"
+# No parameter, since it shapes nothing: a run whose scratch is moved does not train again.
+SCRATCH = str(scratch_folder(SETTINGS))
 SLOWEST_BYTES_PER_MIN = 300e6  # 5 MB/s
 NAME = settings_module.NAME.removesuffix("$").removeprefix("^")
 
@@ -116,10 +120,14 @@ def check_cluster():
     from cldtrans.planning import slurm
 
     executor = workflow.executor_settings
+    jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+    # Jobs of a group run side by side in one entry of the queue, which asks for all of them.
+    most, there = workflow.group_settings.group_components, Counter(job.group for job in jobs)
     requests = [
-        slurm.request_of(job.rule.name, job.threads, job.resources)
-        for job in workflow.dag.needrun_jobs()
-        if not job.is_local
+        slurm.request_of(
+            job.rule.name, job.threads, job.resources, min(most.get(job.group, 1), there[job.group])
+        )
+        for job in jobs
     ]
     try:
         warnings = slurm.check_cluster(

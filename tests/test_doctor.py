@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections import namedtuple
 
 import numpy as np
@@ -26,7 +27,18 @@ def by_name(checks) -> dict[str, doctor.Check]:
 def test_this_machine_passes(capsys):
     assert main(["doctor"]) == 0
     printed = capsys.readouterr().out
-    for name in ("python", "packages", "torch", "gpu", "fft", "adjoint rk4", "adjoint dopri5", "ranks"):
+    for name in (
+        "python",
+        "packages",
+        "torch",
+        "gpu",
+        "fft",
+        "adjoint rk4",
+        "adjoint dopri5",
+        "fft gradient",
+        "bf16",
+        "ranks",
+    ):
         assert any(line[6:].startswith(name) for line in printed.splitlines()), name
     assert "FAIL" not in printed
 
@@ -55,6 +67,53 @@ def test_a_wrong_adjoint_is_found(monkeypatch):
     monkeypatch.setattr(torchdiffeq, "odeint_adjoint", lambda *a, **k: right(*a, **k) * 1.01)
     statuses = {check.name: check.status for check in doctor.adjoint_checks(CPU)}
     assert statuses == {"adjoint rk4": "FAIL", "adjoint dopri5": "FAIL"}
+
+
+def test_a_wrong_gradient_through_the_fft_is_found(monkeypatch):
+    right = torch.Tensor.backward
+
+    def wrong(self):  # as a device whose inverse transform is broken
+        return right(self * (1.01 if self.dtype == torch.float32 else 1.0))
+
+    monkeypatch.setattr(torch.Tensor, "backward", wrong)
+    (check,) = doctor.gradient_checks(CPU)
+    assert check.status == "FAIL" and "fft: cpu" in check.advice
+
+
+def test_bfloat16_that_rounds_wrongly_is_found(monkeypatch):
+    right = torch.Tensor.__matmul__
+    monkeypatch.setattr(
+        torch.Tensor, "__matmul__", lambda a, b: right(a, b) * (1.05 if a.dtype == torch.float32 else 1.0)
+    )
+    (check,) = doctor.bf16_checks(CPU)
+    assert check.status == "FAIL" and "float32" in check.advice
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        ("import json; print(json.dumps({'ranks': 2, 'right': False, 'gb_s': 1.0}))", "a wrong mean over 2"),
+        ("raise RuntimeError('NCCL error: unhandled system error')", "unhandled system error"),
+        ("import time; time.sleep(60)", "did not end in 1 s"),
+    ],
+)
+def test_ranks_that_do_not_add_up_are_found(monkeypatch, script, found):
+    run = subprocess.run
+    monkeypatch.setattr(doctor, "RANKS_S", 1 if "sleep" in script else 60)
+    monkeypatch.setattr(
+        doctor.subprocess, "run", lambda command, **options: run([command[0], "-c", script], **options)
+    )
+    (check,) = doctor.rank_checks(CPU)
+    assert check.status == "FAIL" and found in check.found and "procs: 1" in check.advice
+
+
+def test_the_scratch_disk_is_timed_and_left_as_it_was(tmp_path, monkeypatch):
+    (check,) = doctor.scratch_checks(tmp_path / "not/there/yet")
+    assert check.status in ("OK", "WARN") and "MB/s written" in check.found and "GB free" in check.found
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(doctor, "SLOW_MB_S", 1e9)
+    (check,) = doctor.scratch_checks(tmp_path)
+    assert check.status == "WARN" and "local disk" in check.advice
 
 
 def test_a_gpu_that_torch_cannot_see_is_found(monkeypatch):

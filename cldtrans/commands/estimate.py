@@ -35,7 +35,15 @@ def run(args: argparse.Namespace) -> None:
 
     from cldtrans import config
     from cldtrans.files import write_json
-    from cldtrans.planning.cost import Pace, calibrated_step_ms, estimate_cost, measured_step_ms, render
+    from cldtrans.planning.cost import (
+        Pace,
+        calibrated_step_ms,
+        estimate_cost,
+        fallbacks,
+        measured_step_ms,
+        render,
+        render_fit,
+    )
 
     settings = config.load_any(args.config)
     if args.size is not None:
@@ -53,5 +61,7 @@ def run(args: argparse.Namespace) -> None:
     pace = Pace(step_ms, origin, args.devices, cores, args.download_mb_s, args.samples_m_s, args.job_min)
     result = estimate_cost(settings, pace)
     print(render(result), end="")
+    if settings.source.miniature is None:
+        print(f"\n{render_fit(result, fallbacks(settings, pace))}", end="")
     if args.json:
         write_json(args.json, result.to_json())

@@ -543,6 +543,19 @@ class ExperimentBlock(Section):
     seeds: list[Seed] = Field(min_length=1, description="Seeds of splits, training and sampling.")
 
 
+class PlanConfig(Section):
+    """Fallbacks of the plan, one line each; `cldtrans estimate` says what each saves."""
+
+    first_seeds: PositiveInt | None = Field(
+        default=None, description="Only the first so many seeds of every block and of stage 2; null: all."
+    )
+    skip_budgets: list[Budget] = Field(
+        default_factory=list,
+        description="Label budgets that are left out of blocks that have others, too; 1.0: no condition with "
+        "all labels.",
+    )
+
+
 class Config(Section):
     """One run of the pipeline."""
 
@@ -552,6 +565,11 @@ class Config(Section):
         description="Name of the run, and of its folders in `results`, `data` and `logs`.",
     )
     raw: str = Field(description="Folder of raw recordings, laid out like the bucket.")
+    scratch: str | None = Field(
+        default=None,
+        exclude_if=lambda folder: folder is None,
+        description="Folder of rolling checkpoints, on every training node; null: `data/<run>/scratch`.",
+    )
     threads: PositiveInt = Field(
         description="CPU threads of a training or evaluation job; part of a CPU result's bits."
     )
@@ -596,7 +614,22 @@ class Config(Section):
         exclude_if=lambda blocks: not blocks,
         description="Networks that are exported; none by default.",
     )
+    plan: PlanConfig = Field(
+        default_factory=PlanConfig,
+        exclude_if=lambda plan: plan.first_seeds is None and not plan.skip_budgets,
+        description="What of the plan is left out where the machine has not the time for all.",
+    )
     experiments: list[ExperimentBlock] = Field(min_length=1, description="The plan: blocks of result files.")
+
+    @model_validator(mode="after")
+    def _reduced(self) -> Config:
+        """Leave out of the blocks and of stage 2 what `plan` says; once or several times is the same."""
+        n_seeds, skipped = self.plan.first_seeds, set(self.plan.skip_budgets)
+        for block in self.experiments:
+            block.seeds[:] = block.seeds[:n_seeds]
+            block.budgets[:] = [one for one in block.budgets if one not in skipped] or block.budgets
+        self.stage2.seeds[:] = self.stage2.seeds[:n_seeds]
+        return self
 
     @model_validator(mode="before")
     @classmethod

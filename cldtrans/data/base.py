@@ -294,6 +294,13 @@ def raw_folder(config: Config) -> Path:
     return Path(config.raw).expanduser()
 
 
+def scratch_folder(config: Config) -> Path:
+    """Return where a run's rolling checkpoints lie."""
+    if config.scratch is None:
+        return Path("data", config.run, "scratch")
+    return Path(config.scratch).expanduser() / config.run
+
+
 def inside_recording(events: list[tuple[float, float]], duration_s: float, origin: str) -> None:
     """Check that seizures, (onset, end) in seconds, lie inside a recording.
 

@@ -17,14 +17,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from tabulate import SEPARATING_LINE, tabulate
 
-from cldtrans.config import Config, fingerprint
+from cldtrans.config import Config, deep_merge, fingerprint, parse
 from cldtrans.data import chosen_dataset
 from cldtrans.planning.plan import Plan
 
 GIB = 1 << 30
 FORWARD_SHARE = 1 / 3  # of the time of forward and backward pass together
+BOOKED_DAYS = (8, 10)  # of wall-clock on the node, of two weeks that are booked
+SUBSET = 200_000  # records of the largest corpus, as the paper's fallback has it
 CALIBRATE = "cldtrans estimate --config FILE --calibrate"
 REPORT = (
     *("audit", "make_tables", "plot_architecture", "plot_scores", "plot_training", "plot_readings"),
@@ -247,6 +250,90 @@ def calibrated_step_ms(config: Config, devices: int, root: Path = Path()) -> tup
     step_ms = round(found["window_ms"] * config.loop.batch_size / devices, 1)
     origin = f"{found['window_ms']:.1f} ms a window, calibrated on one {found['device']}"
     return step_ms, origin + (f"; {devices} are taken to be {devices} times as fast" if devices > 1 else "")
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """A planned reduction, and what it saves.
+
+    Attributes
+    ----------
+    words : str
+        What is left out.
+    line : str
+        The line of an overlay that does it.
+    jobs : int
+        Saved.
+    wall_hours : float or None
+        Saved; None: unknown without a step time.
+    """
+
+    words: str
+    line: str
+    jobs: int
+    wall_hours: float | None
+
+
+def fallbacks(config: Config, pace: Pace, root: Path = Path()) -> list[Fallback]:
+    """List the planned reductions that this config does not use yet, each by itself."""
+    whole = estimate_cost(config, pace, root)
+    found = []
+    for words, line, used in (
+        (
+            f"{SUBSET:,} records of MIMIC-IV-ECG",
+            f"preprocess: {{mimic_ecg: {{records: {SUBSET}}}}}",
+            "mimic_ecg" not in config.datasets
+            or (config.preprocess["mimic_ecg"].records or SUBSET + 1) <= SUBSET,
+        ),
+        ("three seeds", "plan: {first_seeds: 3}", (config.plan.first_seeds or 4) <= 3),
+        (
+            "no condition with all labels",
+            'plan: {skip_budgets: ["1.0"]}',
+            "1.0" in config.plan.skip_budgets,
+        ),
+    ):
+        if used:
+            continue
+        overlay = yaml.safe_load(line)
+        reduced = parse(deep_merge(config.model_dump(mode="json", by_alias=True), overlay))
+        less = estimate_cost(reduced, pace, root)
+        before, after = wall_hours(whole), wall_hours(less)
+        saved = None if before is None or after is None else before - after
+        jobs = sum(stage.jobs for stage in whole.stages) - sum(stage.jobs for stage in less.stages)
+        found.append(Fallback(words, line, jobs, saved))
+    return found
+
+
+def wall_hours(result: CostEstimate) -> float | None:
+    """Return the hours of all stages one after the other; None where one is unknown."""
+    return _total(stage.wall_hours for stage in result.stages)
+
+
+def render_fit(result: CostEstimate, ways: list[Fallback]) -> str:
+    """Say whether a plan fits the booked days, stage by stage, and what its fallbacks save."""
+    hours, (least, most) = wall_hours(result), BOOKED_DAYS
+    if hours is None:
+        verdict = f"Whether it fits the booked {least}-{most} days cannot be said without a step time."
+    else:
+        days = hours / 24
+        fits = "fits" if days <= least else "fits only just" if days <= most else "does NOT fit"
+        parts = [
+            f"{stage.name} {stage.wall_hours / 24 / most:.0%}"
+            for stage in result.stages
+            if stage.wall_hours is not None and stage.wall_hours / 24 / most >= 0.005
+        ]
+        verdict = (
+            f"{days:.1f} days on {result.pace.devices} device(s): {fits} the booked {least}-{most} days "
+            f"(of {most} days: {', '.join(parts) or 'next to nothing'})."
+        )
+    if not ways:
+        return verdict + "\n"
+    rows = [["fallback", "saves jobs", "saves", "line of an overlay"]]
+    rows += [[way.words, f"{way.jobs:,}", _duration(way.wall_hours), way.line] for way in ways]
+    table = tabulate(
+        rows, headers="firstrow", colalign=["left", "right", "right", "left"], disable_numparse=True
+    )
+    return f"{verdict}\n\n{table}\n"
 
 
 def render(result: CostEstimate) -> str:

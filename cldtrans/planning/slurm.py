@@ -79,7 +79,7 @@ class Partition:
     mem_mb: float
 
 
-def request_of(rule: str, threads: int, resources: Mapping[str, Any]) -> Request:
+def request_of(rule: str, threads: int, resources: Mapping[str, Any], together: int = 1) -> Request:
     """Read a job's request as the executor will hand it to `sbatch`.
 
     Parameters
@@ -90,6 +90,8 @@ def request_of(rule: str, threads: int, resources: Mapping[str, Any]) -> Request
         Of the job.
     resources : mapping
         Its resources, by Snakemake's names.
+    together : int
+        Jobs of its group, which ask for cores and memory of all of them.
     """
     gres = str(resources.get("gres") or "").strip("'\"")
     gpus = gpus_of(gres)
@@ -103,8 +105,8 @@ def request_of(rule: str, threads: int, resources: Mapping[str, Any]) -> Request
         rule,
         str(partition) if partition else None,
         float(resources.get("runtime") or 0),
-        memory,
-        cpus,
+        memory * together,
+        cpus * together,
         gpus,
         gres == "none",
     )
@@ -201,8 +203,8 @@ def problems(
             lacks = min((_lacks(request, partition, node) for node in members), key=len, default=["any node"])
             errors[request.rule] = (
                 f"{request.rule}: no node of partition {name} has {' and '.join(lacks)}; "
-                f"lower it for {request.rule} in the profile (set-threads, set-resources), or choose another "
-                "partition"
+                f"lower it for {request.rule} in the profile (set-threads, set-resources, "
+                "group-components), or choose another partition"
             )
         elif (
             request.rule == NEEDS_GPU

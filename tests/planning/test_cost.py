@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from toys.paths import PROJECT
 
 from cldtrans.cli import main
-from cldtrans.config import load_any, resized
+from cldtrans.config import load_any, parse, resized
 from cldtrans.data import get_dataset
 from cldtrans.planning.cost import (
     GIB,
@@ -20,8 +21,11 @@ from cldtrans.planning.cost import (
     calibrated_step_ms,
     dataset_cost,
     estimate_cost,
+    fallbacks,
     measured_step_ms,
     render,
+    render_fit,
+    wall_hours,
 )
 from cldtrans.planning.plan import Plan
 
@@ -41,6 +45,50 @@ def test_stage1_hours_follow_from_the_step_time():
     assert stage.wall_hours == pytest.approx(steps * 0.4 / 3600, rel=1e-4)
     assert "60 epochs" in stage.how
     assert stage.wall_hours and stage.device_hours == pytest.approx(8 * stage.wall_hours)
+
+
+def test_each_fallback_is_one_line_and_saves_what_it_leaves_out(tmp_path):
+    config = load_any([PAPER])
+    ways = {way.words: way for way in fallbacks(config, PACE)}
+    assert set(ways) == {"200,000 records of MIMIC-IV-ECG", "three seeds", "no condition with all labels"}
+    whole = wall_hours(estimate_cost(config, PACE))
+    for number, way in enumerate(ways.values()):
+        assert "\n" not in way.line
+        overlay = tmp_path / f"{number}.yaml"
+        overlay.write_text(way.line + "\n")
+        less = load_any([overlay])
+        reduced = wall_hours(estimate_cost(less, PACE))
+        assert whole and reduced and way.wall_hours
+        assert way.wall_hours == pytest.approx(whole - reduced)
+        assert way.wall_hours > 0
+        assert way.words not in [other.words for other in fallbacks(less, PACE)], "it is used now"
+    seeds = ways["three seeds"]
+    assert seeds.jobs > 0.3 * sum(Plan(config).jobs().values())
+    assert ways["200,000 records of MIMIC-IV-ECG"].jobs == 0
+
+
+def test_three_seeds_are_the_first_three_everywhere(tmp_path):
+    overlay = tmp_path / "three.yaml"
+    overlay.write_text("plan: {first_seeds: 3, skip_budgets: ['1.0']}\n")
+    whole, config = load_any([PAPER]), load_any([overlay])
+    assert {cell.seed for cell in Plan(config).cells} == set(whole.experiments[0].seeds[:3])
+    assert config.stage2.seeds == whole.stage2.seeds[:3]
+    budgets = {(cell.experiment, cell.budget) for cell in Plan(config).cells if cell.method == "cldtrans"}
+    assert ("fewshot", "1.0") not in budgets and ("fewshot", "0.1") in budgets
+    assert ("robustness", "1.0") in budgets, "a block that has no other budget keeps it"
+    assert parse(config.model_dump(mode="json", by_alias=True)) == config, "resolved twice is the same"
+
+
+@pytest.mark.parametrize(
+    ("step_ms", "said"),
+    [(50.0, "fits the booked 8-10 days"), (100000.0, "does NOT fit"), (None, "cannot be said")],
+)
+def test_whether_the_plan_fits_the_booked_days_is_said(step_ms, said):
+    pace = dataclasses.replace(PACE, step_ms=step_ms, download_mb_s=1000.0)
+    config = load_any([PAPER])
+    told = render_fit(estimate_cost(config, pace), fallbacks(config, pace))
+    assert said in told
+    assert ("stage 1" in told) == (step_ms is not None) and "first_seeds: 3" in told
 
 
 def test_stage2_hours_are_those_of_its_own_training():

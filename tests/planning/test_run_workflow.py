@@ -86,6 +86,17 @@ def test_jobs_go_to_slurm_where_profile_or_word_says_so(tmp_path):
     assert not workflow.uses_slurm(str(tmp_path), [])
 
 
+def test_a_hostile_profile_is_read_as_text_and_nothing_in_it_is_executed(tmp_path):
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    trace = tmp_path / "trace"
+    (evil / "config.yaml").write_text(f"executor: !!python/object/apply:os.system ['touch {trace}']\n")
+    assert not workflow.uses_slurm(str(evil), [])
+    (evil / "config.yaml").write_text("- slurm\n")
+    assert not workflow.uses_slurm(str(evil), [])
+    assert not trace.exists()
+
+
 def test_jobs_that_a_dead_run_left_in_a_queue_are_cancelled(folder, monkeypatch, capsys):
     monkeypatch.setattr(workflow.slurm, "cancel", lambda prefix: 3)
     reclaim("tiny", f"{MINE} {os.getpid()}")

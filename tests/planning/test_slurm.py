@@ -73,6 +73,11 @@ def test_cores_and_memory_are_read_as_the_executor_reads_them():
     assert (by_gpu.cpus, by_gpu.mem_mb) == (96, 9600)
 
 
+def test_a_group_asks_for_all_of_its_jobs():
+    found = slurm.request_of("r", 8, {"mem_mb": 4000, "runtime": 30}, together=8)
+    assert (found.cpus, found.mem_mb, found.minutes) == (64, 32000, 30)
+
+
 def test_what_fits_passes():
     assert problems(
         [request(gpus={"mi300x": 8}, cpus=16)], slurm.read_partitions(PARTITION), slurm.read_nodes(NODE)

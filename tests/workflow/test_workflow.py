@@ -89,7 +89,18 @@ def test_the_papers_plan_is_complete_before_anything_is_downloaded(tmp_path: Pat
             f"files/p1000/p{10000000 + i // 5}/s{40000000 + i}/{40000000 + i}\n"
             for i in range(800_000)
         )
-    assert job_counts(snakemake(folder, "-n", "--quiet=rules", config=None)) == plan
+    with (folder / "dry-run.txt").open("w") as printed:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "snakemake", "-n", "--quiet=rules"],
+            cwd=folder,
+            env=environment(),
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+        )
+        _, process.returncode, usage = os.wait4(process.pid, 0)
+    assert process.returncode == 0 and job_counts((folder / "dry-run.txt").read_text()) == plan
+    assert usage.ru_utime + usage.ru_stime <= 10, "seconds, of the processor: others may use it too"
+    assert usage.ru_maxrss * 1024 <= 500e6
 
 
 @pytest.mark.workflow
@@ -246,8 +257,9 @@ def test_every_module_that_a_job_loads_is_in_the_closure_of_its_rule(finished: P
 # datasets, which are hashed as code.
 NO_CONTENT = {
     *(f"Config.{name}" for name in ("run", "raw", "threads", "source", "datasets", "experiments")),
-    "Config.dataset_classes",
+    *(f"Config.{name}" for name in ("dataset_classes", "scratch", "plan")),
     "SourceConfig",
+    "PlanConfig",
     "DatasetConfig.batches",
 }
 # Settings that each command may read, because the hashes of the cells that rest on it contain them (name of a
