@@ -165,7 +165,7 @@ def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list
         ),
         StageCost(
             "preprocess",
-            jobs["preprocess_batch"] + jobs["index_shards"] + jobs["split_dataset"],
+            jobs["preprocess_batch"] + jobs["index_shards"] + jobs["split_dataset"] + jobs["divide_dataset"],
             0.0,
             preprocess_h,
             f"assumed {pace.samples_m_s:g} M samples/s a core, {pace.cores} cores",
@@ -185,6 +185,7 @@ def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list
                 "train_network",
                 "score_fewshot_baseline",
                 "score_focal_lead",
+                "score_reconstruction",
                 "score_robustness",
                 "deploy_network",
             ],
