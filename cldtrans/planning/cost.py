@@ -25,7 +25,8 @@ GIB = 1 << 30
 FORWARD_SHARE = 1 / 3  # of the time of forward and backward pass together
 CALIBRATE = "cldtrans estimate --config FILE --calibrate"
 REPORT = (
-    *("audit", "make_tables", "plot_architecture", "plot_scores", "plot_training", "plot_readings"),
+    *("compare_published", "audit", "make_tables", "plot_architecture", "plot_scores", "plot_training"),
+    "plot_readings",
     *("plot_propagation", "write_paper", "compile_paper"),
 )
 
