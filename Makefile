@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= 2
-PLANS := config demo finetuning hbn known_lags sample smoke standard tiny # what lint reads; a file in config/ may hold other things
+PLANS := config demo finetuning hbn known_lags loso sample smoke standard tiny # what lint reads; a file in config/ may hold other things
 MIRROR ?=
 POINTS ?= 10 # kill points a fault
 export CLDTRANS_MIRROR := $(abspath $(MIRROR))

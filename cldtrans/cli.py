@@ -30,9 +30,11 @@ COMMANDS = {
     "deploy": "export a trained network to files that run without torch, and measure them",
     "fewshot": "score one dataset, method, label budget and seed",
     "focal-lead": "score focal-lead localization of one dataset, method and seed",
+    "reconstruction": "rank abnormal windows by reconstruction error",
     "identifiability": "score lag recovery on one simulated world",
     "known-lags": "score lags that physics or clinicians know",
     "robustness": "score a fitted model on degraded input",
+    "published": "compare kept predictions with published ones",
     "rescore": "score kept predictions again, without training",
     "audit": "check a run: who is on which side, channels, labels, metadata, claims",
 }

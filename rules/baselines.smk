@@ -3,15 +3,16 @@ rule score_fewshot_baseline:
     input:
         config=CONFIG,
         index="data/{run}/shards/{dataset}/index.parquet",
-        split="data/{run}/splits/{dataset}/seed-{seed}.csv",
+        split=division,
         weights=checkpoint_file,
         network=network_file,
     output:
-        result="results/{run}/fewshot/{dataset}/{method}/budget-{budget}/seed-{seed}.json",
-        predictions="results/{run}/fewshot/{dataset}/{method}/budget-{budget}/seed-{seed}.parquet",
+        result="results/{run}/{experiment}/{dataset}/{method}/budget-{budget}/seed-{seed}.json",
+        predictions="results/{run}/{experiment}/{dataset}/{method}/budget-{budget}/seed-{seed}.parquet",
     log:
-        "logs/{run}/score_fewshot_baseline/{dataset}/{method}/budget-{budget}/seed-{seed}.log",
+        "logs/{run}/score_fewshot_baseline/{experiment}/{dataset}/{method}/budget-{budget}/seed-{seed}.log",
     wildcard_constraints:
+        experiment=one_of(FEWSHOT),
         method=one_of(SETTINGS.methods),
     conda:
         CONDA
@@ -19,14 +20,15 @@ rule score_fewshot_baseline:
     resources:
         gpu=0,
         mem_mb=attempt_scaled(8000),
-        runtime=attempt_scaled(480),
+        runtime=fold_scaled(480),
     params:
-        code=code("fewshot", "fewshot"),
-        settings=cell_settings("fewshot"),
+        code=code("fewshot"),
+        settings=cell_settings(),
         checkpoint=checkpoint_option,
         network=network_option,
     shell:
-        "python -m cldtrans fewshot --config {input.config:q} --dataset {wildcards.dataset:q}"
+        "python -m cldtrans fewshot --config {input.config:q} --experiment {wildcards.experiment:q}"
+        " --dataset {wildcards.dataset:q}"
         " --method {wildcards.method:q} --budget {wildcards.budget:q} --seed {wildcards.seed:q}"
         " --shards data/{wildcards.run:q}/shards/{wildcards.dataset:q} --split {input.split:q}"
         " {params.checkpoint:q} {params.network:q} --threads {threads} --output {output.result:q} > {log:q} 2>&1"
@@ -61,6 +63,28 @@ rule train_network:
         " --method {wildcards.method:q} --seed {wildcards.seed:q}"
         " --shards data/{wildcards.run:q}/shards/{wildcards.dataset:q} --split {input.split:q}"
         " {params.network:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
+
+
+rule compare_published:
+    """Our predictions against published ones of the same recordings, by a paired bootstrap."""
+    input:
+        results=lambda wildcards: PLAN.compared(wildcards.dataset),
+        file=published_file,
+    output:
+        "results/{run}/published/{dataset}.json",
+    log:
+        "logs/{run}/compare_published/{dataset}.log",
+    conda:
+        CONDA
+    resources:
+        mem_mb=attempt_scaled(4000),
+        runtime=attempt_scaled(30),
+    params:
+        code=code("published"),
+        name=lambda wildcards: SETTINGS.published[wildcards.dataset].name,
+    shell:
+        "python -m cldtrans published {input.results:q} --file {input.file:q} --name {params.name:q}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule baselines:

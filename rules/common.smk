@@ -21,6 +21,7 @@ from cldtrans.errors import ConfigError
 from cldtrans.methods.cells import Cell
 from cldtrans.planning.cost import dataset_cost
 from cldtrans.planning.plan import (
+    FEWSHOT,
     FIGURE_TITLES,
     PAPER_PARTS,
     READING_FIGURES,
@@ -227,6 +228,26 @@ def download_minutes(wildcards, attempt):
     """Time for a dataset's bytes from a slow source; a retry goes on where the last attempt stopped."""
     size = dataset_cost(SETTINGS, wildcards.dataset, Path()).download_bytes
     return (30 + round(size / SLOWEST_BYTES_PER_MIN)) * 2 ** (attempt - 1)
+
+
+def published_file(wildcards):
+    """The file of published predictions of a dataset."""
+    return str(Path(SETTINGS.published[wildcards.dataset].file).expanduser())
+
+
+def division(wildcards):
+    """The division of subjects that a few-shot cell uses."""
+    return PLAN.split(wildcards.dataset, wildcards.seed, wildcards.experiment)
+
+
+def fold_scaled(minutes):
+    """Run time that doubles with each retry, and is ten times as long where every fold is fitted."""
+
+    def scaled(wildcards, attempt):
+        folded = wildcards.experiment in ("loso", "tenfold")
+        return minutes * (10 if folded else 1) * 2 ** (attempt - 1)
+
+    return scaled
 
 
 def attempt_scaled(amount):

@@ -8,6 +8,7 @@ rule make_tables:
         stamps=PLAN.stamps(),
         histories=PLAN.histories(),
         audit=PLAN.audit(),
+        published=PLAN.published(),
     output:
         csv=PLAN.tables("csv"),
         html=[

@@ -70,26 +70,29 @@ rule score_fewshot:
     input:
         config=CONFIG,
         index="data/{run}/shards/{dataset}/index.parquet",
-        split="data/{run}/splits/{dataset}/seed-{seed}.csv",
+        split=division,
         weights="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/model.safetensors",
         features="results/{run}/features/{dataset}/{variant}/seed-{seed}.npz",
     output:
-        result="results/{run}/fewshot/{dataset}/{variant}/budget-{budget}/seed-{seed}.json",
-        predictions="results/{run}/fewshot/{dataset}/{variant}/budget-{budget}/seed-{seed}.parquet",
+        result="results/{run}/{experiment}/{dataset}/{variant}/budget-{budget}/seed-{seed}.json",
+        predictions="results/{run}/{experiment}/{dataset}/{variant}/budget-{budget}/seed-{seed}.parquet",
     log:
-        "logs/{run}/score_fewshot/{dataset}/{variant}/budget-{budget}/seed-{seed}.log",
+        "logs/{run}/score_fewshot/{experiment}/{dataset}/{variant}/budget-{budget}/seed-{seed}.log",
+    wildcard_constraints:
+        experiment=one_of(FEWSHOT),
     conda:
         CONDA
     threads: SETTINGS.threads
     resources:
         gpu=0,
         mem_mb=attempt_scaled(8000),
-        runtime=attempt_scaled(240),
+        runtime=fold_scaled(240),
     params:
-        code=code("fewshot", "fewshot"),
-        settings=cell_settings("fewshot"),
+        code=code("fewshot"),
+        settings=cell_settings(),
     shell:
-        "python -m cldtrans fewshot --config {input.config:q} --dataset {wildcards.dataset:q}"
+        "python -m cldtrans fewshot --config {input.config:q} --experiment {wildcards.experiment:q}"
+        " --dataset {wildcards.dataset:q}"
         " --method {wildcards.variant:q} --budget {wildcards.budget:q} --seed {wildcards.seed:q}"
         " --shards data/{wildcards.run:q}/shards/{wildcards.dataset:q} --split {input.split:q}"
         " --checkpoint results/{wildcards.run:q}/checkpoints/stage1/{wildcards.variant:q}/seed-{wildcards.seed:q}"

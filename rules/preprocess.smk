@@ -60,9 +60,23 @@ rule split_dataset:
         runtime=20,
     params:
         code=code("split"),
+        division=[],
     shell:
         "python -m cldtrans split --config {input.config:q} --dataset {wildcards.dataset:q} --seed {wildcards.seed:q}"
-        " --shards data/{wildcards.run:q}/shards/{wildcards.dataset:q} --output {output:q} > {log:q} 2>&1"
+        " --shards data/{wildcards.run:q}/shards/{wildcards.dataset:q} {params.division:q}"
+        " --output {output:q} > {log:q} 2>&1"
+
+
+use rule split_dataset as divide_dataset with:
+    output:
+        "data/{run}/splits/{dataset}/{division}/seed-{seed}.csv",
+    log:
+        "logs/{run}/split_dataset/{dataset}/{division}/seed-{seed}.log",
+    wildcard_constraints:
+        division=one_of(settings_module.DIVISIONS),
+    params:
+        code=code("split"),
+        division=lambda wildcards: ["--division", wildcards.division],
 
 
 rule preprocess:

@@ -2,11 +2,13 @@
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `cldtrans fewshot`."""
+    parser.add_argument("--experiment", default="fewshot", help="or the name of another division of subjects")
     add_cell_args(parser)
     parser.add_argument("--start", type=Path, help="checkpoint of the network that the method starts from")
 
@@ -23,7 +25,7 @@ def add_cell_args(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--shards", type=Path, required=True, help="the dataset's shard folder")
-    parser.add_argument("--split", type=Path, required=True, help="csv: subject, split")
+    parser.add_argument("--split", type=Path, required=True, help="csv: [fold,] subject, split")
     parser.add_argument("--features", type=Path, help="pooled features of a variant (.npz)")
     parser.add_argument("--checkpoint", type=Path, help="stage-1 checkpoint folder of a variant")
     parser.add_argument("--threads", type=int, default=1)
@@ -34,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     """Score the cell and write its result file."""
     from cldtrans.evaluation.fewshot import run_fewshot
 
-    score(run_fewshot, args, start=args.start)
+    score(partial(run_fewshot, experiment=args.experiment), args, start=args.start)
 
 
 def score(experiment: Callable[..., object], args: argparse.Namespace, **more: Path | None) -> None:

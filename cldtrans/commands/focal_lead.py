@@ -9,7 +9,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, required=True, help="resolved config (results/<run>/config.json)"
     )
-    parser.add_argument("--experiment", required=True, choices=["zeroshot", "planted"])
+    parser.add_argument("--experiment", required=True, choices=["zeroshot", "planted", "lead_robustness"])
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--method", required=True, help="a method of the config or a variant of our model")
     parser.add_argument("--seed", type=int, required=True)

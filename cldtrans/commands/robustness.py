@@ -6,7 +6,7 @@ from cldtrans.commands import fewshot
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `cldtrans robustness`: those of `fewshot`."""
+    """Add the arguments of `cldtrans robustness`: those of a cell of a classifier."""
     fewshot.add_cell_args(parser)
 
 

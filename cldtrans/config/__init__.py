@@ -11,6 +11,7 @@ from cldtrans.config.derived import (
 )
 from cldtrans.config.reading import config_file, deep_merge, load, load_any, parse, resolve, write_resolved
 from cldtrans.config.settings import (
+    DIVISIONS,
     NAME,
     Config,
     DatasetClassConfig,
@@ -27,6 +28,7 @@ from cldtrans.config.settings import (
 )
 
 __all__ = [
+    "DIVISIONS",
     "NAME",
     "Config",
     "DatasetClassConfig",

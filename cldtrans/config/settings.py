@@ -506,6 +506,15 @@ class KnownLagsConfig(Section):
     )
 
 
+class PublishedConfig(Section):
+    """Predictions that others published for the test recordings of a dataset."""
+
+    name: Name = Field(description="Of the published method, as tables call it.")
+    file: str | None = Field(
+        description="A csv that the user has: recording, and a column of probabilities a class; null: none."
+    )
+
+
 class RobustnessConfig(Section):
     """Degradations of the test input."""
 
@@ -513,6 +522,17 @@ class RobustnessConfig(Section):
     dropped_channels: list[Fraction] = Field(description="Share of the valid channels that is masked.")
     rate_fractions: list[Fraction] = Field(description="Recorded at this fraction of the sampling rate.")
     shifts_s: list[float] = Field(description="Windows rotated in time by so much, seconds.")
+    montages: list[Literal["referential", "laplacian"]] = Field(
+        description="Derived from windows of the double banana; other datasets have no such row."
+    )
+    discharge_db: float = Field(
+        description="Power of planted discharges over that of the background, before degradation, decibels."
+    )
+
+
+Division = Literal["published_leaky", "loso", "tenfold"]
+DIVISIONS = get_args(Division)
+"""Few-shot experiments on another division than the dataset's own, by the division's name."""
 
 
 class DeployConfig(Section):
@@ -532,9 +552,11 @@ class ExperimentBlock(Section):
     target: Literal[
         "zeroshot", "fewshot", "identifiability", "known_lags", "ablations", "robustness", "baselines"
     ] = Field(description="Rule that asks for the files.")
-    experiment: Literal["fewshot", "zeroshot", "planted", "identifiability", "known_lags", "robustness"] = (
-        Field(description="What is done; the first folder of the files' path.")
-    )
+    experiment: (
+        Literal["fewshot", "zeroshot", "planted", "identifiability", "known_lags", "robustness"]
+        | Literal["lead_robustness", "reconstruction"]
+        | Division
+    ) = Field(description="What is done; the first folder of the files' path.")
     datasets: list[str] = Field(
         min_length=1, description="Names of datasets; of simulated worlds for identifiability."
     )
@@ -604,6 +626,9 @@ class Config(Section):
     identifiability: IdentifiabilityConfig = Field(description="Lag recovery on simulated worlds.")
     known_lags: KnownLagsConfig = Field(description="Lags that physics or clinicians know.")
     robustness: RobustnessConfig = Field(description="Degraded test input.")
+    published: dict[Name, PublishedConfig] = Field(
+        description="Published predictions by dataset, with which kept ones are compared."
+    )
     paper_style: str | None = Field(
         default=None,
         exclude_if=lambda style: style is None,

@@ -141,6 +141,8 @@ class Dataset(ABC):
         without the signal, so that a floor may see them.
     places_windows : bool
         Whether `window_starts` says where windows begin; else they follow each other on a grid.
+    normal_class : str or None
+        The class of the task that stands for nothing abnormal; None where there is none.
     training_folds : collection of int or None
         Official folds that pretraining may see; None: all.
     published : Published or None
@@ -159,6 +161,7 @@ class Dataset(ABC):
     extra_columns: ClassVar[tuple[str, ...]] = ()
     has_events: ClassVar[bool] = False
     focal_truth: ClassVar[Literal["annotation", "region"]] = "annotation"
+    normal_class: ClassVar[str | None] = None
     training_folds: ClassVar[Collection[int] | None] = None
     window_columns: ClassVar[tuple[str, ...]] = ()
     places_windows: ClassVar[bool] = False

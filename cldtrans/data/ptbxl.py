@@ -39,6 +39,7 @@ class PtbXl(Dataset):
     modality = "ecg"
     channels = LEADS
     task = Task("superclass", "multilabel", SUPERCLASSES)
+    normal_class = "NORM"
     extra_columns = ("age", "sex")
     training_folds = range(1, 9)  # of the official ones; 9 validates, 10 tests
     published = Published(

@@ -106,18 +106,6 @@ def subject_table(dataset: Dataset, index: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def published_leaky_split() -> dict[str, str]:
-    """Divide CHB-MIT as published tables do: cases 1-19 / 20-21 / 22-23. LEAKY: chb21 is the girl of chb01.
-
-    Models are selected on chb20 alone; rows that use this carry the tag `published_leaky`. Names are cases.
-    """
-    cases = {f"chb{k:02d}": "train" for k in range(1, 20)}
-    return {
-        f"{CASE}{case}": part
-        for case, part in {**cases, "chb20": "val", "chb22": "test", "chb23": "test"}.items()
-    }
-
-
 def write_split(path: Path, split: pd.DataFrame) -> None:
     """Store a division, and its sum beside it."""
     with atomic_path(path) as temporary:
@@ -126,7 +114,15 @@ def write_split(path: Path, split: pd.DataFrame) -> None:
 
 
 def load_split(path: str | Path) -> dict[str, str]:
-    """Read a division: "train", "val" or "test" by subject."""
+    """Read a division without folds: "train", "val" or "test" by subject."""
+    folds = load_folds(path)
+    if len(folds) != 1:
+        raise DataError(f"{path}: a division in {len(folds)} folds, where one without folds was expected")
+    return folds[0]
+
+
+def load_folds(path: str | Path) -> list[dict[str, str]]:
+    """Read a division: "train", "val" or "test" by subject, in each of its folds; one where it has none."""
     try:
         table = pd.read_csv(path, dtype="str")
     except (OSError, ValueError) as error:
@@ -136,9 +132,16 @@ def load_split(path: str | Path) -> dict[str, str]:
         raise DataError(
             f"{path}: changed since it was written: {problem}; delete both and run the workflow again"
         )
-    if list(table.columns) != ["subject", "split"] or not table["split"].isin(SPLITS).all():
-        raise DataError(f"{path}: expected columns subject,split with {', '.join(SPLITS)}; make it again")
-    return dict(zip(table["subject"], table["split"], strict=True))
+    named = list(table.columns) in (["subject", "split"], ["fold", "subject", "split"])
+    if not named or not table["split"].isin(SPLITS).all():
+        raise DataError(
+            f"{path}: expected columns subject,split (before them fold, or not) with {', '.join(SPLITS)}; "
+            "make it again"
+        )
+    if "fold" not in table:
+        return [dict(zip(table["subject"], table["split"], strict=True))]
+    groups = [part for _, part in table.groupby(table["fold"].astype(int), sort=True)]
+    return [dict(zip(part["subject"], part["split"], strict=True)) for part in groups]
 
 
 def split_problem(split: Mapping[str, str]) -> str | None:

@@ -6,7 +6,7 @@ patient's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +64,10 @@ class Readouts:
         self._reads_channels = getattr(readout, "reads_channels", False)
         self._reads_background = getattr(readout, "reads_background", False)
         self._reads_seizures = getattr(readout, "reads_seizures", False)
+
+    def named(self, channels: tuple[str, ...]) -> Readouts:
+        """Return the same readouts for windows of other channels."""
+        return Readouts(self.readout, channels)
 
     def of_windows(
         self, x: np.ndarray, mask: np.ndarray, sample_rate: float, background: Sequence[np.ndarray]
@@ -145,12 +149,78 @@ def zone_cases(seizures: Sequence[ZoneSeizure], readouts: Readouts, sample_rate:
     return cases
 
 
+@dataclass(frozen=True)
+class Planted:
+    """Discharges planted in windows at one signal-to-noise ratio, with windows of their recordings without.
+
+    Attributes
+    ----------
+    x : array [n, C, T]
+        Windows of unit variance.
+    mask : array [n, C] of bool
+        Valid channels.
+    background : list of n arrays [K, C, T]
+        In the windows' unit.
+    leads : list of n int
+        Where each discharge starts.
+    subjects, recordings : list of n str
+        Whose window it is.
+    numbers : list of n int
+        Of the trials, from 1.
+    channels : tuple of str
+        Names of the C channels.
+    snr_db : float
+        Decibels.
+    """
+
+    x: np.ndarray
+    mask: np.ndarray
+    background: list[np.ndarray]
+    leads: list[int]
+    subjects: list[str]
+    recordings: list[str]
+    numbers: list[int]
+    channels: tuple[str, ...]
+    snr_db: float
+
+
 def planted_cases(
     windows: ShardSet, readouts: Readouts, snr_db: list[float], trials: int, seed: int
 ) -> list[Case]:
+    """Score discharges planted in interictal windows, each at every signal-to-noise ratio."""
+    cases = []
+    for one in plant(windows, snr_db, trials, seed):
+        found = readouts.of_windows(one.x, one.mask, windows.rate_hz, one.background)
+        cases += cases_of(one, found, one.mask, one.channels, [{lead} for lead in one.leads])
+    return cases
+
+
+def cases_of(
+    one: Planted,
+    scores: dict[str, np.ndarray],
+    mask: np.ndarray,
+    channels: tuple[str, ...],
+    truth: list[set[int]],
+) -> list[Case]:
+    """Make a case of each discharge from the scores [n, C] of its channels."""
+    return [
+        Case(
+            subject=one.subjects[k],
+            recording=one.recordings[k],
+            number=one.numbers[k],
+            scores={name: np.where(mask[k], values[k], -np.inf) for name, values in scores.items()},
+            channels=channels,
+            snr_db=one.snr_db,
+            truth=[truth[k]],
+        )
+        for k in range(len(one.leads))
+    ]
+
+
+def plant(windows: ShardSet, snr_db: list[float], trials: int, seed: int) -> Iterator[Planted]:
     """Plant discharges in interictal windows, the subjects taking turns.
 
-    Each is planted at every signal-to-noise ratio.
+    Each is planted at every signal-to-noise ratio; at most `_BATCH` come at once.
     """
     index, quiet = windows.index, quiet_rows(windows)
     subject_of = dict(zip(index["recording"].astype(str), index["subject"], strict=True))
@@ -159,7 +229,7 @@ def planted_cases(
     for recording, rows in quiet.items():
         rows_of.setdefault(subject_of[recording], []).append(rows)
     by_subject = {name: rng.permutation(np.sort(np.concatenate(rows_of[name]))) for name in sorted(rows_of)}
-    subjects, cases = list(by_subject), []
+    subjects = list(by_subject)
     adjacent: np.ndarray | None = None
     for first in tqdm(range(0, trials if subjects else 0, _BATCH), desc="discharges", disable=None):
         numbers = np.arange(first, min(first + _BATCH, trials))
@@ -180,32 +250,27 @@ def planted_cases(
             planted.to_double_banana(windows.signals(some), windows.mask(some), windows.channels)[0]
             for some in others
         ]
-        plans, signals = [], []
+        leads, signals = [], []
         for valid, window, around in zip(mask, x, background, strict=True):
             plan = planted.draw_plan(adjacent, valid, rng)
             wave = planted.discharge(plan.delay_s, x.shape[-1], windows.rate_hz, rng)
-            plans.append(plan)
+            leads.append(plan.lead)
             signal = planted.at_zero_db(window, wave, plan.gain)
             signals.append(_obeying(np.concatenate([window[None], around]), valid) @ signal)
         for level in snr_db:
             mixed, deviation = planted.standardised(x + 10 ** (level / 20) * np.stack(signals))
             quiet_too = [(one / by).astype(np.float32) for one, by in zip(background, deviation, strict=True)]
-            found = readouts.of_windows(mixed, mask, windows.rate_hz, quiet_too)
-            for k, number in enumerate(numbers):
-                cases.append(
-                    Case(
-                        subject=names[k],
-                        recording=recordings[k],
-                        number=int(number) + 1,
-                        scores={
-                            name: np.where(mask[k], values[k], -np.inf) for name, values in found.items()
-                        },
-                        channels=channels,
-                        snr_db=float(level),
-                        truth=[{plans[k].lead}],
-                    )
-                )
-    return cases
+            yield Planted(
+                mixed,
+                mask,
+                quiet_too,
+                leads,
+                names,
+                list(recordings),
+                [int(number) + 1 for number in numbers],
+                channels,
+                float(level),
+            )
 
 
 def quiet_rows(windows: ShardSet) -> dict[str, np.ndarray]:

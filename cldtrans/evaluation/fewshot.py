@@ -7,6 +7,7 @@ validation subjects.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,28 @@ import numpy as np
 from cldtrans.config import Config
 from cldtrans.data.base import Task
 from cldtrans.data.shards import ShardSet
-from cldtrans.data.splits import budget_rows, load_split, split_rows
+from cldtrans.data.splits import budget_rows, load_folds, load_split, split_rows
 from cldtrans.errors import ConfigError, DataError
 from cldtrans.evaluation.cell import NO_WINDOWS, write_cell
 from cldtrans.evaluation.costs import costs_of
 from cldtrans.evaluation.predictions import (
     Predictions,
+    in_folds,
     no_predictions,
     predictions_of,
     score_predictions,
     write_predictions,
 )
-from cldtrans.evaluation.references import origin, set_beside
+from cldtrans.evaluation.references import Fit, origin, set_beside
 from cldtrans.machine import limit_threads
 from cldtrans.methods import classifiers
 from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import FINE_TUNED, PROBED, build, spec_of
 from cldtrans.methods.stored_features import read_features
 from cldtrans.methods.windows import Classifier, LabelledWindows, counts
+
+Parts = tuple[LabelledWindows, LabelledWindows, LabelledWindows]
+Stored = tuple[np.ndarray | None, list[tuple[int, float]] | None, np.ndarray | None]
 
 
 def run_fewshot(
@@ -49,6 +54,7 @@ def run_fewshot(
     checkpoint: Path | None = None,
     start: Path | None = None,
     threads: int = 1,
+    experiment: str = "fewshot",
 ) -> dict[str, Any]:
     """Score one cell and write its result file, with its predictions beside it as parquet.
 
@@ -63,7 +69,7 @@ def run_fewshot(
     shards : Path
         The dataset's shard folder.
     split : Path
-        csv: subject, split.
+        csv: subject, split; of a division in folds before them fold, and each fold is fitted and tested.
     output : Path
         The result file.
     features : Path, optional
@@ -74,6 +80,8 @@ def run_fewshot(
         Checkpoint of the network that the method starts from.
     threads : int
         Part of a CPU result's last bits.
+    experiment : str
+        "fewshot", or the division's name.
 
     Returns
     -------
@@ -81,61 +89,105 @@ def run_fewshot(
         The record as written.
     """
     windows = ShardSet(shards)
-    cell = Cell("fewshot", dataset, method, budget, seed)
+    cell = Cell(experiment, dataset, method, budget, seed)
     task = task_of(windows)
-    parts, problem = labelled_parts(windows, dataset, split, budget, seed, features)
-    n = NO_WINDOWS if parts is None else counts(*parts)
-    classifier, costs = None, dict[str, Any]()
-    if parts is not None:
+    stored = stored_features(features, windows)
+    fits: list[Fit] = []
+    found: list[Predictions] = []
+    divided, problems = load_folds(split), []
+    n = NO_WINDOWS
+    for fold in divided:
+        problem = "" if windows.reason is None else f"{dataset}: {windows.reason}"
+        if not problem:
+            parts = parts_of(windows, fold, budget, seed, stored)
+            n = counts(*parts) if len(divided) == 1 else n
+            problem = unfit(task, parts[0], parts[2])
+        if problem:
+            problems.append(problem)
+            continue
         train, val, test = parts
-        problem = unfit(task, train, test)
-    if parts is None or problem:
-        predictions = no_predictions(windows, problem, seed)
-    else:
         classifier = make_classifier(config, method, windows, seed, threads, features, checkpoint, start)
         limit_threads(threads)
         classifier.fit(train, val)
-        predictions = predict(classifier, windows, val, test, seed)
+        found.append(predict(classifier, windows, val, test, seed))
+        fits.append(Fit(classifier, parts, found[-1].of("test")))
+    problem = problems[0] if problems else "fewer than two subjects: no fold"
+    predictions = in_folds(found, len(divided)) if found else no_predictions(windows, problem, seed)
     write_predictions(output.with_suffix(".parquet"), predictions)
     scores = score_predictions(predictions)
-    if classifier is not None and parts is not None:
-        proba = predictions.of("test")
-        costs = costs_of(classifier, parts[2])  # before the twin is trained, which is not its cost
-        set_beside(scores, task, classifier, method, proba, parts, seed, threads)
+    notes = [f"{len(problems)} of {len(divided)} folds: {problem}"] if found and problems else []
+    costs = dict[str, Any]()
+    if fits:
+        costs = costs_of(fits[-1].classifier, fits[-1].parts[2])  # before the twin, which is not its cost
+        set_beside(scores, task, method, fits, seed, threads)
+        notes += getattr(getattr(fits[-1].classifier, "tuning", None), "notes", ())
     return write_cell(
         output,
         cell,
         config,
         scores,
-        n,
+        n if len(divided) == 1 else counts_of_folds([fit.parts for fit in fits]),
         windows=windows,
         checkpoint=checkpoint,
-        scored=classifier,
-        notes=getattr(getattr(classifier, "tuning", None), "notes", ()),
-        extra=origin(config, method, dataset, classifier) | costs,
+        scored=fits[-1].classifier if fits else None,
+        notes=notes,
+        extra=origin(config, cell, fits[-1].classifier if fits else None) | costs,
     )
+
+
+def counts_of_folds(folds: Sequence[Parts]) -> dict[str, Any]:
+    """Count windows and subjects of all tests together, and of the smallest training and validation."""
+    each = [counts(*parts) for parts in folds] or [NO_WINDOWS]
+    subjects = [one["subjects"] for one in each]
+    found = {part: min(one[part] for one in each) for part in ("train", "val")}
+    found["subjects"] = {part: min(one[part] for one in subjects) for part in ("train", "val")}
+    found["test"] = sum(one["test"] for one in each)
+    found["subjects"]["test"] = sum(one["test"] for one in subjects)
+    return found
 
 
 def labelled_parts(
     windows: ShardSet, dataset: str, split: Path, budget: str, seed: int, features: Path | None
-) -> tuple[tuple[LabelledWindows, LabelledWindows, LabelledWindows] | None, str]:
+) -> tuple[Parts | None, str]:
     """Return training windows of a budget, validation, test; or None and why not."""
     if windows.reason is not None:
         return None, f"{dataset}: {windows.reason}"
-    divided = load_split(split)
+    return parts_of(windows, load_split(split), budget, seed, stored_features(features, windows)), ""
+
+
+def parts_of(
+    windows: ShardSet, divided: Mapping[str, str], budget: str, seed: int, stored: Stored = (None, None, None)
+) -> Parts:
+    """Return training windows of a budget, validation, test.
+
+    Parameters
+    ----------
+    windows : ShardSet
+        The dataset's.
+    divided : mapping of str to str
+        A division, or one fold of it.
+    budget, seed
+        The cell's.
+    stored : tuple
+        From `stored_features`.
+    """
     rows = [
         budget_rows(windows, divided, budget, seed),
         split_rows(windows, divided, "val"),
         split_rows(windows, divided, "test"),
     ]
-    found = (None, None, None) if features is None else load_features(features, len(windows))
-    train, val, test = (LabelledWindows(windows, part, *found) for part in rows)
-    return (train, val, test), ""
+    train, val, test = (LabelledWindows(windows, part, *stored) for part in rows)
+    return train, val, test
 
 
-def load_features(
-    path: Path, n_windows: int
-) -> tuple[np.ndarray, list[tuple[int, float]] | None, np.ndarray | None]:
+def stored_features(path: Path | None, windows: ShardSet) -> Stored:
+    """Read the features of a shard set, as `LabelledWindows` takes them; Nones where there are none."""
+    if path is None or windows.reason is not None:
+        return None, None, None
+    return load_features(path, len(windows))
+
+
+def load_features(path: Path, n_windows: int) -> Stored:
     """Read the pooled features [n_windows, F] of a shard set, their blocks' width and share, the twin's.
 
     Raises

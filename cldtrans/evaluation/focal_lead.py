@@ -25,8 +25,19 @@ from cldtrans.data.intracranial import ZoneSet
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
 from cldtrans.evaluation.annotations import read_annotations
-from cldtrans.evaluation.cases import Case, make_readouts, planted_cases, seizure_cases, zone_cases
+from cldtrans.evaluation.cases import (
+    Case,
+    Readouts,
+    cases_of,
+    make_readouts,
+    plant,
+    planted_cases,
+    seizure_cases,
+    zone_cases,
+)
 from cldtrans.evaluation.cell import write_cell
+from cldtrans.evaluation.degradations import conditions
+from cldtrans.evaluation.planted import standardised
 from cldtrans.files import atomic_path
 from cldtrans.machine import limit_threads
 from cldtrans.methods.cells import Cell
@@ -63,8 +74,8 @@ def run_focal_lead(
     ----------
     config : Config
         Settings of the run.
-    experiment : one of "planted", "zeroshot"
-        The grade of truth.
+    experiment : one of "planted", "zeroshot", "lead_robustness"
+        The grade of truth; the last: planted, and then degraded.
     dataset, method, seed
         The cell.
     shards : Path or None
@@ -90,7 +101,7 @@ def run_focal_lead(
         raise DataError(f"{dataset}: its shard folder is needed (--shards)")
     windows = ZoneSet(dataset, zones) if zones is not None else ShardSet(Path(str(shards)))
     truth = "zone" if zones is not None else chosen_dataset(dataset, config.dataset_classes).focal_truth
-    names = _NAMES["planted" if experiment == "planted" else truth]
+    names = _NAMES["planted" if experiment in ("planted", "lead_robustness") else truth]
     scores, cases, model = Scores(), [], None
     if windows.reason is not None:
         scores.undefined(names, f"{dataset}: {windows.reason}")
@@ -106,6 +117,8 @@ def run_focal_lead(
                 scores.undefined(names, f"{dataset}: {method} cannot read its windows: {error}")
             else:
                 scores = grade_zones(cases)
+        elif experiment == "lead_robustness":
+            scores, cases = degraded_leads(config, windows, readouts, seed)
         elif experiment == "planted":
             cases = planted_cases(windows, readouts, config.planted.snr_db, config.planted.trials, seed)
             scores = grade_planted(cases)
@@ -141,6 +154,54 @@ def grade_planted(cases: list[Case]) -> Scores:
     for level in levels if len(levels) > 1 else ():
         _add_tops(scores, [case for case in cases if case.snr_db == level], f"_{level:g}db")
     return scores
+
+
+def degraded_leads(
+    config: Config, windows: ShardSet, readouts: Readouts, seed: int
+) -> tuple[Scores, list[Case]]:
+    """Score planted discharges as recorded, and degraded together with their background.
+
+    Metric keys are `top<k>` and `top<k>@<condition>`. The lead's channel is never among those that are lost.
+    In a montage of electrodes the lead is either electrode of the bipolar channel. Random parts are drawn for
+    each discharge from the seed and its number.
+    """
+    scores = Scores()
+    level, trials = [config.robustness.discharge_db], config.planted.trials
+    by_condition: dict[str, list[Case]] = {}
+    for one in plant(windows, level, trials, seed):
+        found = readouts.of_windows(one.x, one.mask, windows.rate_hz, one.background)
+        cases = cases_of(one, found, one.mask, one.channels, [{lead} for lead in one.leads])
+        by_condition.setdefault("", []).extend(cases)
+        for condition in conditions(config.robustness, one.channels):
+            channels = condition.channels or one.channels
+            x, mask, background = [], [], []
+            for k, lead in enumerate(one.leads):
+                rng = np.random.default_rng([seed, one.numbers[k]])
+                together = np.concatenate([one.x[k : k + 1], one.background[k]])
+                degraded, left = condition.apply(together, one.mask[k], windows.rate_hz, rng, (lead,))
+                _, deviation = standardised(degraded[0])
+                degraded = (degraded / deviation).astype(np.float32)
+                x.append(degraded[0])
+                mask.append(left)
+                background.append(degraded[1:])
+            valid = np.stack(mask)
+            found = readouts.named(channels).of_windows(np.stack(x), valid, windows.rate_hz, background)
+            truth = [
+                {lead} if condition.channels is None else _ends(one.channels[lead], channels)
+                for lead in one.leads
+            ]
+            cases = cases_of(one, found, valid, channels, truth)
+            by_condition.setdefault(f"@{condition.name}", []).extend(cases)
+    if not by_condition:
+        scores.undefined(_TOP_NAMES, "no interictal window without flat channels")
+    for suffix, cases in by_condition.items():
+        _add_tops(scores, cases, suffix)
+    return scores, by_condition.get("", [])
+
+
+def _ends(channel: str, electrodes: tuple[str, ...]) -> set[int]:
+    """Return the places of a bipolar channel's two electrodes."""
+    return {electrodes.index(name) for name in channel.split("-")}
 
 
 def grade_zones(cases: list[Case]) -> Scores:

@@ -9,8 +9,8 @@ import numpy as np
 
 from cldtrans.errors import DataError
 from cldtrans.evaluation.predictions import PLACE, Predictions, held_out
+from cldtrans.scoring.folds import of_weights
 from cldtrans.scoring.intervals import Intervals, over_subjects
-from cldtrans.scoring.metrics import resampled
 
 RESAMPLES = 1000
 RANGES = {"kappa": (-2.0, 2.0)}
@@ -34,20 +34,22 @@ def of_predictions(ours: Predictions, theirs: Predictions, metrics: Iterable[str
     """
     if ours.problem or theirs.problem:
         return Intervals(reasons={"ci95": ours.problem or theirs.problem})
+    if ours.task.kind == "regression":
+        return Intervals(reasons={"ci95": "numbers are compared with their floor alone"})
     first, second = held_out(ours), held_out(theirs)
-    if not first.rows[PLACE].equals(second.rows[PLACE]):
+    pairs = zip(first, second, strict=False)
+    if len(first) != len(second) or not all(a.rows[PLACE].equals(b.rows[PLACE]) for a, b in pairs):
         raise DataError("predictions that are compared must be of the same windows in the same order")
-    subjects, position = np.unique(first.rows["subject"].to_numpy().astype(str), return_inverse=True)
     kind, classes = ours.task.kind, ours.task.classes
+    (of_mine, n_subjects), (of_rival, _) = (
+        of_weights(kind, classes, [one.fold for one in side]) for side in (first, second)
+    )
 
     def statistic(weights: np.ndarray) -> Mapping[str, np.ndarray]:
-        mine, rival = (
-            resampled(kind, classes, one.labels, one.proba, one.thresholds, position, weights)
-            for one in (first, second)
-        )
+        mine, rival = of_mine(weights), of_rival(weights)
         return {name: mine[name] - rival[name] for name in metrics if name in mine}
 
-    return _intervals(statistic, len(subjects), len(first.rows), ours.seed)
+    return _intervals(statistic, n_subjects, max(len(one.rows) for one in first), ours.seed)
 
 
 def of_subjects(ours: Mapping[str, Any], theirs: Mapping[str, Any], metrics: Iterable[str]) -> Intervals:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ from cldtrans.errors import DataError
 from cldtrans.files import atomic_path
 from cldtrans.methods.windows import LabelledWindows
 from cldtrans.scoring import alarms
-from cldtrans.scoring.metrics import Scores, choose_thresholds, classification, unscored
-from cldtrans.scoring.regression import regression_targets
+from cldtrans.scoring.folds import Fold, averaged, over_folds, over_folds_of_numbers
+from cldtrans.scoring.metrics import Scores, choose_thresholds, unscored
 
 META = b"cldtrans"  # key of the file's own description
 PLACE = ["subject", "recording", "start_s"]
@@ -38,7 +39,7 @@ class Predictions:
         Why nothing was predicted, "" where something was.
     table : DataFrame
         One row a window: part ("val" or "test"), subject, recording, start_s, the task's label columns, and
-        `p_<class>`.
+        `p_<class>`; of a division in folds also fold.
     """
 
     task: Task
@@ -79,6 +80,22 @@ def predictions_of(
     if proba_val is not None:
         parts.insert(0, _part(windows, "val", val, proba_val))
     return _described(windows, pd.concat(parts, ignore_index=True), seed, "")
+
+
+def in_folds(found: Sequence[Predictions], number: int) -> Predictions:
+    """Join the predictions of the folds that could be fitted; of a division without folds, the only ones.
+
+    Parameters
+    ----------
+    found : sequence of Predictions
+        One a fold.
+    number : int
+        Folds of the division; 1: none.
+    """
+    if number == 1:
+        return found[0]
+    tables = [one.table.assign(fold=number) for number, one in enumerate(found)]
+    return replace(found[0], table=pd.concat(tables, ignore_index=True))
 
 
 def no_predictions(windows: ShardSet, problem: str, seed: int) -> Predictions:
@@ -160,10 +177,24 @@ class HeldOut:
     proba: np.ndarray
     thresholds: np.ndarray | None
 
+    @property
+    def fold(self) -> Fold:
+        """The same, to be scored."""
+        subjects = self.rows["subject"].to_numpy().astype(str)
+        return Fold(self.labels, self.proba, subjects, self.thresholds)
 
-def held_out(predictions: Predictions) -> HeldOut:
-    """Return test windows with the thresholds that validation windows chose."""
-    task, table = predictions.task, predictions.table
+
+def held_out(predictions: Predictions) -> list[HeldOut]:
+    """Return test windows, one entry a fold, with the thresholds that its validation windows chose."""
+    return [_held_out(predictions.task, part) for part in _fold_tables(predictions)]
+
+
+def _fold_tables(predictions: Predictions) -> list[pd.DataFrame]:
+    table = predictions.table
+    return [part for _, part in table.groupby("fold", sort=True)] if "fold" in table else [table]
+
+
+def _held_out(task: Task, table: pd.DataFrame) -> HeldOut:
     val, test = (table[table["part"] == part].reset_index(drop=True) for part in ("val", "test"))
     y, proba = _labels(test, task), _probabilities(test, task)
     thresholds = None
@@ -175,34 +206,37 @@ def held_out(predictions: Predictions) -> HeldOut:
 
 
 def score_predictions(predictions: Predictions) -> Scores:
-    """Compute metrics on test at thresholds chosen on validation; alarms too where windows hold seizures."""
-    task, table = predictions.task, predictions.table
+    """Compute metrics on test at thresholds chosen on validation; alarms too where windows hold seizures.
+
+    Of a division in folds each fold has thresholds of its own, and metrics are means over folds.
+    """
+    task = predictions.task
     if predictions.problem:
         return unscored(task.kind, task.classes, predictions.problem)
-    val, asked = table[table["part"] == "val"], held_out(predictions)
-    test, y, proba, thresholds = asked.rows, asked.labels, asked.proba, asked.thresholds
+    tables, folds = _fold_tables(predictions), [one.fold for one in held_out(predictions)]
     if task.kind == "regression":
-        subjects = test["subject"].to_numpy().astype(str)
-        return regression_targets(
-            task.classes, y, proba, subjects, of_subjects=task.of_subjects, seed=predictions.seed
-        )
-    notes = {}
-    if task.kind != "multiclass" and not len(val):
-        notes["thresholds"] = "no validation windows: thresholds are 0.5"
-    subjects = test["subject"].to_numpy().astype(str)
-    scores = classification(task.kind, task.classes, y, proba, subjects, thresholds, predictions.seed)
-    scores.reasons |= notes
+        return over_folds_of_numbers(task.classes, folds, task.of_subjects, predictions.seed)
+    scores = over_folds(task.kind, task.classes, folds, predictions.seed)
+    if task.kind != "multiclass" and not all((table["part"] == "val").any() for table in tables):
+        scores.reasons["thresholds"] = "no validation windows: thresholds are 0.5"
     if task.name == "seizure":
-        found = alarms.at_fixed_rate(
-            (val[PLACE], _labels(val, task), _probabilities(val, task)[:, -1]),
-            (test[PLACE], y, proba[:, -1]),
-            predictions.window_s,
-            predictions.stride_s,
-        )
+        alarmed = [_alarms(part, predictions) for part in tables]
+        sizes = [len(np.unique(one.subjects)) for one in folds]
+        found = alarmed[0] if len(alarmed) == 1 else averaged(alarmed, sizes)
         scores.metrics |= found.metrics
         scores.chance |= found.chance
         scores.reasons |= found.reasons
     return scores
+
+
+def _alarms(table: pd.DataFrame, predictions: Predictions) -> Scores:
+    """Score the alarms of one fold."""
+    task = predictions.task
+    val, test = (
+        (rows[PLACE], _labels(rows, task), _probabilities(rows, task)[:, -1])
+        for rows in (table[table["part"] == name] for name in ("val", "test"))
+    )
+    return alarms.at_fixed_rate(val, test, predictions.window_s, predictions.stride_s)
 
 
 def _labels(rows: pd.DataFrame, task: Task) -> np.ndarray:

@@ -7,32 +7,48 @@ interval resamples the same subjects for both. Metric keys are `<primary metric>
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cldtrans.baselines.metadata_floor import MetadataFloor
-from cldtrans.config import Config, variant
+from cldtrans.config import DIVISIONS, Config, variant
 from cldtrans.data import chosen_dataset
 from cldtrans.data.base import Task
+from cldtrans.methods.cells import Cell
 from cldtrans.methods.windows import Classifier, LabelledWindows, NoTwin
-from cldtrans.scoring import regression
-from cldtrans.scoring.intervals import over_subjects
-from cldtrans.scoring.metrics import PRIMARY, Scores, classification, resampled
-
-Parts = tuple[LabelledWindows, LabelledWindows, LabelledWindows]
+from cldtrans.scoring.folds import Fold, difference, difference_of_numbers
+from cldtrans.scoring.metrics import PRIMARY, Scores
 
 
-def set_beside(
-    scores: Scores,
-    task: Task,
-    classifier: Classifier,
-    method: str,
-    proba: np.ndarray,
-    parts: Parts,
-    seed: int,
-    threads: int,
-) -> None:
+@dataclass(frozen=True)
+class Fit:
+    """A classifier fitted on one division, or on one fold of it.
+
+    Attributes
+    ----------
+    classifier : Classifier
+        Fitted.
+    parts : three LabelledWindows
+        Training windows of the budget, validation, test.
+    proba : array [n, K]
+        What it predicts of the test windows.
+    """
+
+    classifier: Classifier
+    parts: tuple[LabelledWindows, LabelledWindows, LabelledWindows]
+    proba: np.ndarray
+
+    @property
+    def fold(self) -> Fold:
+        """Test windows and predictions, to be scored without thresholds."""
+        test = self.parts[2]
+        return Fold(test.y, self.proba, test.subjects, None)
+
+
+def set_beside(scores: Scores, task: Task, method: str, fits: Sequence[Fit], seed: int, threads: int) -> None:
     """Add the metrics of the twin (of methods with a `twin`) and of the floor to a classifier's.
 
     Parameters
@@ -41,37 +57,40 @@ def set_beside(
         Of the classifier; gets the metrics.
     task : Task
         What is predicted.
-    classifier : Classifier
-        Fitted.
     method : str
         Its name.
-    proba : array [n, K]
-        What it predicts of the test windows.
-    parts : three LabelledWindows
-        Training windows of the budget, validation, test.
+    fits : sequence of Fit
+        One a fold.
     seed : int
         Of the resampling of subjects.
     threads : int
         Of the fits.
     """
-    train, val, test = parts
     primary = PRIMARY[task.kind]
     if scores.metrics[primary] is None:
         return
-    others: dict[str, Classifier] = {}
-    if hasattr(classifier, "twin"):
-        others["random_twin"] = classifier.twin()
-    if not isinstance(classifier, MetadataFloor):
-        modality = test.shards.modality
-        others["metadata_floor"] = MetadataFloor(task, test.channels, test.rate_hz, modality, seed, threads)
-    for name, other in others.items():
+    others: dict[str, Callable[[Fit], Classifier]] = {}
+    if hasattr(fits[0].classifier, "twin"):
+        others["random_twin"] = _twin
+    if not isinstance(fits[0].classifier, MetadataFloor):
+        others["metadata_floor"] = lambda fit: _floor(fit, task, seed, threads)
+    for name, made in others.items():
         keys = (f"{primary}@{name}", f"{primary}@over_{name}")
+        predicted: list[np.ndarray] = []
         try:
-            other.fit(train, val)
+            for fit in fits:
+                train, val, test = fit.parts
+                other = made(fit)
+                other.fit(train, val)
+                predicted.append(other.predict_proba(test))
         except NoTwin as reason:
             scores.undefined(keys, str(reason))
             continue
-        compared = compare(task, proba, other.predict_proba(test), test, seed)
+        folds = [fit.fold for fit in fits]
+        if task.kind == "regression":
+            compared = difference_of_numbers(folds, predicted, task.of_subjects, primary, seed)
+        else:
+            compared = difference(task.kind, task.classes, folds, predicted, primary, seed)
         for key, source in zip(keys, (f"{primary}@other", f"{primary}@difference"), strict=True):
             scores.metrics[key] = compared.metrics[source]
             scores.chance[key] = compared.chance[source]
@@ -80,95 +99,27 @@ def set_beside(
                 scores.reasons[key] = compared.reasons[source]
 
 
-def compare(task: Task, proba: np.ndarray, other: np.ndarray, test: LabelledWindows, seed: int) -> Scores:
-    """Score another classifier's predictions, and the difference to it, by the primary metric.
-
-    Parameters
-    ----------
-    task : Task
-        What is predicted.
-    proba, other : array [n, K]
-        Predictions of the method and of the other.
-    test : LabelledWindows
-        Of which.
-    seed : int
-        Of the resampling of subjects.
-
-    Returns
-    -------
-    Scores
-        `<primary>@other` and `<primary>@difference`.
-    """
-    if task.kind == "regression":
-        return _compare_numbers(task, proba, other, test, seed)
-    kind, classes, primary = task.kind, task.classes, PRIMARY[task.kind]
-    names, position = np.unique(np.asarray(test.subjects, dtype=str), return_inverse=True)
-    together = np.zeros(len(test), dtype=int)
-    mine, theirs = (
-        classification(kind, classes, test.y, p, together, None, seed).metrics[primary]
-        for p in (proba, other)
-    )
-    assert mine is not None and theirs is not None  # the labels define both or neither
-    thresholds = None if kind == "multiclass" else np.full(1 if kind == "binary" else len(classes), 0.5)
-
-    def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
-        first, second = (
-            resampled(kind, classes, test.y, p, thresholds, position, weights)[primary]
-            for p in (proba, other)
-        )
-        return {f"{primary}@other": second, f"{primary}@difference": first - second}
-
-    found = over_subjects(
-        statistic,
-        len(names),
-        cost=4 * len(test) * 3,
-        seed=seed,
-        bounds={f"{primary}@difference": (-1.0, 1.0)},
-    )
-    chance = classification(kind, classes, test.y, other, together, None, seed).chance.get(primary)
-    return Scores(
-        metrics={f"{primary}@other": theirs, f"{primary}@difference": mine - theirs},
-        chance={f"{primary}@other": chance, f"{primary}@difference": 0.0},
-        ci95=dict(found.ci95),
-        reasons=dict(found.reasons),
-    )
+def _twin(fit: Fit) -> Classifier:
+    return fit.classifier.twin()  # type: ignore[attr-defined]
 
 
-def _compare_numbers(
-    task: Task, predicted: np.ndarray, other: np.ndarray, test: LabelledWindows, seed: int
-) -> Scores:
-    """Do the same for a regression: the difference of two means over the predicted numbers."""
-    primary = PRIMARY[task.kind]
-    names, position = np.unique(np.asarray(test.subjects, dtype=str), return_inverse=True)
-
-    def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
-        first, second = (
-            regression.mean_over_targets(test.y, p, position, weights, task.of_subjects)[primary]
-            for p in (predicted, other)
-        )
-        return {f"{primary}@other": second, f"{primary}@difference": first - second}
-
-    once = statistic(np.ones((1, len(names))))
-    bounds = dict.fromkeys(once, (-np.inf, np.inf))
-    found = over_subjects(statistic, len(names), cost=12, seed=seed, bounds=bounds)
-    return Scores(
-        metrics={name: float(value[0]) for name, value in once.items()},
-        chance={f"{primary}@other": 1.0, f"{primary}@difference": 0.0},
-        ci95=dict(found.ci95),
-        reasons=dict(found.reasons),
-    )
+def _floor(fit: Fit, task: Task, seed: int, threads: int) -> Classifier:
+    test = fit.parts[2]
+    return MetadataFloor(task, test.channels, test.rate_hz, test.shards.modality, seed, threads)
 
 
-def origin(config: Config, method: str, dataset: str, classifier: Any) -> dict[str, Any]:
+def origin(config: Config, cell: Cell, classifier: Any) -> dict[str, Any]:
     """Return what a row has to say of its weights: where they start, and whether they saw the test data.
 
     Our own model is pretrained on training subjects where a corpus has official folds for it, and otherwise
-    on every subject of its corpora, without labels.
+    on every subject of its corpora, without labels. The dataset's own division alone holds out those folds.
     """
+    method, dataset = cell.method, cell.dataset
     own = config.variant_of(method)
     if own is not None:
         corpora = variant(config, own)[1].datasets
-        seen = dataset in corpora and chosen_dataset(dataset, config.dataset_classes).training_folds is None
+        held_out = chosen_dataset(dataset, config.dataset_classes).training_folds is not None
+        seen = dataset in corpora and (not held_out or cell.experiment in DIVISIONS)
         found = {"start": f"pretrained on {', '.join(corpora)}", "saw_test_data": "yes" if seen else "no"}
     else:
         seen_by = getattr(classifier, "saw_test_data", "no")  # by dataset where the user names a checkpoint

@@ -1,26 +1,23 @@
 """Scores on degraded recordings of held-out subjects.
 
-Training, penalty and thresholds stay those of clean ones.
-
-Conditions: white noise at a signal-to-noise ratio per channel; a fraction of each window's valid channels
-missing (masked); recorded at a fraction of the sampling rate (what lies above its band is gone); rotated in
-time. Random parts are drawn per window from the seed and the window's place in the index: the order of
-reading does not matter. Metric keys are `<metric>@<condition>`, the clean ones plain.
+Training, penalty and thresholds stay those of clean ones. Random parts are drawn per window from the seed and
+the window's place in the index: the order of reading does not matter. Metric keys are `<metric>@<condition>`,
+the clean ones plain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cldtrans.config import Config, RobustnessConfig
+from cldtrans.config import Config
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
 from cldtrans.evaluation.cell import NO_WINDOWS, write_cell
+from cldtrans.evaluation.degradations import Condition, conditions
 from cldtrans.evaluation.fewshot import labelled_parts, make_classifier, task_of, unfit
 from cldtrans.evaluation.predictions import predictions_of, score_predictions
 from cldtrans.machine import limit_threads
@@ -29,16 +26,8 @@ from cldtrans.methods.factories import PROBED, spec_of
 from cldtrans.methods.windows import LabelledWindows, counts, in_batches
 from cldtrans.scoring.metrics import Scores, main_names
 
-Signals = tuple[np.ndarray, np.ndarray]  # x [C, T], mask [C]
-Extract = Callable[[np.ndarray, np.ndarray], np.ndarray]  # signals [n, C, T], mask -> features [n, F]
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A named degradation of one window."""
-
-    name: str
-    apply: Callable[[np.ndarray, np.ndarray, float, np.random.Generator], Signals]
+# Signals [n, C, T] in microvolts or millivolts, mask [n, C], names of the channels -> features [n, F].
+Extract = Callable[[np.ndarray, np.ndarray, tuple[str, ...]], np.ndarray]
 
 
 class DegradedWindows(LabelledWindows):
@@ -53,8 +42,7 @@ class DegradedWindows(LabelledWindows):
     seed : int
         Of the random parts.
     extract : callable or None
-        Pooled features [n, F] of (x, mask), x in microvolts or millivolts; None for classifiers that read
-        signals.
+        Makes the features; None for classifiers that read signals.
     """
 
     def __init__(
@@ -66,10 +54,16 @@ class DegradedWindows(LabelledWindows):
     ) -> None:
         super().__init__(clean.shards, clean.rows)
         self._condition, self._seed, self._extract = condition, seed, extract
+        self.channels = condition.channels or self.channels
 
     def x(self, which: slice | np.ndarray = slice(None)) -> np.ndarray:
-        """Read the degraded signals, float32 [n, C, T]."""
+        """Read the degraded signals, float32 [n, C, T], standardised."""
         return self._degraded(which)[0]
+
+    def signals(self, which: slice | np.ndarray = slice(None)) -> np.ndarray:
+        """Read the same in microvolts (EEG) or millivolts (ECG)."""
+        x, _, scale = self._degraded(which)
+        return x * scale[..., None]
 
     def mask(self, which: slice | np.ndarray = slice(None)) -> np.ndarray:
         """Return the channels that are left, bool [n, C]."""
@@ -82,63 +76,28 @@ class DegradedWindows(LabelledWindows):
             raise ValueError("these windows were opened without a feature extractor")
         found = []
         for part in in_batches(len(self), 256):
-            x, mask = self._degraded(part)
-            found.append(self._extract(x * self.shards.scales(self.rows[part])[..., None], mask))
+            x, mask, scale = self._degraded(part)
+            found.append(self._extract(x * scale[..., None], mask, self.channels))
         return np.concatenate(found)
 
-    def _degraded(self, which: slice | np.ndarray) -> Signals:
+    def _degraded(self, which: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Windows of unit scale [n, C, T], mask [n, C], scale [n, C]; of new channels, the window's."""
         rows = self.rows[which]
-        x, mask = self.shards.windows(rows), self.shards.mask(rows)
+        x, mask, scale = self.shards.windows(rows), self.shards.mask(rows), self.shards.scales(rows)
+        remounted = self._condition.channels is not None
+        if remounted:
+            x = x * scale[..., None]
+        found = []
         for k, row in enumerate(rows):
             rng = np.random.default_rng([self._seed, int(row)])
-            x[k], mask[k] = self._condition.apply(x[k], mask[k], self.rate_hz, rng)
-        return x, mask
-
-
-def conditions(config: RobustnessConfig) -> list[Condition]:
-    """Return every condition of the config."""
-    return [
-        *(Condition(f"noise_{level:g}db", _noise(level)) for level in config.noise_db),
-        *(Condition(f"dropped_{part:g}", _dropped(part)) for part in config.dropped_channels),
-        *(Condition(f"rate_{part:g}", _slower(part)) for part in config.rate_fractions),
-        *(Condition(f"shift_{shift:g}s", _rotated(shift)) for shift in config.shifts_s),
-    ]
-
-
-def _noise(snr_db: float) -> Callable[..., Signals]:
-    def apply(x: np.ndarray, mask: np.ndarray, sample_rate: float, rng: np.random.Generator) -> Signals:
-        size = x.std(axis=1, keepdims=True) * 10 ** (-snr_db / 20) * mask[:, None]
-        return x + size * rng.standard_normal(x.shape, dtype=np.float32), mask
-
-    return apply
-
-
-def _dropped(fraction: float) -> Callable[..., Signals]:
-    def apply(x: np.ndarray, mask: np.ndarray, sample_rate: float, rng: np.random.Generator) -> Signals:
-        valid = np.flatnonzero(mask)
-        count = min(round(fraction * len(valid)), len(valid) - 1)  # one channel always stays
-        lost = rng.permutation(valid)[: max(count, 0)]
-        x, mask = x.copy(), mask.copy()
-        x[lost], mask[lost] = 0, False
-        return x, mask
-
-    return apply
-
-
-def _slower(fraction: float) -> Callable[..., Signals]:
-    def apply(x: np.ndarray, mask: np.ndarray, sample_rate: float, rng: np.random.Generator) -> Signals:
-        spectrum = np.fft.rfft(x)
-        spectrum[:, np.fft.rfftfreq(x.shape[1]) > 0.45 * fraction] = 0  # 90 % of the lower Nyquist frequency
-        return np.fft.irfft(spectrum, x.shape[1]).astype(np.float32), mask
-
-    return apply
-
-
-def _rotated(shift_s: float) -> Callable[..., Signals]:
-    def apply(x: np.ndarray, mask: np.ndarray, sample_rate: float, rng: np.random.Generator) -> Signals:
-        return np.roll(x, round(shift_s * sample_rate), axis=1), mask
-
-    return apply
+            found.append(self._condition.apply(x[k], mask[k], self.rate_hz, rng, ()))
+        shape = (0, len(self.channels), x.shape[-1])
+        x = np.stack([one for one, _ in found]) if found else np.zeros(shape, np.float32)
+        mask = np.stack([left for _, left in found]) if found else np.zeros(shape[:2], bool)
+        if remounted:
+            scale = np.where(mask, x.std(axis=-1), 0)
+            x = x / np.where(scale > 0, scale, 1)[..., None]
+        return x, mask, scale
 
 
 def run_robustness(
@@ -165,7 +124,7 @@ def run_robustness(
     if parts is not None:
         problem = unfit(task, parts[0], parts[2])
     names = main_names(task.kind)
-    chosen = conditions(config.robustness)
+    chosen = conditions(config.robustness, windows.channels)
     scores = Scores()
     classifier = None
     if parts is None or problem:
@@ -208,7 +167,7 @@ def _extractor(checkpoint: Path | None, test: LabelledWindows, modality: str, th
     stored = test.features[some]
     if again.shape != stored.shape or not np.allclose(again, stored, rtol=1e-2, atol=1e-3):
         raise DataError(f"{checkpoint} does not give the stored features; delete them and run again")
-    return lambda x, mask: pooled(x, mask, test.rate_hz, test.channels)
+    return lambda x, mask, channels: pooled(x, mask, test.rate_hz, channels)
 
 
 def _keep(scores: Scores, found: Scores, names: list[str], suffix: str) -> None:

@@ -57,11 +57,11 @@ def cell_settings(config: Config, cell: Cell) -> dict[str, Any]:
         zones = config.zeroshot.intracranial[cell.dataset].model_dump(mode="json", exclude={"folder"})
         return {"intracranial": zones} | _method(config, cell)
     settings = {"dataset": content_settings(config, cell.dataset)} | _method(config, cell)
-    if cell.experiment == "planted":
+    if cell.experiment in ("planted", "lead_robustness"):
         settings["planted"] = config.planted.model_dump(mode="json")
     elif cell.experiment == "zeroshot" and _focal_truth(config, cell.dataset) == "annotation":
         settings["annotations"] = config.zeroshot.annotations
-    elif cell.experiment == "robustness":
+    if cell.experiment in ("robustness", "lead_robustness"):
         settings["robustness"] = config.robustness.model_dump(mode="json")
     return settings
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import importlib
 from typing import Any, Literal
 
-from cldtrans.config import Config, MethodConfig
+from cldtrans.config import DIVISIONS, Config, MethodConfig
 from cldtrans.errors import ConfigError, suggestion
 
-Role = Literal["classifier", "readout", "estimator"]
+Role = Literal["classifier", "readout", "estimator", "reconstruction"]
 ROLES: dict[str, Role] = {
     "fewshot": "classifier",
+    **dict.fromkeys(DIVISIONS, "classifier"),
     "robustness": "classifier",
+    "reconstruction": "reconstruction",
     "zeroshot": "readout",
     "planted": "readout",
+    "lead_robustness": "readout",
     "identifiability": "estimator",
     "known_lags": "estimator",
 }
@@ -23,6 +26,7 @@ ROLES: dict[str, Role] = {
 PROBED = "cldtrans.methods.ours:ProbedFeatures"
 FINE_TUNED = "cldtrans.training.finetuned:FineTuned"
 READOUTS = "cldtrans.methods.model_readouts:ModelReadouts"
+RECONSTRUCTION = "cldtrans.methods.reconstruction:ReconstructionError"
 
 
 def find(spec: str) -> Any:
@@ -61,6 +65,8 @@ def spec_of(config: Config, name: str, role: Role) -> str:
         )
     if role == "readout":
         return READOUTS
+    if role == "reconstruction":
+        return RECONSTRUCTION
     return FINE_TUNED if config.stage2.finetune_steps > 0 else PROBED
 
 
@@ -77,6 +83,8 @@ def configured(config: Config, name: str, role: Role) -> tuple[str, MethodConfig
     if name not in config.methods:
         raise ConfigError(f"unknown method {name!r}{suggestion(name, {**config.methods, **config.variants})}")
     method = config.methods[name]
+    if role == "reconstruction":
+        raise ConfigError(f"{name!r} is no variant of the model: it reconstructs nothing")
     spec = FINE_TUNED if method.variant and role == "classifier" else getattr(method, role)
     if spec is None:
         able = [other for other, found in config.methods.items() if getattr(found, role)]

@@ -30,8 +30,8 @@ BOOKED_DAYS = (8, 10)  # of wall-clock on the node, of two weeks that are booked
 SUBSET = 200_000  # records of the largest corpus, as the paper's fallback has it
 CALIBRATE = "cldtrans estimate --config FILE --calibrate"
 REPORT = (
-    *("audit", "make_tables", "plot_architecture", "plot_scores", "plot_training", "plot_readings"),
-    *("plot_propagation", "write_paper", "compile_paper", "write_front"),
+    *("compare_published", "audit", "make_tables", "plot_architecture", "plot_scores", "plot_training"),
+    *("plot_readings", "plot_propagation", "write_paper", "compile_paper", "write_front"),
 )
 
 
@@ -182,7 +182,7 @@ def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list
         ),
         StageCost(
             "preprocess",
-            jobs["preprocess_batch"] + jobs["index_shards"] + jobs["split_dataset"],
+            jobs["preprocess_batch"] + jobs["index_shards"] + jobs["split_dataset"] + jobs["divide_dataset"],
             0.0,
             preprocess_h,
             f"assumed {pace.samples_m_s:g} M samples/s a core, {pace.cores} cores",
@@ -202,6 +202,7 @@ def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list
                 "train_network",
                 "score_fewshot_baseline",
                 "score_focal_lead",
+                "score_reconstruction",
                 "score_robustness",
                 "deploy_network",
             ],

@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
 
-from cldtrans.config import Config, content_settings, fingerprint, pretraining_settings, variant
+from cldtrans.config import DIVISIONS, Config, content_settings, fingerprint, pretraining_settings, variant
 from cldtrans.data import chosen_dataset
 from cldtrans.data.intracranial import get_reader
 from cldtrans.data.known_lags import sets
@@ -31,6 +31,7 @@ TABLE_TITLES = {
     "tuning": "fine-tuning strategies",
     "comparisons": "against the best rival",
     "ablations": "variants of the model",
+    "published": "against published predictions",
     "audit": "checks of the run",
     "datasets": "data",
     "cost": "cost",
@@ -70,12 +71,17 @@ FIGURES = ("architecture", *SCORE_FIGURES, *MODEL_FIGURES, "propagation")
 PAPER_TABLES = ("focal", "fewshot", "identifiability", "ablations", "robustness", "known")
 PAPER_PARTS = ("numbers.tex", "references.bib", "data.tex", *(f"table-{name}.tex" for name in PAPER_TABLES))
 
+FEWSHOT = ("fewshot", *DIVISIONS)  # the dataset's own division, and others
+
 # The rule that makes a cell: by experiment, and whether the method is a variant of our model.
 RULES = {
-    ("fewshot", True): "score_fewshot",
-    ("fewshot", False): "score_fewshot_baseline",
+    **{(name, True): "score_fewshot" for name in FEWSHOT},
+    **{(name, False): "score_fewshot_baseline" for name in FEWSHOT},
     ("zeroshot", True): "score_focal_lead",
     ("zeroshot", False): "score_focal_lead",
+    ("lead_robustness", True): "score_focal_lead",
+    ("lead_robustness", False): "score_focal_lead",
+    ("reconstruction", True): "score_reconstruction",
     ("planted", True): "score_focal_lead",
     ("planted", False): "score_focal_lead",
     ("identifiability", False): "score_identifiability",
@@ -85,16 +91,18 @@ RULES = {
 }
 # The command that makes a cell, by experiment.
 COMMANDS = {
-    "fewshot": "fewshot",
+    **dict.fromkeys(FEWSHOT, "fewshot"),
     "zeroshot": "focal-lead",
+    "reconstruction": "reconstruction",
     "planted": "focal-lead",
+    "lead_robustness": "focal-lead",
     "identifiability": "identifiability",
     "known_lags": "known-lags",
     "robustness": "robustness",
 }
 # Commands that execute a dataset's reader, and those that only ask for its files, folds or channels.
 READS_DATASET = {"preprocess"}
-ASKS_DATASET = {"download", "index", "split", "focal-lead"}
+ASKS_DATASET = {"download", "index", "split", "focal-lead", "reconstruction"}
 
 
 class Plan:
@@ -243,12 +251,34 @@ class Plan:
         """Return what the checks of the run say."""
         return f"results/{self.run}/audit.json"
 
+    def published(self) -> list[str]:
+        """Return the comparisons with published predictions, of datasets whose file the config names."""
+        known = [name for name, one in self.config.published.items() if one.file and self.compared(name)]
+        return [f"results/{self.run}/published/{name}.json" for name in known]
+
+    def compared(self, dataset: str) -> list[str]:
+        """Return our few-shot results that published predictions of a dataset are compared with."""
+        return [
+            cell.path(self.run)
+            for cell in self.cells
+            if cell.experiment == "fewshot"
+            and cell.dataset == dataset
+            and cell.method in self.config.variants
+        ]
+
     def splits(self) -> list[str]:
         """Return every division that a cell or a task head uses."""
-        probed = {(cell.dataset, cell.seed) for cell in self.cells if ROLES[cell.experiment] == "classifier"}
-        probed |= {(dataset, seed) for _, dataset, seed in self.networks}
-        used = probed | {(name, seed) for name, (_, seed) in product(self.config.stage2.datasets, self.heads)}
-        return [f"data/{self.run}/splits/{name}/seed-{seed}.csv" for name, seed in sorted(used)]
+        probed = [cell for cell in self.cells if ROLES[cell.experiment] == "classifier"]
+        judged = probed + [cell for cell in self.cells if cell.experiment == "reconstruction"]
+        used = {self.split(cell.dataset, cell.seed, cell.experiment) for cell in judged}
+        used |= {self.split(dataset, seed) for _, dataset, seed in self.networks}
+        on_heads = product(self.config.stage2.datasets, self.heads)
+        return sorted(used | {self.split(name, seed) for name, (_, seed) in on_heads})
+
+    def split(self, dataset: str, seed: int | str, experiment: str = "fewshot") -> str:
+        """Return the division of a dataset that an experiment uses."""
+        folder = f"data/{self.run}/splits/{dataset}" + (f"/{experiment}" if experiment in DIVISIONS else "")
+        return f"{folder}/seed-{seed}.csv"
 
     def paper(self) -> list[str]:
         """Return the draft, in both formats, and what became of its PDF."""
@@ -261,18 +291,22 @@ class Plan:
         on_heads = {(name, *head) for name, head in product(config.stage2.datasets, self.heads)}
         probed = [cell for cell in self.cells if ROLES[cell.experiment] == "classifier"]
         features = {(cell.dataset, cell.method, cell.seed) for cell in probed if cell.method in ours}
+        divided = self.splits()
+        other = [path for path in divided if Path(path).parent.name in DIVISIONS]
         return {
             "write_miniature": int(config.source.miniature is not None),
             "download_dataset": len(config.datasets),
             "preprocess_batch": sum(config.preprocess[name].batches for name in config.datasets),
             "index_shards": len(config.datasets),
-            "split_dataset": len(self.splits()),
+            "split_dataset": len(divided) - len(other),
+            "divide_dataset": len(other),
             "train_stage1": len(self.pretrained),
             "extract_features": len(features | on_heads),
             "train_stage2": len(self.heads),
             "train_network": len(self.networks),
             "deploy_network": len(self.config.deploy),
             **{rule: scored[rule] for rule in dict.fromkeys(RULES.values())},
+            "compare_published": len(self.published()),
             "audit": 1,
             "make_tables": 1,
             "plot_scores": len(set(SCORE_FIGURES) & set(self.figure_names)),

@@ -31,7 +31,7 @@ _BINARY = ("auroc", "auprc", "balanced_accuracy", "f1", "sensitivity", "specific
 _MULTICLASS = ("macro_auroc", "macro_f1", "balanced_accuracy", "kappa", "accuracy")
 _MULTILABEL = ("macro_auroc", "macro_auprc", "macro_f1", "macro_f2")
 _OF_WINDOWS = ("ranking_loss", "coverage_error", "hamming_loss")  # of all labels of a window; lower is better
-_BOUNDS = {"kappa": (-1.0, 1.0), "coverage_error": (0.0, np.inf)}
+BOUNDS = {"kappa": (-1.0, 1.0), "coverage_error": (0.0, np.inf)}
 
 
 @dataclass
@@ -166,7 +166,7 @@ def classification(
         len(names),
         cost=2 * len(y) * 3,
         seed=seed,
-        bounds=_BOUNDS,
+        bounds=BOUNDS,
     )
     scores.ci95 = {name: ci for name, ci in found.ci95.items() if scores.metrics.get(name) is not None}
     scores.reasons |= {key: text for key, text in found.reasons.items()}

@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 
 from cldtrans.data import get_dataset
 from cldtrans.data.base import Task
+from cldtrans.data.divisions import divide, published_leaky_split
 from cldtrans.data.shards import ShardSet
 from cldtrans.data.splits import (
     SPLITS,
     assign,
     budget_rows,
+    load_folds,
     load_split,
     make_split,
-    published_leaky_split,
     split_problem,
     split_rows,
     write_split,
@@ -180,6 +181,53 @@ def test_published_division_selects_on_chb20_alone():
     assert [c for c in cases if part[c] == "val"] == ["chb20"]
     assert [c for c in cases if part[c] == "test"] == ["chb22", "chb23"]
     assert part["chb21"] == part["chb24"] == ""
+
+
+def folds_of(dataset: str, windows: Windows, name: str, folder) -> list[dict[str, str]]:
+    write_split(folder / "folds.csv", divide(get_dataset(dataset), windows.index, name, 3))
+    return load_folds(folder / "folds.csv")
+
+
+def test_leaving_one_out_tests_every_subject_once(tmp_path):
+    windows = stages(9, 0)
+    folds = folds_of("sleepedf", windows, "loso", tmp_path)
+    subjects = sorted(set(windows.index["subject"]))
+    assert sorted(name for fold in folds for name, part in fold.items() if part == "test") == subjects
+    assert all(sorted(fold) == subjects and set(fold.values()) == set(SPLITS) for fold in folds)
+    assert folds_of("sleepedf", stages(1, 0), "loso", tmp_path) == []
+    with pytest.raises(DataError, match="division in 9 folds"):
+        write_split(tmp_path / "folds.csv", divide(get_dataset("sleepedf"), windows.index, "loso", 3))
+        load_split(tmp_path / "folds.csv")
+
+
+@pytest.mark.parametrize("patients", [4, 400])
+def test_ten_folds_share_out_patients_and_classes(tmp_path, patients):
+    windows = ecgs(patients, 0)
+    folds = folds_of("ptbxl", windows, "tenfold", tmp_path)
+    subjects = sorted(set(windows.index["subject"]))
+    assert len(folds) == min(10, len(subjects))
+    assert sorted(name for fold in folds for name, part in fold.items() if part == "test") == subjects
+    sizes = [[part for part in fold.values()].count("test") for fold in folds]
+    assert max(sizes) - min(sizes) <= 1
+    for fold, after in itertools.pairwise(folds):
+        assert {n for n, part in fold.items() if part == "val"} == {
+            n for n, p in after.items() if p == "test"
+        }
+    if patients == 400:
+        for fold in folds:
+            shares = [
+                windows.labels(split_rows(windows, fold, part)).mean(axis=0) for part in ("train", "test")
+            ]
+            assert np.abs(np.subtract(*shares)).max() < 0.15
+
+
+def test_only_chb_mit_has_the_published_division():
+    with pytest.raises(DataError, match="cases of CHB-MIT"):
+        divide(get_dataset("ptbxl"), ecgs(9, 0).index, "published_leaky", 0)
+    with pytest.raises(DataError, match="unknown division 'los'; did you mean 'loso'"):
+        divide(get_dataset("ptbxl"), ecgs(9, 0).index, "los", 0)
+    found = divide(get_dataset("chbmit"), pd.DataFrame(), "published_leaky", 0)
+    assert dict(zip(found["subject"], found["split"], strict=True)) == published_leaky_split()
 
 
 def test_stored_divisions(tmp_path):

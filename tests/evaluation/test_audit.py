@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from cldtrans.data.montages.montage import DOUBLE_BANANA
 from cldtrans.data.shards import ShardSet
 from cldtrans.data.splits import assign
 from cldtrans.evaluation.audit import claims, divisions, windows
+from cldtrans.evaluation.audit.finding import Finding, of_folds
 from cldtrans.evaluation.audit.floor import floor_finding, metadata_floor
 from cldtrans.evaluation.audit.persons import persons
 
@@ -170,6 +172,15 @@ def test_one_person_under_two_names(tmp_path, dataset, recordings):
     assert divisions.person_on_two_sides(dataset, person, np.array(["train", ""])).status == "passed"
     seen = divisions.pretrained_on_test(dataset, person, parts, np.array([0]))
     assert (seen.check, seen.status) == ("pretrained on test persons", "failed")
+
+
+def test_of_folds_the_first_that_fails_speaks():
+    passed = Finding("person on two sides", "toy", "passed", "-", "9 persons")
+    caught = replace(passed, status="failed", found="1 of 9")
+    assert of_folds([passed]) == passed
+    assert of_folds([passed, passed]).found == "2 folds, the first: 9 persons"
+    found = of_folds([passed, caught, passed, caught])
+    assert (found.status, found.found) == ("failed", "fold 1 (2 of 4): 1 of 9")
 
 
 def test_the_witness_agrees():

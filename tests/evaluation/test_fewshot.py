@@ -4,13 +4,17 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.metrics import f1_score
 from toys.fewshot import arguments, staged
 from toys.shards import paper_config, write_split
 
 from cldtrans.cli import main
 from cldtrans.errors import ConfigError, DataError
 from cldtrans.evaluation.fewshot import run_fewshot
+from cldtrans.evaluation.predictions import read_predictions
+from cldtrans.evaluation.rescore import rescore
 from cldtrans.files import write_json
 from cldtrans.provenance import read_result
 
@@ -142,3 +146,45 @@ def test_command_needs_no_torch(tmp_path, monkeypatch):
     assert read_result(tmp_path / "out" / "seed-42.json")["metrics"]["kappa"] > 0.3
     monkeypatch.chdir(tmp_path)
     assert main([*words[:6], "nonsense", *words[7:]]) == 2
+
+
+def in_folds(folder, subjects=14):
+    """Each subject tested once, the next one validates, the others train."""
+    names = [f"s{k:02d}" for k in range(subjects)]
+    rows = [
+        (k, name, {k: "test", (k + 1) % subjects: "val"}.get(j, "train"))
+        for k in range(subjects)
+        for j, name in enumerate(names)
+    ]
+    path = folder / "folds.csv"
+    pd.DataFrame(rows, columns=["fold", "subject", "split"]).to_csv(path, index=False)
+    return path
+
+
+def test_a_cell_in_folds_tests_every_subject_and_is_scored_again_from_its_predictions(tmp_path):
+    staged(tmp_path)
+    given = arguments(tmp_path, experiment="loso", split=in_folds(tmp_path))
+    record = run_fewshot(paper_config(), **given)
+    assert record["experiment"] == "loso"
+    assert (record["n"]["test"], record["n"]["subjects"]["test"]) == (14 * 12, 14)
+    assert (record["n"]["train"], record["n"]["val"]) == (12 * 12, 12)
+    assert record["metrics"]["macro_f1"] > 0.9
+    beaten = record["metrics"]["macro_f1"] - record["metrics"]["macro_f1@metadata_floor"]
+    assert record["metrics"]["macro_f1@over_metadata_floor"] == pytest.approx(beaten)
+    kept = read_predictions(tmp_path / "seed-42.parquet").table.query("part == 'test'")
+    by_hand = [
+        f1_score(one["label"], one[["p_W", "p_N1", "p_N2"]].to_numpy().argmax(1), average="macro")
+        for _, one in kept.groupby("subject")
+    ]
+    assert record["metrics"]["macro_f1"] == pytest.approx(np.mean(by_hand), abs=1e-9)
+    assert not rescore(tmp_path / "seed-42.parquet")
+
+
+def test_no_fold_is_no_score(tmp_path):
+    staged(tmp_path)
+    (tmp_path / "folds.csv").write_text("fold,subject,split\n")
+    record = run_fewshot(
+        paper_config(), **arguments(tmp_path, experiment="tenfold", split=tmp_path / "folds.csv")
+    )
+    assert record["metrics"]["macro_f1"] is None
+    assert record["reasons"]["macro_f1"] == "fewer than two subjects: no fold"

@@ -11,7 +11,10 @@ from cldtrans.data.base import Task
 from cldtrans.data.shards import ShardSet
 from cldtrans.evaluation.audit.floor import metadata_floor
 from cldtrans.evaluation.fewshot import run_fewshot
-from cldtrans.evaluation.references import compare, origin
+from cldtrans.evaluation.references import origin
+from cldtrans.methods.cells import Cell
+from cldtrans.scoring.folds import Fold, difference
+from cldtrans.scoring.metrics import Scores
 
 TASK = Task("toy", "binary", ("no", "yes"))
 
@@ -21,16 +24,21 @@ def test_the_difference_to_itself_is_nothing_and_to_a_guess_is_the_skill():
     rng = np.random.default_rng(0)
     skill = test.y + 0.7 * rng.standard_normal(120)
     good, guess = (np.column_stack([-s, s]) for s in (skill, rng.standard_normal(120)))
-    same = compare(TASK, good, good, test, 0)
+
+    def compare(other: np.ndarray) -> Scores:
+        fold = Fold(test.y, good, test.subjects, None)
+        return difference(TASK.kind, TASK.classes, [fold], [other], "auroc", 0)
+
+    same = compare(good)
     assert same.metrics["auroc@difference"] == 0
-    found = compare(TASK, good, guess, test, 0)
+    found = compare(guess)
     expected = roc_auc_score(test.y, good[:, 1]) - roc_auc_score(test.y, guess[:, 1])
     assert found.metrics["auroc@difference"] == pytest.approx(expected)
     interval = found.ci95["auroc@difference"]
     assert interval is not None
     low, high = interval
     assert 0 < low < expected < high
-    paired = compare(TASK, good, good + 1e-3 * guess, test, 0).ci95["auroc@difference"]
+    paired = compare(good + 1e-3 * guess).ci95["auroc@difference"]
     assert paired is None or paired[1] - paired[0] < 0.2 * (high - low)
 
 
@@ -79,5 +87,12 @@ def test_a_row_says_of_its_dataset_what_the_weights_saw():
         start, saw_test_data = "weights w.pt", {"chbmit": "yes"}
 
     config = paper_config()
-    assert origin(config, "biot", "chbmit", Pretrained())["saw_test_data"] == "yes"
-    assert origin(config, "biot", "sleepedf", Pretrained())["saw_test_data"] == "unknown"
+
+    def seen(method: str, dataset: str, experiment: str = "fewshot", classifier: object = None) -> str:
+        return origin(config, Cell(experiment, dataset, method, "1.0", 42), classifier)["saw_test_data"]
+
+    assert seen("biot", "chbmit", classifier=Pretrained()) == "yes"
+    assert seen("biot", "sleepedf", classifier=Pretrained()) == "unknown"
+    config = paper_config(stage1={"datasets": ["ptbxl"]})
+    assert seen("cldtrans", "ptbxl") == "no", "pretraining saw the official training folds"
+    assert seen("cldtrans", "ptbxl", "tenfold") == "yes", "whom other folds test"

@@ -29,7 +29,7 @@ from cldtrans.planning.cost import (
 )
 from cldtrans.planning.plan import Plan
 
-PAPER, DEMO, TINY = (PROJECT / f"config/{name}.yaml" for name in ("config", "demo", "tiny"))
+PAPER, DEMO, TINY, LOSO = (PROJECT / f"config/{name}.yaml" for name in ("config", "demo", "tiny", "loso"))
 PACE = Pace(400.0, "as given", devices=8, cores=16, download_mb_s=100.0, samples_m_s=10.0, job_min=6.0)
 
 
@@ -223,7 +223,7 @@ def test_a_missing_config_is_one_clear_line(capsys):
 
 
 @pytest.mark.workflow
-@pytest.mark.parametrize("path", [TINY, DEMO], ids=["tiny", "demo"])
+@pytest.mark.parametrize("path", [TINY, DEMO, LOSO], ids=["tiny", "demo", "loso"])
 def test_job_counts_are_those_of_the_workflow(path):
     command = [sys.executable, "-m", "snakemake", "-n", "--forceall", "--nolock", "--configfile", str(path)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)

@@ -203,6 +203,23 @@ def test_names_of_files_are_those_that_users_type() -> None:
     assert plan.batches("mimic_ecg")[-1] == "data/paper/shards/mimic_ecg/parts/batch-199.json"
 
 
+def test_other_divisions_have_files_of_their_own() -> None:
+    plan = Plan(load_any([PROJECT / "config/loso.yaml"]))
+    assert {cell.experiment for cell in plan.cells} == {"loso"}
+    assert set(plan.splits()) == {f"data/loso/splits/chbmit/loso/seed-{s}.csv" for s in (42, 123, 7, 0, 256)}
+    assert (plan.jobs()["divide_dataset"], plan.jobs()["split_dataset"]) == (5, 0)
+    assert plan.split("ptbxl", 42, "robustness") == "data/loso/splits/ptbxl/seed-42.csv"
+    assert "data/paper/splits/ptbxl/tenfold/seed-42.csv" in Plan(PAPER).splits()
+
+
+def test_published_predictions_are_compared_where_the_user_has_them() -> None:
+    assert Plan(PAPER).published() == []
+    files = {"ptbxl": {"name": "theirs", "file": "p.csv"}, "mine": {"name": "x", "file": "y.csv"}}
+    named = changed(PAPER, published=files)
+    assert Plan(named).published() == ["results/paper/published/ptbxl.json"]
+    assert len(Plan(named).compared("ptbxl")) == 5 * (3 + 5), "3 budgets, and 5 ablations with all labels"
+
+
 def test_world_settings_of_a_cell_hold_the_default_of_the_largest_lag() -> None:
     cell = Cell("identifiability", "base", "ldsem", "0", 42)
     assert cell_settings(PAPER, cell)["world"]["tau_max_s"] == PAPER.identifiability.tau_max_s

@@ -158,6 +158,21 @@ def test_alarms_are_counted_as_timescoring_counts_them():
     assert (found.detected.sum(), found.false_alarms) == (theirs.tp, theirs.fp)
 
 
+def test_seizures_without_windows_and_validation_without_seizures():
+    """Validation needs no seizure to set the rate; gaps, single windows and empty recordings are counted."""
+    index, y = hours([(100, 106)])
+    gap = np.r_[0:500, 600:1080]
+    cut, cut_y = index.iloc[gap], y[gap]
+    quiet = np.zeros(len(y), dtype=int)
+    val, test = ((index, quiet, 1.0 * quiet), (cut, cut_y, 1.0 * cut_y))
+    found = alarms.at_fixed_rate(val, test, 10, 10)
+    assert found.metrics["sensitivity_1fa_per_h"] == 1.0
+    one = alarms.count(index, np.eye(1, len(y), 7, dtype=int)[0], np.eye(1, len(y), 7)[0], 0.5, 10)
+    assert (one.false_alarms, one.detected.tolist(), one.latency_s.tolist()) == (0, [True], [0.0])
+    nothing = alarms.count(index.iloc[:0], y[:0], np.zeros(0), 0.5, 10)
+    assert (nothing.false_alarms, len(nothing.detected)) == (0, 0)
+
+
 def test_no_seizure_is_no_score():
     index, y = hours([])
     found = alarms.at_fixed_rate((index, y, np.zeros(len(y))), (index, y, np.zeros(len(y))), 10, 10)

@@ -94,6 +94,8 @@ def draft(folder: Path, changed: dict[str, float] | None = None) -> dict[str, st
         ["gcc_phat", "feature_linear", "ldsem"],
         {"floors": [], "findings": [{"check": "channels", "of": "chbmit", "status": "passed"}]},
         {},
+        [],
+        {},
         folder / "tables",
     )
     config = load_any([config_file("demo")]).model_dump(mode="json")

@@ -141,6 +141,27 @@ def test_one_cell_reruns_alone_and_gives_the_same_numbers(finished: Path) -> Non
 
 @pytest.mark.workflow
 @pytest.mark.slow
+def test_predictions_give_every_table_again_and_train_nothing(finished: Path) -> None:
+    words = [sys.executable, "-m", "cldtrans", "rescore", "results/tiny"]
+    started = time.monotonic()
+    done = subprocess.run(words, cwd=finished, env=environment(), capture_output=True, text=True, check=True)
+    assert time.monotonic() - started < 60
+    assert "0 of them changed" in done.stdout
+    tables_alone = {"make_tables", "plot_scores", "write_paper", "all", "total"}
+    again = snakemake(finished, "-n", "--quiet=rules", "--forcerun", "make_tables")
+    assert set(job_counts(again)) <= tables_alone
+    kept = (finished / FIRST).with_suffix(".parquet")
+    aside = kept.rename(kept.with_suffix(".aside"))
+    try:
+        counts = planned(finished)
+    finally:
+        aside.rename(kept)
+    assert counts["score_fewshot"] == 1
+    assert set(counts) <= tables_alone | {"score_fewshot", "audit"}
+
+
+@pytest.mark.workflow
+@pytest.mark.slow
 def test_a_changed_setting_reruns_what_depends_on_it_alone(finished: Path) -> None:
     assert "Nothing to be done" in snakemake(finished, "-n", "all", "--config", "source={endpoint: here}")
     output = snakemake(finished, "-n", "--quiet=rules", "all", "--config", "planted={trials: 5}")
@@ -224,7 +245,7 @@ def watched(folder: Path) -> list[Watched]:
 # Commands of people, and those of jobs that the tiny plan has not.
 NOT_IN_TINY = {
     *("run", "doctor", "lags", "estimate", "check-dataset", "verify", "completion", "rescore"),
-    *("robustness", "known-lags"),
+    *("robustness", "known-lags", "reconstruction", "published"),
 }
 # Modules that a job may import and that none of the tiny plan has cause to.
 NOT_LOADED = {

@@ -12,10 +12,12 @@ import pandas as pd
 from paper_numbers import escape
 from plot_style import begin, name
 
+from cldtrans.config import DIVISIONS
 from cldtrans.evaluation import paired
 from cldtrans.evaluation.predictions import read_predictions
 from cldtrans.files import atomic_path
 from cldtrans.methods.cells import Cell
+from cldtrans.scoring.intervals import FEWEST_FOR_BOOTSTRAP
 from cldtrans.scoring.metrics import PRIMARY
 from cldtrans.scoring.summary import (
     FEWEST_SEEDS,
@@ -28,19 +30,29 @@ from cldtrans.scoring.summary import (
 
 HEADLINES = {
     "planted": ("top1",),
+    "lead_robustness": ("top1",),
+    "reconstruction": ("auroc",),
     "zeroshot": ("top1", "lobe_accuracy", "side_accuracy", "consistency_top1"),
     "identifiability": ("error_over_bound", "edge_f1"),
     "known_lags": ("tau_rms_samples", "direction_accuracy"),
 }
 OURS = "cldtrans"
 FITTED = {"identifiability": "ldsem", "known_lags": "ldsem"}  # experiments that fit instead of training
-ORDER = ("planted", "zeroshot", "fewshot", "identifiability", "known_lags")
+ORDER = ("planted", "zeroshot", "fewshot", "identifiability", "known_lags")  # of the headline; none else is in it
 PLANTED = ", planted"
 HEADLINE_ROWS = 10
-LABELLED = ("fewshot", "robustness")
+LABELLED = ("fewshot", *DIVISIONS, "robustness")
+# A table holds the experiments whose rows belong side by side.
+TABLES = {
+    "fewshot": ("fewshot", *DIVISIONS),
+    "robustness": ("robustness", "lead_robustness"),
+    "zeroshot": ("zeroshot", "reconstruction"),
+    **{name: (name,) for name in ("planted", "identifiability", "known_lags")},
+}
 CAPTIONS = Path(__file__).parents[1] / "report"
 WIDEST = 26  # characters of a column of the LaTeX tables before it wraps
-FLAG = "metadata alone beat chance"
+BEATEN = "metadata alone beat chance"
+LEAKY = "published_leaky"
 STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; color: #222; margin: 1.5rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
@@ -80,24 +92,50 @@ def primary_metrics(experiment: str, dataset: str, kinds: dict[str, str]) -> tup
 def floor_table(floors: list[dict]) -> pd.DataFrame:
     """Average what metadata alone score over divisions; a task is flagged if one of its divisions is."""
     rows = [
-        {"dataset": one["dataset"], "metric": metric, "floor": value, "flagged": one["flagged"]}
+        {
+            **{"dataset": one["dataset"], "division": one["division"] or "", "flagged": one["flagged"]},
+            **{"metric": metric, "floor": value},
+        }
         for one in floors
         for metric, value in one["metrics"].items()
     ]
-    table = pd.DataFrame(rows, columns=["dataset", "metric", "floor", "flagged"]).astype({"floor": float})
-    return table.groupby(["dataset", "metric"], as_index=False).agg({"floor": "mean", "flagged": "any"})
+    keys = ["dataset", "division", "metric"]
+    table = pd.DataFrame(rows, columns=[*keys, "floor", "flagged"]).astype({"floor": float})
+    return table.groupby(keys, as_index=False).agg({"floor": "mean", "flagged": "any"})
 
 
 def with_floor(table: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame:
-    """Put the floor of its task beside each row of a labelled experiment, and the flag.
+    """Put the floor of its task and division beside each row of a labelled experiment, and flags.
 
-    A score on degraded recordings, `<metric>@<condition>`, stands beside the floor of the metric.
+    A score on degraded recordings, `<metric>@<condition>`, stands beside the floor of the metric. Flags: the
+    metadata alone beat chance, a division is leaky, and a cell is too small to be judged.
     """
-    metric = table["metric"].str.partition("@")[0]
     asked = table["experiment"].isin(LABELLED)
-    keys = pd.DataFrame({"dataset": table["dataset"].where(asked, ""), "metric": metric})
-    found = keys.merge(floors, how="left", on=["dataset", "metric"]).set_axis(table.index)
-    return table.assign(floor=found["floor"], flag=found["flagged"].eq(True).map({True: FLAG, False: None}))
+    keys = pd.DataFrame(
+        {
+            "dataset": table["dataset"].where(asked, ""),
+            "division": table["experiment"].where(table["experiment"].isin(DIVISIONS), ""),
+            "metric": table["metric"].astype("str").str.split("@").str[0],
+        }
+    )
+    found = keys.merge(floors, how="left", on=list(keys)).set_axis(table.index)
+    flags = pd.DataFrame(
+        {
+            LEAKY: table["experiment"] == LEAKY,
+            BEATEN: found["flagged"].eq(True),
+            **(small_cells(table) if "n_subjects" in table else {}),
+        }
+    )
+    said = ["; ".join(flags.columns[row]) or None for row in flags.to_numpy(dtype=bool)]
+    return table.assign(floor=found["floor"], flag=said)
+
+
+def small_cells(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """Find scores of too few subjects for a bootstrap: by what is said of them, which rows."""
+    scored = table["mean"].notna()
+    counts = range(1, FEWEST_FOR_BOOTSTRAP)
+    words = {n: f"too small: {n} subject{'s' if n > 1 else ''}" for n in counts}
+    return {words[n]: scored & (table["n_subjects"] == n) for n in counts}
 
 
 def score_table(cells: pd.DataFrame, kinds: dict[str, str]) -> pd.DataFrame:
@@ -145,6 +183,22 @@ def dataset_table(stamps: list[str], metas: list[str], quarantines: list[str]) -
             }
         )
     return pd.DataFrame(rows)
+
+
+def published_table(rows: list[dict], names: dict[str, dict]) -> pd.DataFrame:
+    """List comparisons with published predictions, and a line for each that the user has not supplied."""
+    absent = [
+        {
+            "dataset": dataset,
+            "published": one["name"],
+            "reason": f"no published predictions supplied: name their file in published.{dataset}.file",
+        }
+        for dataset, one in names.items()
+        if one["file"] is None
+    ]
+    columns = ["dataset", "method", "budget", "seed", "published", "metric", "ours", "theirs", "difference"]
+    columns += ["low", "high", "n_windows", "n_subjects", "reason"]
+    return pd.DataFrame([*rows, *absent], columns=columns, dtype=object)
 
 
 def training_notes(histories: list[str]) -> pd.DataFrame:
@@ -218,7 +272,7 @@ def headline_table(primary: pd.DataFrame, baselines: list[str]) -> pd.DataFrame:
 
     Few labels are represented by the most labels; what ours did not score stays out.
     """
-    scored = primary[primary["mean"].notna() & (primary["experiment"] != "robustness")]
+    scored = primary[primary["mean"].notna() & primary["experiment"].isin(ORDER)]
     rows = []
     for (experiment, dataset, metric), group in scored.groupby(
         ["experiment", "dataset", "metric"], sort=False
@@ -272,7 +326,7 @@ def provenance_table(records: list[dict]) -> pd.DataFrame:
 
 def for_people(table: pd.DataFrame) -> pd.DataFrame:
     """Return the same with known names, scores as `0.81 [0.74, 0.88]`, and a dash where there is none."""
-    if "difference" in table:
+    if "baseline" in table:
         return compared(table)
     if "flag" not in table:
         known = {
@@ -430,6 +484,8 @@ def make_tables(
     baselines: list[str],
     audit: dict,
     predictions: dict[Cell, Path],
+    published: list[dict],
+    names: dict[str, dict],
     folder: Path,
 ) -> None:
     """Write every table of a run."""
@@ -437,8 +493,8 @@ def make_tables(
     cells = over_seeds(frame[frame["metric"] != "fit_s"])  # a time, not a score: see the costs
     floors = floor_table(audit["floors"])
     scores = with_floor(score_table(cells, kinds), floors)
-    for experiment in ("fewshot", "planted", "zeroshot", "identifiability", "known_lags", "robustness"):
-        write_table(scores[scores["experiment"] == experiment], folder, experiment)
+    for stem, experiments in TABLES.items():
+        write_table(scores[scores["experiment"].isin(experiments)], folder, stem)
     write_table(scores[scores["primary"]], folder, "summary")
     write_table(headline_table(scores[scores["primary"]], baselines), folder, "headline")
     ours = sorted({record["method"] for record in records} - set(baselines))
@@ -456,6 +512,7 @@ def make_tables(
     variants = [method for method in ours if method != OURS]
     ablations = against_best_baseline(judged, variants, [OURS], metrics, paired_by).round(6)
     write_table(with_floor(ablations, floors), folder, "ablations")
+    write_table(published_table(published, names), folder, "published")
     write_table(provenance_table(records), folder, "provenance")
     write_table(pd.DataFrame(audit["findings"]), folder, "audit")
     write_table(pd.concat([datasets.convert_dtypes(), notes], ignore_index=True), folder, "datasets")
@@ -477,7 +534,9 @@ if __name__ == "__main__":
         {
             cell: Path(cell.path(job.config["run"])).with_suffix(".parquet")
             for cell in cells_of_run
-            if cell.experiment == "fewshot"
+            if cell.experiment in TABLES["fewshot"]
         },
+        [row for path in job.input.published for row in json.loads(Path(path).read_text())],
+        job.config["published"],
         Path(job.output.csv[0]).parent,
     )

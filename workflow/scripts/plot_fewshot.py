@@ -17,6 +17,7 @@ def plot_fewshot(table: pd.DataFrame, ablations: set[str], *paths: str) -> None:
         Where to.
     """
     table = table[table["primary"].astype(bool) & ~table["method"].isin(ablations)]
+    table = table[table["experiment"] == "fewshot"]
     primary = dict(zip(table["dataset"], table["metric"], strict=True))
     datasets = sorted(primary)
     figure, panels = new_figure(columns=max(len(datasets), 1), height=2.4)

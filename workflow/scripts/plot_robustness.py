@@ -1,58 +1,71 @@
-"""Scores of one fitted model on degraded recordings."""
+"""Scores on degraded recordings, of fitted models and readouts of planted leads: a curve a kind of damage."""
 
 import pandas as pd
-from plot_style import begin, errors, looks, mark_chance, name, new_figure, save, say
+from plot_style import begin, errors, legend_below, looks, mark_chance, name, new_figure, save, say
+
+# By kind: what it says below the axis, the unit of its amounts, and whether a larger amount is milder.
+KINDS = {
+    "dropped": ("channels dropped", "", False),
+    "noise": ("added noise, SNR", "db", True),
+    "rate": ("part of the sampling rate", "", True),
+    "shift": ("rotated in time", "s", False),
+    "montage": ("montage", "", False),
+}
+
+
+def amounts(conditions: list[str], kind: str) -> list[str]:
+    """Return the conditions of a kind, the mildest first."""
+    _, unit, milder = KINDS[kind]
+    mine = [one for one in conditions if one.startswith(f"{kind}_")]
+    if kind == "montage":
+        return mine
+    return sorted(mine, key=lambda one: float(one.partition("_")[2].removesuffix(unit)), reverse=milder)
 
 
 def in_words(condition: str) -> str:
-    """Name a condition: `dropped_0.25` -> `25 % of channels dropped`."""
+    """Name an amount: `dropped_0.2` -> `20 %`, `noise_10db` -> `10 dB`."""
     kind, _, amount = condition.partition("_")
     if kind == "dropped":
-        return f"{float(amount):.0%} of channels dropped".replace("%", " %")
-    if kind == "noise":
-        return f"noise at {amount.removesuffix('db')} dB"
-    return condition.replace("_", " ") or "as recorded"
+        return f"{float(amount):.0%}".replace("%", " %")
+    return f"{amount.removesuffix('db')} dB" if kind == "noise" else amount
 
 
 def plot_robustness(table: pd.DataFrame, *paths: str) -> None:
-    """Draw one panel a dataset; one bar a condition (`metric@condition`), the undegraded score first."""
-    parts = table["metric"].astype("str").str.extract(r"^([^@]+)(?:@(.+))?$")
-    table = table.assign(base=parts[0], condition=parts[1])
-    judged_by = set(
-        zip(table.loc[table["primary"], "dataset"], table.loc[table["primary"], "metric"], strict=True)
-    )
-    pairs = pd.Series(
-        list(zip(table["dataset"], table["base"], strict=True)), index=table.index, dtype=object
-    )
-    table = table[pairs.isin(judged_by)]
-    datasets = sorted(table["dataset"].unique())
-    figure, panels = new_figure(
-        columns=max(len(datasets), 1), height=0.9 + 0.2 * max(table["condition"].nunique() + 1, 3)
-    )
-    if not datasets:
+    """Draw a row of panels a task, a panel a kind of damage; each curve begins at the score as recorded."""
+    parts = table["metric"].astype("str").str.extract(r"^([^@:]+)(?:@([^:]+))?$")
+    table = table.assign(base=parts[0], condition=parts[1].fillna(""))
+    keys = ["experiment", "dataset", "base"]
+    judged = table.loc[table["primary"], ["experiment", "dataset", "metric"]].set_axis(keys, axis=1)
+    table = table.merge(judged.drop_duplicates(), on=keys)
+    tasks = list(table.groupby(keys))
+    found = list(table["condition"].unique())
+    kinds = [kind for kind in KINDS if amounts(found, kind)]
+    figure, panels = new_figure(columns=max(len(kinds), 1), rows=max(len(tasks), 1), sharey="row")
+    if not tasks or not kinds:
         say(panels[0], "no robustness cell in this run's plan")
     look = looks(table["method"])
-    for panel, dataset in zip(panels, datasets, strict=False):
-        rows = table[table["dataset"] == dataset].dropna(subset=["mean"])
-        panel.set_title(name(dataset))
-        if rows.empty:
-            reason = table.loc[table["dataset"] == dataset, "reason"].dropna()
-            say(panel, f"{name(dataset)}\nnot scored: {reason.iloc[0] if len(reason) else 'no value'}")
-            continue
-        order = ["", *dict.fromkeys(rows["condition"].dropna())]
-        for k, (method, part) in enumerate(rows.groupby("method")):
-            y = [order.index(c if isinstance(c, str) else "") + 0.15 * k for c in part["condition"]]
-            panel.errorbar(
-                part["mean"],
-                y,
-                xerr=errors(part),
-                label=name(method),
-                **(look[method] | {"linestyle": "none"}),
-            )
-        panel.set_yticks(range(len(order)), map(in_words, order))
-        panel.set_ylim(len(order) - 0.5, -0.5)
-        mark_chance(panel, rows["chance"].iloc[0], "y")
-        panel.set_xlabel(f"{name(rows['base'].iloc[0])}\n{rows['n_subjects'].max():.0f} held-out subjects")
+    for row, ((_, dataset, metric), whole) in enumerate(tasks if kinds else []):
+        rows = whole.dropna(subset=["mean"])
+        for column, kind in enumerate(kinds):
+            panel = panels[row * len(kinds) + column]
+            order = ["", *amounts(list(rows["condition"].unique()), kind)]
+            if len(order) == 1:
+                reason = whole["reason"].dropna()
+                say(
+                    panel, f"{name(dataset)}: {reason.iloc[0] if rows.empty and len(reason) else 'not asked'}"
+                )
+                continue
+            for method, part in rows[rows["condition"].isin(order)].groupby("method"):
+                part = part.set_index("condition").reindex(order).dropna(subset=["mean"])
+                style = look[str(method)] | ({"linestyle": "none"} if kind == "montage" else {})
+                x = [order.index(condition) for condition in part.index]
+                panel.errorbar(x, part["mean"], yerr=errors(part), label=name(str(method)), **style)
+            mark_chance(panel, rows["chance"].iloc[0])
+            panel.set_xticks(range(len(order)), ["none", *map(in_words, order[1:])])
+            panel.set_xlabel(KINDS[kind][0])
+            if column == 0:
+                panel.set_ylabel(f"{name(dataset)}\n{name(metric)} (n = {int(rows['n_subjects'].max())})")
+    legend_below(figure, panels, most=4)
     save(figure, *paths)
 
 

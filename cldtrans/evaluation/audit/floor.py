@@ -6,9 +6,10 @@ from pathlib import Path
 
 from cldtrans.baselines.metadata_floor import MetadataFloor
 from cldtrans.data.shards import ShardSet
+from cldtrans.data.splits import load_folds
 from cldtrans.evaluation.audit.finding import Finding
-from cldtrans.evaluation.fewshot import labelled_parts, predict, task_of, unfit
-from cldtrans.evaluation.predictions import score_predictions
+from cldtrans.evaluation.fewshot import parts_of, predict, task_of, unfit
+from cldtrans.evaluation.predictions import in_folds, score_predictions
 from cldtrans.scoring.metrics import PRIMARY, Scores, unscored
 from cldtrans.scoring.summary import LOWER_IS_BETTER
 
@@ -21,20 +22,24 @@ def metadata_floor(windows: ShardSet, split: Path, seed: int) -> Scores:
     windows : ShardSet
         With a task.
     split : Path
-        csv: subject, split.
+        csv: [fold,] subject, split.
     seed : int
         Of the resampling of subjects, and of what the floor draws.
     """
-    task, name = task_of(windows), str(windows.meta["dataset"])
-    parts, problem = labelled_parts(windows, name, split, "1.0", seed, None)
-    if parts is not None:
-        problem = unfit(task, parts[0], parts[2])
-    if parts is None or problem:
+    task = task_of(windows)
+    divided, found, problem = load_folds(split), [], ""
+    for fold in divided:
+        train, val, test = parts_of(windows, fold, "1.0", seed)
+        why_not = unfit(task, train, test)
+        if why_not:
+            problem = problem or why_not
+            continue
+        floor = MetadataFloor(task, windows.channels, windows.rate_hz, windows.modality, seed, threads=1)
+        floor.fit(train, val)
+        found.append(predict(floor, windows, val, test, seed))
+    if not found:
         return unscored(task.kind, task.classes, problem)
-    train, val, test = parts
-    floor = MetadataFloor(task, windows.channels, windows.rate_hz, windows.modality, seed, threads=1)
-    floor.fit(train, val)
-    return score_predictions(predict(floor, windows, val, test, seed))
+    return score_predictions(in_folds(found, len(divided)))
 
 
 def floor_finding(of: str, kind: str, scores: Scores) -> Finding:
