@@ -11,7 +11,8 @@ from cldtrans.data.base import Task
 from cldtrans.data.shards import ShardSet
 from cldtrans.evaluation.audit.floor import metadata_floor
 from cldtrans.evaluation.fewshot import run_fewshot
-from cldtrans.evaluation.references import compare, origin
+from cldtrans.evaluation.origin import origin
+from cldtrans.evaluation.references import compare
 
 TASK = Task("toy", "binary", ("no", "yes"))
 
