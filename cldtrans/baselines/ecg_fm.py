@@ -48,7 +48,7 @@ class EcgFm(Adapter):
         seen="pretrained on MIMIC-IV-ECG and PhysioNet 2021, which holds PTB-XL (its repository): yes for "
         "PTB-XL",
         parameters=90.9e6,
-        verified="architecture",
+        verified="architecture, features of random weights as the authors' code gives them",
     )
     rate_hz = 500.0
     reads = "ecg"

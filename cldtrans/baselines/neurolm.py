@@ -79,7 +79,7 @@ class NeuroLm(Adapter):
         parameters=254.3e6,
         counted="83.6 M of the original's embed text and tell words and codes apart, which a linear head "
         "does without",
-        verified="architecture",
+        verified="architecture, features of random weights as the authors' code gives them",
     )
     rate_hz = 200.0
     patch = PATCH

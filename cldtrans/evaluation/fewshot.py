@@ -20,6 +20,7 @@ from cldtrans.data.splits import budget_rows, load_folds, load_split, split_rows
 from cldtrans.errors import ConfigError, DataError
 from cldtrans.evaluation.cell import NO_WINDOWS, write_cell
 from cldtrans.evaluation.costs import costs_of
+from cldtrans.evaluation.origin import origin
 from cldtrans.evaluation.predictions import (
     Predictions,
     in_folds,
@@ -28,7 +29,7 @@ from cldtrans.evaluation.predictions import (
     score_predictions,
     write_predictions,
 )
-from cldtrans.evaluation.references import Fit, origin, set_beside
+from cldtrans.evaluation.references import Fit, set_beside
 from cldtrans.machine import limit_threads
 from cldtrans.methods import classifiers
 from cldtrans.methods.cells import Cell

@@ -37,6 +37,7 @@ from cldtrans.evaluation.cases import (
 )
 from cldtrans.evaluation.cell import write_cell
 from cldtrans.evaluation.degradations import conditions
+from cldtrans.evaluation.origin import origin
 from cldtrans.evaluation.planted import standardised
 from cldtrans.files import atomic_path
 from cldtrans.machine import limit_threads
@@ -134,9 +135,18 @@ def run_focal_lead(
         "subjects": {"train": 0, "val": 0, "test": len({case.subject for case in cases})},
     }
     cell = Cell(experiment, dataset, method, "0", seed)
-    notes = windows.notes if isinstance(windows, ZoneSet) else []
+    has_weights = config.variant_of(method) is not None or hasattr(model, "start")
     return write_cell(
-        output, cell, config, scores, n, windows=windows, checkpoint=checkpoint, scored=model, notes=notes
+        output,
+        cell,
+        config,
+        scores,
+        n,
+        windows=windows,
+        checkpoint=checkpoint,
+        scored=model,
+        notes=windows.notes if isinstance(windows, ZoneSet) else [],
+        extra=origin(config, cell, model) if has_weights else None,
     )
 
 

@@ -18,7 +18,7 @@ from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError
 from cldtrans.evaluation.cell import NO_WINDOWS, write_cell
 from cldtrans.evaluation.fewshot import labelled_parts, task_of
-from cldtrans.evaluation.references import origin
+from cldtrans.evaluation.origin import origin
 from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import build, spec_of
 from cldtrans.methods.windows import counts

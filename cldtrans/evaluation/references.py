@@ -9,15 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from cldtrans.baselines.metadata_floor import MetadataFloor
-from cldtrans.config import DIVISIONS, Config, variant
-from cldtrans.data import chosen_dataset
 from cldtrans.data.base import Task
-from cldtrans.methods.cells import Cell
 from cldtrans.methods.windows import Classifier, LabelledWindows, NoTwin
 from cldtrans.scoring.folds import Fold, difference, difference_of_numbers
 from cldtrans.scoring.metrics import PRIMARY, Scores
@@ -106,26 +102,3 @@ def _twin(fit: Fit) -> Classifier:
 def _floor(fit: Fit, task: Task, seed: int, threads: int) -> Classifier:
     test = fit.parts[2]
     return MetadataFloor(task, test.channels, test.rate_hz, test.shards.modality, seed, threads)
-
-
-def origin(config: Config, cell: Cell, classifier: Any) -> dict[str, Any]:
-    """Return what a row has to say of its weights: where they start, and whether they saw the test data.
-
-    Our own model is pretrained on training subjects where a corpus has official folds for it, and otherwise
-    on every subject of its corpora, without labels. The dataset's own division alone holds out those folds.
-    """
-    method, dataset = cell.method, cell.dataset
-    own = config.variant_of(method)
-    if own is not None:
-        corpora = variant(config, own)[1].datasets
-        held_out = chosen_dataset(dataset, config.dataset_classes).training_folds is not None
-        seen = dataset in corpora and (not held_out or cell.experiment in DIVISIONS)
-        found = {"start": f"pretrained on {', '.join(corpora)}", "saw_test_data": "yes" if seen else "no"}
-    else:
-        seen_by = getattr(classifier, "saw_test_data", "no")  # by dataset where the user names a checkpoint
-        if not isinstance(seen_by, str):
-            seen_by = seen_by.get(dataset, "unknown")
-        found = {"start": getattr(classifier, "start", "from scratch"), "saw_test_data": seen_by}
-    if getattr(classifier, "trainable_parameters", None) is not None:
-        found["trainable_parameters"] = classifier.trainable_parameters
-    return found

@@ -11,7 +11,7 @@ from cldtrans.data.base import Task
 from cldtrans.data.shards import ShardSet
 from cldtrans.evaluation.audit.floor import metadata_floor
 from cldtrans.evaluation.fewshot import run_fewshot
-from cldtrans.evaluation.references import origin
+from cldtrans.evaluation.origin import origin
 from cldtrans.methods.cells import Cell
 from cldtrans.scoring.folds import Fold, difference
 from cldtrans.scoring.metrics import Scores

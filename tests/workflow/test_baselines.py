@@ -93,6 +93,8 @@ def test_every_baseline_goes_through_the_workflow(project: Path, experiment: str
             assert value is not None or name in record["reasons"], (cell, name)
         if any(value is not None for value in record["metrics"].values()):
             assert record["chance"], cell
+        if cell.method.endswith("_gradient"):
+            assert record["extra"]["start"] == "from scratch", cell
         if experiment == "fewshot" and is_network(cell.method):
             assert record["extra"]["start"] == "from scratch", cell
             assert record["extra"]["saw_test_data"] == "no", cell

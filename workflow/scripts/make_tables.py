@@ -61,6 +61,7 @@ th, td { padding: .25rem .9rem .25rem 0; vertical-align: top; }
 td { border-bottom: 1px solid #ddd; }
 """
 CELLS = ["experiment", "dataset", "method", "budget"]
+ORIGIN = ["start", "saw_test_data"]
 COST = [
     "experiment",
     "dataset",
@@ -71,6 +72,7 @@ COST = [
     "fit_s",
     "peak_memory_gib",
     "parameters",
+    "trainable_parameters",
     "nfe",
     "device",
 ]
@@ -136,6 +138,22 @@ def small_cells(table: pd.DataFrame) -> dict[str, pd.Series]:
     counts = range(1, FEWEST_FOR_BOOTSTRAP)
     words = {n: f"too small: {n} subject{'s' if n > 1 else ''}" for n in counts}
     return {words[n]: scored & (table["n_subjects"] == n) for n in counts}
+
+
+def with_origin(table: pd.DataFrame, records: list[dict]) -> pd.DataFrame:
+    """Say of each row where its weights began, and whether they saw the test data, where there are any.
+
+    Seeds of one cell that differ are all named.
+    """
+    found = pd.DataFrame(
+        [
+            {**{key: record[key] for key in CELLS}, **{key: record["extra"].get(key) for key in ORIGIN}}
+            for record in records
+        ],
+        columns=[*CELLS, *ORIGIN],
+    )
+    named = found.groupby(CELLS, as_index=False).agg(lambda one: ", ".join(sorted(set(one.dropna()))) or None)
+    return table.merge(named, how="left", on=CELLS)
 
 
 def score_table(cells: pd.DataFrame, kinds: dict[str, str]) -> pd.DataFrame:
@@ -242,6 +260,7 @@ def cost_table(records: list[dict]) -> pd.DataFrame:
     table = pd.DataFrame(records).assign(
         fit_s=[record["metrics"].get("fit_s") for record in records],
         peak_memory_gib=lambda t: (t["peak_memory_bytes"] / 2**30).round(3),
+        trainable_parameters=[record["extra"].get("trainable_parameters") for record in records],
     )
     return table[COST].sort_values(COST[:5], ignore_index=True)
 
@@ -347,13 +366,20 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
             "chance": numbers(table["chance"]),
             "floor": numbers(table["floor"]),
             "flag": table["flag"].fillna(""),
+            "weights": _or_nothing(table, "start"),
+            "saw test data": _or_nothing(table, "saw_test_data"),
             "n subjects": table["n_subjects"].replace(0, "–"),
             "n windows": table["n_windows"].replace(0, "–"),
             "seeds": table["n_seeds"],
             "why not": table["reason"].fillna(""),
         }
     )
-    return shown.drop(columns=[column for column in ("flag", "why not") if not shown[column].any()])
+    mostly_empty = ("flag", "weights", "saw test data", "why not")
+    return shown.drop(columns=[column for column in mostly_empty if not shown[column].any()])
+
+
+def _or_nothing(table: pd.DataFrame, column: str) -> pd.Series:
+    return table[column].fillna("") if column in table else pd.Series("", index=table.index)
 
 
 def compared(table: pd.DataFrame) -> pd.DataFrame:
@@ -492,7 +518,7 @@ def make_tables(
     frame = tidy(records)
     cells = over_seeds(frame[frame["metric"] != "fit_s"])  # a time, not a score: see the costs
     floors = floor_table(audit["floors"])
-    scores = with_floor(score_table(cells, kinds), floors)
+    scores = with_origin(with_floor(score_table(cells, kinds), floors), records)
     for stem, experiments in TABLES.items():
         write_table(scores[scores["experiment"].isin(experiments)], folder, stem)
     write_table(scores[scores["primary"]], folder, "summary")

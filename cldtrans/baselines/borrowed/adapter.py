@@ -258,16 +258,27 @@ class GradientLead:
         As in `Adapter`; None: fresh weights.
     seed : int
         Of fresh weights.
+    saw_test_data : mapping, optional
+        As in `Adapter`.
     """
 
     reads_channels = True
+    trainable_parameters = 0  # nothing learns here
 
-    def __init__(self, network: str, weights: str | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        network: str,
+        weights: str | None = None,
+        seed: int = 0,
+        saw_test_data: Mapping[str, str] | None = None,
+    ) -> None:
         from cldtrans.methods.factories import build
 
         self._network, self._weights, self._seed, self._build = network, weights, seed, build
         self._made: dict[tuple[tuple[str, ...], float, int], tuple[Adapter, nn.Module]] = {}
         self.parameters: int | None = None
+        self.saw_test_data: Any = "no" if weights is None else dict(saw_test_data or {})
+        self.start = "from scratch" if weights is None else f"weights {weights}"
         self.notes = [f"{network.partition(':')[2]}: {weights or 'fresh weights'}"]
 
     @staticmethod
