@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cldtrans.lag.fit.progress import Progress
+    from cldtrans.lag.recording import RecordingLags
 
 WIDTH = 100
 """Columns of the line that tells of progress."""
@@ -49,6 +50,17 @@ def add_args(parser: argparse.ArgumentParser) -> None:
         help="longest own past of a channel; a warning says where more is needed (default 32)",
     )  # fmt: skip
     parser.add_argument(
+        "--fast", action="store_true",
+        help="stop after what the pretrained model reads, about a second: a first look, not a fit",
+    )  # fmt: skip
+    parser.add_argument(
+        "--every", type=float, metavar="S",
+        help="follow the edges through windows that begin every S seconds (lags_over_time.csv, lags.html)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--length", type=float, default=10.0, metavar="S", help="of these windows, seconds (default 10)"
+    )
+    parser.add_argument(
         "--threads", type=int, default=1, metavar="N",
         help="of the numerical libraries; more are slower, often much, beside other work (default 1)",
     )  # fmt: skip
@@ -59,7 +71,9 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Fit the stretch, print edges and delays, write tables and figures; after Ctrl-C of what was found.
+    """Read the stretch at once, then fit it, print edges and delays, write tables and figures.
+
+    After Ctrl-C those of what was found by then; with `--fast` those of the reading.
 
     Raises
     ------
@@ -71,12 +85,16 @@ def run(args: argparse.Namespace) -> None:
 
     from cldtrans.errors import DataError
     from cldtrans.files import atomic_path
-    from cldtrans.lag.recording import cut_window, fit_window, lead_of
+    from cldtrans.lag.recording import cut_window, fit_window, lead_of, with_delays
     from cldtrans.lag.recording.figures import draw
+    from cldtrans.lag.recording.lags import interrupted
+    from cldtrans.lag.recording.over_time import over_time
     from cldtrans.lag.recording.page import page
-    from cldtrans.lag.recording.report import heading, render
+    from cldtrans.lag.recording.report import first_look, fitting, heading, render
     from cldtrans.lag.recording.summary import settings_of, write_csv, write_summary
+    from cldtrans.lag.recording.time_figures import lags_against_time
     from cldtrans.machine import limit_threads
+    from cldtrans.models.amortised import read_window
 
     limit_threads(args.threads)
     output = args.output or Path(f"lags-{args.recording.stem}")
@@ -95,29 +113,51 @@ def run(args: argparse.Namespace) -> None:
         raise DataError(f"{output}: cannot be made ({error.strerror})") from error
     print(heading(window, args.tau_max / 1e3), flush=True)
     began = time.monotonic()
-    lags = fit_window(
-        window, args.tau_max / 1e3, args.alpha, args.max_order, _show if sys.stderr.isatty() else None
-    )
-    if sys.stderr.isatty():
-        print(f"\r{'':<{WIDTH}}\r", end="", file=sys.stderr, flush=True)
-    if not lags.fit.interrupted:
-        lags = dataclasses.replace(lags, lead=lead_of(args.recording, window))
-    print(
-        f"{'Interrupted after' if lags.fit.interrupted else 'Fitted in'} {time.monotonic() - began:.0f} s.\n"
-    )
+    lags: RecordingLags
+    if args.fast:
+        lags = with_delays(window, read_window(window, args.tau_max / 1e3), args.tau_max / 1e3)
+        print(f"Read in {time.monotonic() - began:.1f} s, not fitted.\n")
+    else:
+        try:
+            first = with_delays(window, read_window(window, args.tau_max / 1e3), args.tau_max / 1e3)
+            print(f"\n{first_look(first)}")
+        except DataError as error:  # what is too short for the pretrained model can be fitted
+            print(f"\nNo first look: {error}\n")
+        print(fitting(window), flush=True)
+        began = time.monotonic()
+        lags = fit_window(
+            window, args.tau_max / 1e3, args.alpha, args.max_order, _show if sys.stderr.isatty() else None
+        )
+        if sys.stderr.isatty():
+            print(f"\r{'':<{WIDTH}}\r", end="", file=sys.stderr, flush=True)
+        if not interrupted(lags):
+            lags = dataclasses.replace(lags, lead=lead_of(args.recording, window))
+        seconds = time.monotonic() - began
+        print(f"{'Interrupted after' if interrupted(lags) else 'Fitted in'} {seconds:.0f} s.\n")
     print(render(lags), end="")
+    moving = None
+    if args.every is not None and not interrupted(lags):
+        moving = over_time(lags, args.every, args.length, read_window)
+        print(f"\nOver time, windows of {args.length:g} s every {args.every:g} s:")
+        print("\n".join(moving.sentences() or ["No change of a lag is flagged."]))
+        with atomic_path(output / "lags_over_time.csv") as temporary:
+            moving.to_frame().to_csv(temporary, index=False)
     settings = settings_of(lags, args.alpha, args.max_order)
     write_csv(output / "lags.csv", lags, settings)
-    write_summary(output / "summary.json", lags, settings)
+    write_summary(output / "summary.json", lags, settings, moving)
     with atomic_path(output / "delays.csv") as temporary:
         lags.delays.summary(lags.channels).to_csv(temporary, index=False)
     with atomic_path(output / "lags.html") as temporary:
-        temporary.write_text(page(lags, args.recording, settings), encoding="utf-8")
+        temporary.write_text(page(lags, args.recording, settings, moving), encoding="utf-8")
     for name, kind in (("tau.png", "heat_map"), ("graph.png", "graph")):
         with atomic_path(output / name) as temporary:
             draw(lags, kind).savefig(temporary, dpi=160)
-    print(f"\nWritten: {output}/lags.html, lags.csv, delays.csv, summary.json, tau.png, graph.png")
-    if lags.fit.interrupted:
+    if moving is not None:
+        with atomic_path(output / "over_time.png") as temporary:
+            lags_against_time(moving).savefig(temporary, dpi=160)
+    more = "" if moving is None else ", lags_over_time.csv, over_time.png"
+    print(f"\nWritten: {output}/lags.html, lags.csv, delays.csv, summary.json, tau.png, graph.png{more}")
+    if interrupted(lags):
         raise KeyboardInterrupt("what was found until then is written")
 
 

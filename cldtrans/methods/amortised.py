@@ -4,49 +4,37 @@ from __future__ import annotations
 
 import numpy as np
 
+from cldtrans.errors import DataError
 from cldtrans.methods.estimators import LagEstimate, NoEstimate
-
-RATE_HZ = 160.0
-WINDOW = 1600
-"""Samples of the windows that the model was trained on."""
 
 
 class Amortised:
-    """The `estimator` factory.
-
-    The model knows EEG at 160 samples a second. Whatever the rate of a recording is, its samples are read as
-    if they were such, and lags are scaled back.
+    """The `estimator` factory; `amortised_lags` of each window, averaged.
 
     Parameters
     ----------
     checkpoint : str or None
-        Folder that `CLDTrans.from_pretrained` loads; None: none, which the cell says.
+        What `CLDTrans.from_pretrained` loads; None: none, which the cell says.
     """
 
     def __init__(self, checkpoint: str | None = None) -> None:
         self.checkpoint = checkpoint
 
     def __call__(self, x: np.ndarray, sample_rate: float, tau_max_s: float, seed: int = 0) -> LagEstimate:
-        """Average lags and edges over the windows of x [N, C, T]."""
+        """Average lags and edges over the windows of x [N, C, T]; lags reach `tau_max_s` seconds."""
         if self.checkpoint is None:
             raise NoEstimate("no checkpoint supplied (methods.amortised.settings.checkpoint is null)")
-        from cldtrans.models import CLDTrans
+        from cldtrans.models.amortised import LIKELIER, amortised_lags
 
-        model = CLDTrans.from_pretrained(self.checkpoint).eval()
-        length = min(WINDOW, x.shape[2])
-        count = x.shape[2] // length
-        windows = x[..., : count * length].reshape(*x.shape[:2], count, length).swapaxes(1, 2)
-        windows = windows.reshape(-1, x.shape[1], length)
-        scale = windows.std(axis=(0, 2), keepdims=True)
-        windows = (windows / np.where(scale > 0, scale, 1.0)).astype(np.float32)
-        tau, edge = np.zeros((x.shape[1],) * 2), np.zeros((x.shape[1],) * 2)
-        for window in windows:
-            out = model.read(window[None], RATE_HZ, np.ones((1, x.shape[1]), bool), "eeg")
-            probability = np.asarray(out.edge_probability[0], dtype=float)
-            tau += np.asarray(out.tau[0], dtype=float) * probability
-            edge += probability
-        tau = np.where(edge > 0, tau / np.maximum(edge, 1e-12), np.nan) * RATE_HZ / sample_rate
-        edge /= len(windows)
-        np.fill_diagonal(edge, 0.0)
-        support = edge > 0.5
-        return LagEstimate(np.where(support, tau, np.nan), support, None, score=edge)
+        try:
+            found = [amortised_lags(one, sample_rate, tau_max_s, checkpoint=self.checkpoint) for one in x]
+        except DataError as error:
+            raise NoEstimate(str(error)) from error
+        probability = np.mean([one.probability for one in found], axis=0)
+        # A window that sees no edge says nothing of its lag.
+        precision = np.stack([np.where(one.support, one.tau_stderr**-2.0, 0.0) for one in found])
+        lags = np.stack([np.where(one.support, one.tau, 0.0) for one in found])
+        total = precision.sum(0)
+        support = (probability > LIKELIER) & (total > 0)
+        sure = np.where(support, total, np.nan)
+        return LagEstimate((precision * lags).sum(0) / sure, support, sure**-0.5, score=probability)

@@ -74,3 +74,10 @@ class Bins:
         if self.n % 2 == 0:
             factor[..., -1] = factor[..., -1].real
         return factor
+
+    def slope(self, lag_samples: np.ndarray, delay: np.ndarray) -> np.ndarray:
+        """Return `delay(lag_samples, 1)` from `delay(lag_samples)`, at the cost of a product a bin."""
+        factor = delay * (-1j * self.omega)
+        if self.n % 2 == 0:
+            factor[..., -1] = -np.pi * np.sin(np.pi * np.asarray(lag_samples, float))
+        return factor

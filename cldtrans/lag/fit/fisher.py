@@ -27,6 +27,10 @@ from cldtrans.lag.fit.likelihood import (
 )
 from cldtrans.lag.fit.spectra import Spectra
 
+OF_ERRORS, OF_STEPS = 512, 128
+"""Samples of the transform from which the Jacobian's part is computed: responses are short. What a step lacks
+for a coarse grid, the next ones make good; standard errors get a fine one."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -112,39 +116,98 @@ def information(
     covariance : array [n, n]
         B, the score's covariance.
     """
-    layout = Layout.of(model)
-    mask = data.scored > 0
-    mean = moments(innovation, at.u[:, mask], model.dof)
-    n = data.effective_samples
-    gram = _gram(data, model, layout, at)
-    coupled, instant = _jacobian_terms(data, model, layout, at)
-    row = layout.row
-    same_row = row[:, None] == row
-    instant_pair = n * np.where(same_row, np.multiply.outer(instant, instant), 0.0)
-    excess = mean["curvature_u2"] - mean["curvature"] * mean["u2"]
-    hessian = mean["curvature"][row][:, None] * gram + n * coupled + instant_pair * excess[row]
+    parts = _Parts.of(data, model, innovation, at)
+    mean = parts.mean
     q = mean["score_u"]
-    excess = mean["score2_u2"] - 2 * q**2 - mean["score2"] * mean["u2"]
-    covariance = mean["score2"][row][:, None] * gram + instant_pair * excess[row]
-    covariance += n * coupled * np.multiply.outer(q[row], q[row])
-    return layout, hessian, covariance
+    covariance = parts.combined(mean["score2"], q, mean["score2_u2"] - 2 * q**2 - mean["score2"] * mean["u2"])
+    return parts.layout, parts.hessian(), covariance
+
+
+def expected_hessian(
+    data: Spectra, model: Parameters, innovation: Innovation, at: Evaluation
+) -> tuple[Layout, np.ndarray]:
+    """Compute A alone, which steps need; arguments and results as of `information`."""
+    parts = _Parts.of(data, model, innovation, at, OF_STEPS)
+    return parts.layout, parts.hessian()
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What A and B are sums of; `n` is the number of parameters.
+
+    Attributes
+    ----------
+    layout : Layout
+        Positions of the parameters.
+    mean : dict of arrays [C]
+        From `moments`.
+    n_samples : float
+        Independent samples a channel.
+    gram, coupled : array [n, n]
+        Sums of du du', 0 between rows; `mean_f Re D_ii' D'_i'i`.
+    instant : array [n]
+        d0.
+    """
+
+    layout: Layout
+    mean: dict[str, np.ndarray]
+    n_samples: float
+    gram: np.ndarray
+    coupled: np.ndarray
+    instant: np.ndarray
+
+    @classmethod
+    def of(
+        cls, data: Spectra, model: Parameters, innovation: Innovation, at: Evaluation, n_bins: int = OF_ERRORS
+    ) -> "_Parts":
+        """Compute them; the Jacobian's part from a transform of `n_bins` samples or a little more."""
+        layout = Layout.of(model)
+        mean = moments(innovation, at.u[:, data.scored > 0], model.dof)
+        coupled, instant = _jacobian_terms(data, model, layout, at, n_bins)
+        return cls(layout, mean, data.effective_samples, _gram(data, model, layout, at), coupled, instant)
+
+    def hessian(self) -> np.ndarray:
+        """Return A, [n, n]."""
+        mean = self.mean
+        return self.combined(
+            mean["curvature"],
+            np.ones_like(mean["u2"]),
+            mean["curvature_u2"] - mean["curvature"] * mean["u2"],
+        )
+
+    def combined(self, of_gram: np.ndarray, of_coupled: np.ndarray, of_instant: np.ndarray) -> np.ndarray:
+        """Return the sum of the three terms with factors [C] of their rows, [n, n]."""
+        row, n = self.layout.row, self.n_samples
+        result = self.coupled * (n * of_coupled[row])[:, None]
+        result *= of_coupled[row]
+        for target in range(len(of_gram)):
+            mine = np.nonzero(row == target)[0]
+            d0 = self.instant[mine]
+            result[np.ix_(mine, mine)] += of_gram[target] * self.gram[np.ix_(mine, mine)] + n * of_instant[
+                target
+            ] * np.multiply.outer(d0, d0)
+        return result
 
 
 def _gram(data: Spectra, model: Parameters, layout: Layout, at: Evaluation) -> np.ndarray:
     """Return sums over the scored samples of du du', [n, n]; 0 between rows."""
-    mask = data.scored > 0
     result = np.zeros((len(layout.row),) * 2)
     x = data.samples(data.spectrum)
-    mixed = [data.delay(model.lag), data.delay(model.lag, 1) * model.weight[:, None]]
+    slopes = data.bins.slope(model.lag, at.delay)
     for channel in range(model.n_channels):
         edges = np.nonzero(model.target == channel)[0]
-        series = [-data.samples(m[e] * data.source[model.source[e]]) for m in mixed for e in edges]
-        series += [-np.roll(x[channel], k + 1, -1) for k in range(model.order[channel])]
-        values = np.stack([*series, -at.u[channel] * np.exp(model.log_scale[channel])])
-        if data.in_band is None:
-            values = values[:, mask]
-        else:
-            values = data.samples(np.fft.rfft(values * data.scored) * data.in_band).reshape(len(values), -1)
+        source = data.source[model.source[edges]]  # [edges, N, B]
+        by_weight = data.samples(at.delay[edges, None] * source)
+        by_lag = data.samples((slopes[edges] * model.weight[edges, None])[:, None] * source)
+        own_error = at.u[channel] * np.exp(model.log_scale[channel])
+        past = data.past(x[channel], int(model.order[channel]))
+        values = np.concatenate(
+            [data.scored_of(by_weight), data.scored_of(by_lag), past, data.scored_of(own_error[None])]
+        )
+        if data.in_band is not None:
+            spread = np.zeros((len(values), *data.scored.shape))
+            spread[:, data.scored > 0] = values
+            values = data.samples(np.fft.rfft(spread) * data.in_band).reshape(len(values), -1)
         own = layout.own[channel][layout.own[channel] >= 0]
         at_index = np.concatenate([layout.weight[edges], layout.lag[edges], own, [layout.log_scale[channel]]])
         result[np.ix_(at_index, at_index)] = (values @ values.T) * np.exp(-2 * model.log_scale[channel])
@@ -152,7 +215,7 @@ def _gram(data: Spectra, model: Parameters, layout: Layout, at: Evaluation) -> n
 
 
 def _jacobian_terms(
-    data: Spectra, model: Parameters, layout: Layout, at: Evaluation
+    data: Spectra, model: Parameters, layout: Layout, at: Evaluation, n_bins: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """`mean_f Re D_ii' D'_i'i` [n, n] and the zero-lag coefficients d0 [n]; scales alone without Jacobian."""
     n = len(layout.row)
@@ -161,9 +224,8 @@ def _jacobian_terms(
     instant[layout.log_scale] = -1.0
     if at.inverse is None:
         return coupled, instant
-    # The impulse responses are short: every stride-th bin is a grid fine enough.
     bins = data.coarse
-    part = slice(None, None, max(1, bins.n // 512))
+    part = slice(None, None, max(1, bins.n // n_bins))
     count = bins.weight[part] / bins.weight[part].sum()
     inverse = at.inverse[part]  # [bins, C, C]
     moved = np.zeros((n, len(count)), complex)
@@ -257,14 +319,14 @@ SINGULAR = 1e-7
 """Eigenvalue of the scaled information below which a direction counts as not identified."""
 
 
-def covariance(hessian: np.ndarray, score_covariance: np.ndarray) -> np.ndarray:
-    """Return `A^-1 B A^-1`, [n, n]."""
+def covariance(hessian: np.ndarray, score_covariance: np.ndarray, n_rows: int | None = None) -> np.ndarray:
+    """Return `A^-1 B A^-1`, [n, n], or its first rows alone, [n_rows, n]."""
     inverse = inverse_of(hessian)
-    result = inverse @ score_covariance @ inverse
+    result = inverse[:n_rows] @ score_covariance @ inverse
     # No estimate is surer than with all other parameters known; rounding can say so where A is near singular.
-    diagonal = np.diag_indices(len(result))
     alone = np.diag(score_covariance) / np.maximum(np.diag(hessian), 1e-12) ** 2
-    result[diagonal] = np.maximum(result[diagonal], alone)
+    diagonal = np.arange(len(result))
+    result[diagonal, diagonal] = np.maximum(result[diagonal, diagonal], alone[: len(result)])
     return result
 
 

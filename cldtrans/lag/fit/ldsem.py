@@ -251,7 +251,7 @@ def _result(
     """Back to all channels, seconds and the input's units; `names` [C] are for the warnings."""
     n_channels = len(names)
     data, kept, scale = problem.data, prepared.kept, prepared.scale
-    layout, spread = problem.covariance(model, at)
+    layout, spread = problem.covariance(model, at, of_edges=True)
     variance = np.diag(spread)  # not positive where the information is singular: nothing is known there
     stderr = np.sqrt(np.where(variance > 0, variance, np.inf))
     residual = residuals(data, model)[:, data.scored > 0]

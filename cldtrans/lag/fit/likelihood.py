@@ -182,18 +182,21 @@ def _fit_student(residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 # ------------------------------------------------------------------------------------------- the LD-SEM
-def residual_spectrum(data: Spectra, model: Parameters) -> np.ndarray:
-    """Return `E(f) = M(f) X(f)`, complex [C, N, B]; the dense tensor of all delayed pairs is never built."""
+def residual_spectrum(data: Spectra, model: Parameters, delay: np.ndarray | None = None) -> np.ndarray:
+    """Return `E(f) = M(f) X(f)`, complex [C, N, B]; the dense tensor of all delayed pairs is never built.
+
+    `delay` [E, B] are the delays of the model's edges, where they are known.
+    """
     result = data.spectrum * data.bins.own_filter(model.own)[:, None, :]
-    mixed = model.weight[:, None] * data.delay(model.lag)
+    mixed = model.weight[:, None] * (data.delay(model.lag) if delay is None else delay)
     for edge in range(model.n_edges):
         result[model.target[edge]] -= mixed[edge] * data.source[model.source[edge]]
     return result
 
 
-def residuals(data: Spectra, model: Parameters) -> np.ndarray:
-    """Return `e_i(t)`, [C, N, n_fft]; only scored samples are valid."""
-    return data.samples(residual_spectrum(data, model))
+def residuals(data: Spectra, model: Parameters, delay: np.ndarray | None = None) -> np.ndarray:
+    """Return `e_i(t)`, [C, N, n_fft]; only scored samples are valid. `delay` as in `residual_spectrum`."""
+    return data.samples(residual_spectrum(data, model, delay))
 
 
 def system_spectrum(bins: Bins, model: Parameters) -> np.ndarray:
@@ -222,6 +225,8 @@ class Evaluation:
         Where the loss was computed.
     innovation : one of "laplace", "student", "gaussian"
         Density of the innovations.
+    delay : array [E, B] of complex
+        Delays of the model's edges.
     system : array [coarse B, C, C] of complex or None
         `M(f)` on the bins of the Jacobian; None where that is not part of the likelihood, or not finite.
     """
@@ -231,6 +236,7 @@ class Evaluation:
     data: Spectra
     model: Parameters
     innovation: Innovation
+    delay: np.ndarray
     system: np.ndarray | None
 
     @cached_property
@@ -262,7 +268,8 @@ def evaluate(data: Spectra, model: Parameters, innovation: Innovation, jacobian:
     jacobian : bool
         False drops `log|det M|` (nonlinear coupling, and for comparison).
     """
-    u = residuals(data, model) * data.scored
+    delay = data.delay(model.lag)
+    u = residuals(data, model, delay) * data.scored
     u *= np.exp(-model.log_scale)[:, None, None]
     n_samples = data.effective_samples
     if data.in_band is None:
@@ -279,12 +286,13 @@ def evaluate(data: Spectra, model: Parameters, innovation: Innovation, jacobian:
         _, log_det = np.linalg.slogdet(system)
         loss -= n_samples * float(data.coarse.mean(log_det))
         system = system if np.isfinite(log_det).all() else None
-    return Evaluation(float(loss) if np.isfinite(loss) else np.inf, u, data, model, innovation, system)
+    value = float(loss) if np.isfinite(loss) else np.inf
+    return Evaluation(value, u, data, model, innovation, delay, system)
 
 
 def gradient(data: Spectra, model: Parameters, at: Evaluation) -> tuple[np.ndarray, ...]:
     """Return derivatives of the loss by weight [E], lag [E], own [C, P] and log_scale [C]."""
-    delay, slope = data.delay(model.lag), data.delay(model.lag, 1)
+    delay, slope = at.delay, data.bins.slope(model.lag, at.delay)
     score = at.score.conj()
     cross = np.empty((model.n_edges, len(data.bins.omega)), complex)
     for edge, (i, j) in enumerate(zip(model.target, model.source, strict=True)):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
-from cldtrans.lag.views.pairs import Pairs, PairViews, named
+from cldtrans.lag.views.pairs import Pairs, PairViews, edge_table, named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,27 +114,10 @@ class LagFit(PairViews):
         channels : list of str, optional
             Names of the C channels; default: those known, else their numbers.
         """
-        import pandas as pd
-
         known = self.channels if channels is None else channels
-        names = list(range(len(self.sigma))) if known is None else list(known)
-        if len(names) != len(self.sigma):
-            raise ValueError(f"{len(names)} channel names for {len(self.sigma)} channels")
-        target, source = np.nonzero(self.support)
-        edge = (target, source)
-        half = 1.959964 * self.tau_stderr[edge]
-        table = pd.DataFrame(
-            {
-                "source": [names[j] for j in source],
-                "target": [names[i] for i in target],
-                "tau_ms": 1e3 * self.tau[edge],
-                "tau_stderr_ms": 1e3 * self.tau_stderr[edge],
-                "tau_low_ms": 1e3 * (self.tau[edge] - half),
-                "tau_high_ms": 1e3 * (self.tau[edge] + half),
-                "weight": self.weight[edge],
-                "weight_stderr": self.weight_stderr[edge],
-                "z": np.abs(self.weight[edge]) / self.weight_stderr[edge],
-                "p_value": self.p_value[edge],
-            }
-        )
+        table = edge_table(self.tau, self.tau_stderr, self.weight, self.support, known)
+        edge = np.nonzero(self.support)
+        table["weight_stderr"] = self.weight_stderr[edge]
+        table["z"] = np.abs(self.weight[edge]) / self.weight_stderr[edge]
+        table["p_value"] = self.p_value[edge]
         return table.sort_values("z", ascending=False, ignore_index=True)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import solve_toeplitz
+from scipy.linalg import solve_toeplitz, solve_triangular
+from scipy.linalg.lapack import dpotrf
 
-from cldtrans.lag.fit.fisher import Layout, covariance, information
+from cldtrans.lag.fit.fisher import SINGULAR, Layout, covariance, information
 from cldtrans.lag.fit.likelihood import Evaluation, Innovation, Parameters, evaluate
 from cldtrans.lag.fit.progress import Watch
 from cldtrans.lag.fit.refine import refine
@@ -15,6 +16,9 @@ from cldtrans.lag.fit.search import Edge, Grid, Row, Threshold, search_rows
 from cldtrans.lag.fit.spectra import Spectra
 
 MAX_ROUNDS = 12
+GAUSSIAN_ROUNDS = 4
+"""Rounds of the second start: strong edges enter first, and only those that the other start missed matter."""
+
 LEAST_GAIN = 0.5
 """Log likelihood, above the cost of its edges, that a round must gain."""
 
@@ -84,11 +88,14 @@ class Problem:
         """Return the level during the search."""
         return max(LOOSE, self.level(n_edges))
 
+    def worth(self, model: Parameters, at: Evaluation) -> float:
+        """Return a model's loss, and what its edges must be worth."""
+        return float(at.loss + 0.5 * self.threshold.z(self.level(model.n_edges)) ** 2 * model.n_edges)
+
     def criterion(self, model: Parameters, at: Evaluation) -> float:
         """Return a model's loss, and what its edges and its own past must be worth, a sample."""
-        cost = 0.5 * self.threshold.z(self.level(model.n_edges)) ** 2
         past = 0.5 * np.log(self.data.effective_samples)
-        worth = at.loss + cost * model.n_edges + past * model.order.sum()
+        worth = self.worth(model, at) + past * model.order.sum()
         return float(worth / self.data.effective_samples)
 
     def loss(self, model: Parameters) -> float:
@@ -123,10 +130,15 @@ class Problem:
         if kept is None or self.criterion(*found[:2]) < kept[0].criterion(*kept[1][:2]):
             self.watch.best = (self, found)
 
-    def covariance(self, model: Parameters, at: Evaluation) -> tuple[Layout, np.ndarray]:
-        """Return positions of the parameters and their covariance [n, n]."""
+    def covariance(
+        self, model: Parameters, at: Evaluation, *, of_edges: bool = False
+    ) -> tuple[Layout, np.ndarray]:
+        """Return positions of the parameters and their covariance [n, n]; or that of weights and lags alone.
+
+        The latter is [2 E, n]: they come first in the layout, and the rest is most of the work.
+        """
         layout, hessian, score = information(self.data, model, self.innovation, at)
-        return layout, covariance(hessian, score)
+        return layout, covariance(hessian, score, 2 * model.n_edges if of_edges else None)
 
 
 Found = tuple[Parameters, Evaluation, list[Row]]
@@ -152,10 +164,12 @@ def select(problem: Problem, start: Parameters | None = None) -> Found:
         Those of the last search: they hold the evidence for every other pair.
     """
     if start is None:
-        return _climb(problem, problem.grid, _own_past_only(problem))
+        start = _own_past_only(problem)
     more = int(problem.own.max()) - start.own.shape[1]
     own = np.pad(start.own, ((0, 0), (0, max(0, more))))[:, : problem.own.max()]
-    return _climb(problem, problem.grid, replace(start, own=own, order=problem.own.copy()))
+    found = _climb(problem, problem.grid, replace(start, own=own, order=problem.own.copy()))
+    assert found is not None
+    return found
 
 
 def likelier(problem: Problem, found: Found) -> Found:
@@ -171,18 +185,26 @@ def likelier(problem: Problem, found: Found) -> Found:
     gaussian = replace(problem, innovation="gaussian")
     grid = problem.grid
     start, at = gaussian.refine(_own_past_only(problem), tolerance=0.5)
-    start, _, _ = _rounds(gaussian, grid, start, at, gaussian.loose)
+    start, _, _ = _rounds(gaussian, grid, start, at, gaussian.loose, GAUSSIAN_ROUNDS)
     known = _lags(found[0])
     if all(abs(lag - known.get(pair, np.inf)) < SAME_LAG for pair, lag in _lags(start).items()):
         return found  # the other start knows nothing new
-    other = _climb(problem, grid, start)
+    other = _climb(problem, grid, start, problem.worth(*found[:2]))
+    if other is None:
+        return found
     return min(found, other, key=lambda end: problem.criterion(end[0], end[1]))
 
 
-def _climb(problem: Problem, grid: Grid, start: Parameters) -> Found:
-    """Search, shorten own past, search again and eliminate, from one start."""
+def _climb(problem: Problem, grid: Grid, start: Parameters, bar: float = np.inf) -> Found | None:
+    """Search, shorten own past, search again and eliminate, from one start.
+
+    None where the model that the search finds, with all of the own past that is allowed, is worth no more
+    than one that is known: its loss and that of its edges, `bar`.
+    """
     model, at = problem.refine(start, tolerance=0.5)
     model, at, _ = _rounds(problem, grid, model, at, problem.loose)
+    if problem.worth(model, at) >= bar:
+        return None
     shorter, allowed = choose_order(problem, model, at)
     shorter, at_shorter = problem.refine(shorter, tolerance=0.1)
     if at_shorter.loss - at.loss < 2.0 * allowed + 10.0:
@@ -202,11 +224,16 @@ def _climb(problem: Problem, grid: Grid, start: Parameters) -> Found:
 
 
 def _rounds(
-    problem: Problem, grid: Grid, model: Parameters, at: Evaluation, level: Callable[[int], float]
+    problem: Problem,
+    grid: Grid,
+    model: Parameters,
+    at: Evaluation,
+    level: Callable[[int], float],
+    at_most: int = MAX_ROUNDS,
 ) -> tuple[Parameters, Evaluation, list[Row]]:
     """Search and eliminate while the likelihood gains more than its edges cost."""
     limit = model.n_channels**2
-    for _ in range(MAX_ROUNDS):
+    for _ in range(at_most):
         problem.watch.step(model.n_edges)
         p_in = level(model.n_edges)
         found, at_found, rows = _search(problem, grid, model, at, p_in, limit)
@@ -325,7 +352,7 @@ def eliminate(
     at_once = max(1, model.n_edges // 4)
     while model.n_edges:
         z_out = problem.threshold.z(level(model.n_edges))
-        layout, spread = problem.covariance(model, at)
+        layout, spread = problem.covariance(model, at, of_edges=True)
         rest, keep = _without_weakest(model, layout, spread, z_out, at_once)
         if keep.all():
             break
@@ -371,7 +398,10 @@ def _without_weakest(
 def _conditioned(
     value: np.ndarray, spread: np.ndarray, fixed: np.ndarray, target: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance of a normal vector once its entries `fixed` are known to be those of `target`."""
+    """Mean and covariance of a normal vector once its entries `fixed` are known to be those of `target`.
+
+    Of the covariance the first rows are enough, if they hold those of `fixed`.
+    """
     block = spread[np.ix_(fixed, fixed)]
     pull = np.linalg.pinv(block, rcond=1e-12, hermitian=True) @ spread[fixed]
     return value + (target - value)[fixed] @ pull, spread - spread[:, fixed] @ pull
@@ -404,18 +434,35 @@ def choose_order(problem: Problem, model: Parameters, at: Evaluation) -> tuple[P
     penalty, total = np.log(problem.data.effective_samples), 0.0
     for channel in range(model.n_channels):
         own = layout.own[channel][layout.own[channel] >= 0]
-        wald = [0.0]  # of dropping the last 0, 1, 2, ... coefficients
-        for first in range(len(own) - 1, -1, -1):
-            tail = own[first:]
-            precision = np.linalg.pinv(spread[np.ix_(tail, tail)], rcond=1e-12, hermitian=True)
-            wald.append(float(value[tail] @ precision @ value[tail]))
-        n_dropped = int(np.argmin(np.array(wald) - penalty * np.arange(len(wald))))
-        order[channel], total = len(own) - n_dropped, total + 0.5 * wald[n_dropped]
+        wald = _wald_of_tails(value[own], spread[np.ix_(own, own)])
+        n_dropped = int(np.argmin(wald - penalty * np.arange(len(wald))))
+        order[channel], total = len(own) - n_dropped, total + 0.5 * float(wald[n_dropped])
         if order[channel] < len(own):
             value, spread = _conditioned(value, spread, own[order[channel] :], np.zeros_like(value))
     kept = np.arange(model.own.shape[1]) < order[:, None]
     shortened = _unpacked(model, layout, value)
     return replace(shortened, order=order, own=shortened.own * kept), total
+
+
+def _wald_of_tails(value: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Return Wald's statistic of the last 0, 1, ..., P of P estimates, [P + 1].
+
+    Counted from the end the tails are nested: one triangular factor has them all. A nearly singular spread
+    gets a pseudo-inverse a tail.
+    """
+    variance = np.diag(spread)
+    if variance.min(initial=1.0) > 0:
+        deviation = np.sqrt(variance)
+        scaled = (spread / np.multiply.outer(deviation, deviation))[::-1, ::-1]
+        factor, info = dpotrf(scaled, lower=1)
+        if info == 0 and np.diag(factor).min(initial=1.0) ** 2 > SINGULAR:
+            white = solve_triangular(factor, (value / deviation)[::-1], lower=True)
+            return np.concatenate([[0.0], np.cumsum(white**2)])
+    wald = [0.0]
+    for first in range(len(value) - 1, -1, -1):
+        precision = np.linalg.pinv(spread[first:, first:], rcond=1e-12, hermitian=True)
+        wald.append(float(value[first:] @ precision @ value[first:]))
+    return np.array(wald)
 
 
 def enough_past(problem: Problem, choices: np.ndarray) -> np.ndarray:

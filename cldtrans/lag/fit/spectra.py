@@ -6,6 +6,7 @@ Everything that the likelihood, the search and the information matrix need comes
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import fft
@@ -78,6 +79,27 @@ class Spectra:
     def samples(self, spectrum: np.ndarray) -> np.ndarray:
         """Go back to the time domain, real [..., n_fft]."""
         return fft.irfft(spectrum, self.n_fft)
+
+    @cached_property
+    def _scored(self) -> tuple[np.ndarray, np.ndarray]:
+        """Sample of each scored one in its window, and where that window begins, all windows in a row."""
+        window, sample = np.nonzero(self.scored)
+        return sample, window * self.n_fft
+
+    def scored_of(self, values: np.ndarray) -> np.ndarray:
+        """Return the scored ones of values [q, N, n_fft], [q, n_scored]."""
+        sample, begin = self._scored
+        return np.take(values.reshape(len(values), self.scored.size), sample + begin, axis=1)
+
+    def past(self, x: np.ndarray, order: int) -> np.ndarray:
+        """Return what came 1, 2, ..., `order` samples before the scored ones of x [N, n_fft].
+
+        An array [order, n_scored].
+        """
+        sample, begin = self._scored
+        earlier = (sample - np.arange(1, order + 1)[:, None]) % self.n_fft
+        earlier += begin
+        return np.take(x, earlier)
 
     def delay(self, lag_samples: np.ndarray, order: int = 0) -> np.ndarray:
         """Return `d^order/dtau^order exp(-i omega tau)`, complex [..., B]; real at the Nyquist bin."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from cldtrans.data.montages.reference import Reference
 from cldtrans.data.montages.spelling import cleaned
 from cldtrans.data.recording import Recording
 from cldtrans.errors import DataError
+from cldtrans.lag.amortised import AmortisedLags
 from cldtrans.lag.fit.ldsem import fit_ldsem
 from cldtrans.lag.fit.likelihood import Innovation
 from cldtrans.lag.fit.progress import Progress
@@ -35,16 +36,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TAU_MAX_S, MAX_ORDER = 0.1, 32
+UNFITTED = (
+    "read by the pretrained model, and not fitted to this recording: no p-values, and intervals that nobody "
+    "has tested here; fit before you believe an edge"
+)
+
+
+Edges = TypeVar("Edges", LagFit, AmortisedLags)
 
 
 @dataclass(frozen=True, repr=False)
-class RecordingLags(PairViews):
-    """A fit, with what it was fitted to; `plot` and `to_frame` and the like show its edges.
+class RecordingLags(PairViews, Generic[Edges]):
+    """Lags, with what they are of; `plot` and `to_frame` and the like show the edges.
 
     Attributes
     ----------
-    fit : LagFit
-        Rows are targets, columns sources.
+    fit : LagFit or AmortisedLags
+        A fit, or what the pretrained model read without one; rows are targets, columns sources.
     window : Window
         The stretch.
     delays : PairwiseDelays
@@ -55,7 +63,7 @@ class RecordingLags(PairViews):
         From `lead_of`; None where it was not asked, or cannot tell.
     """
 
-    fit: LagFit
+    fit: Edges
     window: Window
     delays: PairwiseDelays
     source: HiddenSource
@@ -67,10 +75,17 @@ class RecordingLags(PairViews):
         return [cleaned(name) for name in self.window.channels]
 
     @property
+    def fitted(self) -> bool:
+        """Whether a model was fitted to this recording, or a pretrained one read it."""
+        return isinstance(self.fit, LagFit)
+
+    @property
     def worst_warning(self) -> str | None:
         """The gravest warning, which stands beside every table and figure; None where there is none."""
         if self.source.explains:
             return f"{self.source.sentence()}: no edge is a causal finding"
+        if not self.fitted:
+            return UNFITTED
         return worst_of([*self.fit.warnings, *self.window.notes])
 
     @property
@@ -80,10 +95,10 @@ class RecordingLags(PairViews):
             f"filter and sampling rate shift lags by up to a quarter of a sample, "
             f"{1e3 * SYSTEMATIC / self.window.rate_hz:.1f} ms, which the intervals do not contain"
         )
-        return [*self.window.notes, shift, *self.fit.warnings]
+        return [*([] if self.fitted else [UNFITTED]), *self.window.notes, shift, *self.fit.warnings]
 
     def headline(self) -> str:
-        """Say in a line what was fitted."""
+        """Say in a line what was found."""
         window, counts = self.window, self.table()["reading"].value_counts()
         found = ", ".join(f"{counts[kind]} {kind}" for kind in READINGS if kind in counts) or "no edge"
         return (
@@ -98,20 +113,22 @@ class RecordingLags(PairViews):
         return replace(fitted, table=self.table(), warnings=self.warnings)
 
     def table(self) -> pd.DataFrame:
-        """Return `LagFit.summary` with names and a column `reading`, edges that can be read first.
+        """Return the edges with names and a column `reading`, those that can be read first.
 
         The column says how far a lag can be read: `MEANING` of `cldtrans.lag.recording.readings` has the
         words, and `read` the order in which they are tried.
 
-        The column `claim` is `edge`, or `withheld` in every row where one hidden source explains the channels
-        as well: then no edge is a causal finding.
+        The column `claim` is `edge`; `amortised` where nothing was fitted; or `withheld` in every row where
+        one hidden source explains the channels as well: then no edge is a causal finding.
         """
         table = self.fit.summary(self.channels)
-        table["p_value"] = table["p_value"].clip(lower=LEAST_P)
+        if "p_value" in table:
+            table["p_value"] = table["p_value"].clip(lower=LEAST_P)
         table["reading"] = read(table, self.fit, self.channels, self.window.x.std(1).tolist())
-        table["claim"] = "withheld" if self.source.explains else "edge"
+        table["claim"] = "withheld" if self.source.explains else "edge" if self.fitted else "amortised"
         rank = table["reading"].map({kind: place for place, kind in enumerate(READINGS)})
-        return table.iloc[np.lexsort((-table["z"], rank))].reset_index(drop=True)
+        strength = table["z" if self.fitted else "probability"]
+        return table.iloc[np.lexsort((-strength, rank))].reset_index(drop=True)
 
 
 def lags_of_recording(
@@ -126,7 +143,7 @@ def lags_of_recording(
     innovation: Innovation | None = None,
     alpha: float = 0.01,
     max_order: int = MAX_ORDER,
-) -> RecordingLags:
+) -> RecordingLags[LagFit]:
     """Fit an LD-SEM to a stretch of a recording; `cut_window`, then `fit_window`.
 
     Parameters
@@ -162,7 +179,12 @@ def lags_of_recording(
     """
     window = cut_window(source, start_s, stop_s, channels, reference, band_hz, innovation)
     lags = fit_window(window, tau_max_s, alpha, max_order)
-    return lags if lags.fit.interrupted else replace(lags, lead=lead_of(source, window))
+    return lags if interrupted(lags) else replace(lags, lead=lead_of(source, window))
+
+
+def interrupted(lags: RecordingLags) -> bool:
+    """Tell whether a fit was ended before its search had."""
+    return isinstance(lags.fit, LagFit) and lags.fit.interrupted
 
 
 def fit_window(
@@ -171,7 +193,7 @@ def fit_window(
     alpha: float = 0.01,
     max_order: int = MAX_ORDER,
     progress: Callable[[Progress], None] | None = None,
-) -> RecordingLags:
+) -> RecordingLags[LagFit]:
     """Fit a window; of a band that does not fill the spectrum its frequencies only (Whittle's likelihood).
 
     Where it does, all frequencies are used: without the few at the edge the search was misled by five of
@@ -195,7 +217,7 @@ def fit_window(
     DataError
         Where the window cannot be fitted; one line that begins with the file.
     """
-    band_hz = (window.band_hz[0], min(window.band_hz[1], window.rate_hz / 2))
+    band_hz = used_band(window)
     narrow = band_hz[1] - band_hz[0] < LEAST_FILLED * window.rate_hz / 2
     try:
         fit = fit_ldsem(
@@ -209,9 +231,38 @@ def fit_window(
             channels=[cleaned(name) for name in window.channels],
             progress=progress,
         )
+    except DataError as error:
+        raise DataError(begin_with(window.origin, error)) from error
+    return with_delays(window, fit, tau_max_s)
+
+
+def with_delays(window: Window, fit: Edges, tau_max_s: float) -> RecordingLags[Edges]:
+    """Put beside the edges of a window its delays, and whether one hidden source explains both.
+
+    Parameters
+    ----------
+    window : Window
+        From `cut_window`.
+    fit : LagFit or AmortisedLags
+        Its edges.
+    tau_max_s : float
+        Largest delay, seconds.
+
+    Raises
+    ------
+    DataError
+        Where no two channels are independent; one line that begins with the file.
+    """
+    if len(window.channels) - len(fit.left_out) < 2:
+        raise DataError(f"{window.origin}: no two independent channels: {'; '.join(fit.warnings)}")
+    band_hz = used_band(window)
+    try:
         delays = pairwise_delays(window.x, window.rate_hz, tau_max_s, band_hz=band_hz)
     except DataError as error:
         raise DataError(begin_with(window.origin, error)) from error
-    if len(window.channels) - len(fit.left_out) < 2:
-        raise DataError(f"{window.origin}: no two independent channels: {'; '.join(fit.warnings)}")
     return RecordingLags(fit, window, delays, hidden_source(window.x, window.rate_hz, delays, band_hz))
+
+
+def used_band(window: Window) -> tuple[float, float]:
+    """Return the part of the pass band that the sampling rate has, hertz."""
+    return window.band_hz[0], min(window.band_hz[1], window.rate_hz / 2)

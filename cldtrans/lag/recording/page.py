@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from cldtrans.data.montages.spelling import spelled
 from cldtrans.data.recording import Recording
 from cldtrans.errors import DataError
-from cldtrans.lag.recording.readings import MEANING, READINGS, written_p
+from cldtrans.lag.recording.readings import MEANING, READINGS, evidence
+from cldtrans.lag.recording.time_figures import MOST_EDGES, graphs, lags_against_time
 from cldtrans.lag.recording.window import Window, cut_window
 from cldtrans.lag.views.pairs import Pairs
 from cldtrans.lag.views.pictures import draw, usual
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cldtrans.lag.recording.lags import RecordingLags
+    from cldtrans.lag.recording.over_time import LagsOverTime
 
 AROUND_S = 5.0
 """Seconds of signal drawn on either side of the window."""
@@ -72,6 +74,7 @@ def page(
     lags: RecordingLags,
     source: str | Path | Recording | mne.io.BaseRaw,
     settings: dict[str, str],
+    over_time: LagsOverTime | None = None,
 ) -> str:
     """Write the page.
 
@@ -83,6 +86,8 @@ def page(
         That of its window, for the signals around it.
     settings : dict of str
         What was fitted and how, from `summary.settings_of`.
+    over_time : LagsOverTime, optional
+        The edges in windows that slide along the stretch.
 
     Returns
     -------
@@ -96,13 +101,14 @@ def page(
     kind = usual(pairs.channels)
     parts = [
         f"<h1>Lags in {html.escape(name)}, {window.start_s:g} to {window.stop_s:g} s</h1>",
-        f"<p>{len(lags.channels)} channels, reference {window.reference}. {_verdict(table, findings)}</p>",
+        f"<p>{len(lags.channels)} channels, reference {window.reference}. "
+        f"{_verdict(lags, table, findings)}</p>",
         f'<p class="device">{NO_DEVICE}</p>',
         _worst(lags),
         "<h2>Signals</h2>",
         _figure(
             _signals(lags, source),
-            "The signals as they were fitted: referenced and filtered. Shaded: the stretch of this page.",
+            "The signals as they were used: referenced and filtered. Shaded: the stretch of this page.",
         ),
         "<h2>Who comes first</h2>",
         '<div class="pair">',
@@ -118,6 +124,8 @@ def page(
         _edges(table, lags.source.explains),
         _worst(lags),
     ]
+    if over_time is not None:
+        parts += _over_time(lags, over_time)
     parts += ["<h2>Pairwise delays</h2>", _delays(lags.delays.summary(lags.channels))]
     if lags.lead is not None:
         from cldtrans.lag.recording.report import leading
@@ -160,9 +168,12 @@ def _setting(named: tuple[str, str]) -> str:
     return f"<dt>{name}</dt><dd>{value}</dd>"
 
 
-def _verdict(table: pd.DataFrame, findings: int) -> str:
+def _verdict(lags: RecordingLags, table: pd.DataFrame, findings: int) -> str:
     if table.empty:
-        return "No significant edge with one clear lag."
+        return "No significant edge with one clear lag." if lags.fitted else "No likely edge."
+    if not lags.fitted:
+        edges = f"{len(table)} edge{'s' * (len(table) != 1)}"
+        return f"<strong>A first look by the pretrained model, not a fit</strong>: {edges}, and no finding."
     edges = f"{len(table)} edge{'s' * (len(table) != 1)}"
     return f"Of {edges}, {findings or 'none'} can be read as a finding: the column reading says why."
 
@@ -193,13 +204,16 @@ def _edges(table: pd.DataFrame, withheld: bool) -> str:
         return "<p>None.</p>"
     rows = [
         _row(
-            ("comes first", "follows"), ("lag (ms)", "95 % interval", "weight", "p"), "<th>reading</th>", "th"
+            ("comes first", "follows"),
+            ("lag (ms)", "95 % interval", "weight", "p" if "p_value" in table else "probability"),
+            "<th>reading</th>",
+            "th",
         )
     ]
     for row in table.head(MOST_ROWS).to_dict("records"):
         wide = row["reading"] == "undetermined"
         interval = "–" if wide else f"{row['tau_low_ms']:.1f} to {row['tau_high_ms']:.1f}"
-        numbers = (f"{row['tau_ms']:.1f}", interval, f"{row['weight']:.2g}", written_p(row["p_value"]))
+        numbers = (f"{row['tau_ms']:.1f}", interval, f"{row['weight']:.2g}", evidence(row))
         names = (spelled(row["source"]), spelled(row["target"]))
         found = _row(names, numbers, f"<td>{row['reading']}</td>")
         rows.append(
@@ -211,6 +225,30 @@ def _edges(table: pd.DataFrame, withheld: bool) -> str:
     used = [kind for kind in READINGS if (table["reading"] == kind).any()]
     words = _list([f"{kind}: {MEANING[kind]}" for kind in used])
     return f'<div class="wide"><table>{"".join(rows)}</table></div>{more}{words}'
+
+
+def _over_time(lags: RecordingLags, found: LagsOverTime) -> list[str]:
+    own = (
+        "with the interval of the window's own data"
+        if lags.fitted
+        else "read again by the pretrained model, where it sees the edge"
+    )
+    drawn = min(len(found.source), MOST_EDGES)
+    if not drawn:
+        return ["<h2>Over time</h2>", "<p>No edge to follow.</p>"]
+    return [
+        "<h2>Over time</h2>",
+        f"<p>The edges of the whole stretch in windows of {found.length_s:.3g} s, every {found.every_s:g} s. "
+        "A change is flagged where a lag differs from that of the window that ends at its window's beginning "
+        f"by a quarter of a sample, which the filter may do, and {found.threshold:.1f} standard errors more: "
+        "if the model holds, at most one page in a hundred has a false flag.</p>",
+        _list(found.sentences() or ["No change of a lag is flagged."]),
+        _figure(
+            lags_against_time(found),
+            f"The {drawn} strongest edges: lag in each window at its middle, {own}. Red: a flagged change.",
+        ),
+        _figure(graphs(lags, found), "The same graph in the first, the middle and the last window."),
+    ]
 
 
 def _delays(delays: pd.DataFrame) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,11 +12,13 @@ from cldtrans.data.montages.dependent_leads import dependent_leads, limb_leads
 if TYPE_CHECKING:
     import pandas as pd
 
+    from cldtrans.lag.amortised import AmortisedLags
     from cldtrans.lag.fit.result import LagFit
 
 MEANING = {
     "lag": "the interval lies above zero: the source comes first",
     "possible lag": "the same, but what is left of the target is not noise: interval and p are too narrow",
+    "amortised": "by the pretrained model, with an interval above zero: not fitted, and so no finding",
     "one sample": "a lag of about one sample, as filter, sampling and smearing make: not a finding by itself",
     "at the limit": "the largest lag that was searched: the true one may be longer, or there is none",
     "zero lag": "the interval comes too near zero: direction open; volume conduction looks so",
@@ -38,15 +40,20 @@ LEAST_P = 1e-300
 """Smallest p-value that is told: below it, numbers end and the model's assumptions have ended long before."""
 
 
-def read(table: pd.DataFrame, fit: LagFit, channels: Sequence[str], deviation: Sequence[float]) -> np.ndarray:
+def read(
+    table: pd.DataFrame,
+    fit: LagFit | AmortisedLags,
+    channels: Sequence[str],
+    deviation: Sequence[float],
+) -> np.ndarray:
     """Tell of each edge how far its lag can be read.
 
     Parameters
     ----------
     table : DataFrame
-        From `LagFit.summary`.
-    fit : LagFit
-        The same fit.
+        Its summary.
+    fit : LagFit or AmortisedLags
+        What it is the summary of.
     channels : sequence of str
         Names of the C channels.
     deviation : sequence of float
@@ -56,13 +63,14 @@ def read(table: pd.DataFrame, fit: LagFit, channels: Sequence[str], deviation: S
     -------
     array [n] of str
         Of `READINGS`; the first that holds of: implausible, undetermined, dependent leads, at the limit, zero
-        lag, one sample, possible lag, lag.
+        lag, one sample, possible lag, lag; without a fit, amortised in place of the last two.
     """
     spread = dict(zip(channels, deviation, strict=True))
     contribution = table["weight"].abs() * table["source"].map(spread)
     sample_ms = 1e3 / fit.sample_rate
     limb = {channels[i] for i in limb_leads(channels)} if dependent_leads(channels) else set()
-    worst = np.zeros(len(channels)) if fit.autocorrelation is None else np.nan_to_num(fit.autocorrelation)
+    residual = getattr(fit, "autocorrelation", None)
+    worst = np.zeros(len(channels)) if residual is None else np.nan_to_num(residual)
     coloured = {name for name, value in zip(channels, worst, strict=True) if value > COLOURED}
     tests = {
         "implausible": contribution > MOST_CONTRIBUTION * table["target"].map(spread),
@@ -73,7 +81,8 @@ def read(table: pd.DataFrame, fit: LagFit, channels: Sequence[str], deviation: S
         "one sample": table["tau_ms"] <= (1 + SYSTEMATIC) * sample_ms,
         "possible lag": table["target"].isin(coloured),
     }
-    return np.select([test.to_numpy(dtype=bool) for test in tests.values()], list(tests), "lag")
+    best = "amortised" if "probability" in table else "lag"
+    return np.select([test.to_numpy(dtype=bool) for test in tests.values()], list(tests), best)
 
 
 WORST = (
@@ -105,3 +114,8 @@ def worst_of(warnings: Sequence[str]) -> str | None:
 def written_p(p: float) -> str:
     """Write a p-value, never as zero."""
     return f"< {LEAST_P:.0e}" if p <= LEAST_P else f"{p:.1g}"
+
+
+def evidence(row: Mapping[str, Any]) -> str:
+    """Write what speaks for the edge of a table's row: its p-value, or the pretrained model's probability."""
+    return written_p(row["p_value"]) if "p_value" in row else f"{row['probability']:.2f}"

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from cldtrans.errors import DataError
+from cldtrans.lag.pairwise.result import NORMAL95
 
 if TYPE_CHECKING:
     import networkx
@@ -161,6 +162,47 @@ class PairViews:
         from cldtrans.lag.views.pictures import draw
 
         return draw(self.pairs(), kind, ax)
+
+
+def edge_table(
+    tau: np.ndarray,
+    tau_stderr: np.ndarray,
+    weight: np.ndarray,
+    support: np.ndarray,
+    channels: Sequence[str] | None,
+) -> pd.DataFrame:
+    """Make one row an edge, in the order of `np.nonzero(support)`: lag with 95 % interval, and weight.
+
+    Parameters
+    ----------
+    tau, tau_stderr : array [C, C]
+        Seconds, row = target.
+    weight : array [C, C]
+        In any unit.
+    support : array [C, C] of bool
+        The edges.
+    channels : sequence of str or None
+        Names of the C channels; None: their numbers.
+    """
+    import pandas as pd
+
+    count = len(support)
+    names = list(range(count)) if channels is None else list(channels)
+    if len(names) != count:
+        raise ValueError(f"{len(names)} channel names for {count} channels")
+    target, source = edge = np.nonzero(support)
+    half = NORMAL95 * tau_stderr[edge]
+    return pd.DataFrame(
+        {
+            "source": [names[j] for j in source],
+            "target": [names[i] for i in target],
+            "tau_ms": 1e3 * tau[edge],
+            "tau_stderr_ms": 1e3 * tau_stderr[edge],
+            "tau_low_ms": 1e3 * (tau[edge] - half),
+            "tau_high_ms": 1e3 * (tau[edge] + half),
+            "weight": weight[edge],
+        }
+    )
 
 
 def named(channels: Sequence[str] | None, count: int) -> list[str]:

@@ -34,7 +34,7 @@ LEFT_OUT = "0.65"
 """Colour of the names of channels that the fit had to leave out."""
 OPEN = "0.75"
 """Colour of edges whose direction is open."""
-WEAK = ("possible lag", "one sample", "at the limit")
+WEAK = ("possible lag", "amortised", "one sample", "at the limit")
 """Readings of edges that are drawn, and are no findings: dashed arrows, pale cells."""
 DRAWN = ("lag", *WEAK)
 PALE = 0.35
