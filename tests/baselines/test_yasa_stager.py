@@ -35,7 +35,7 @@ class Stager:
 @pytest.fixture
 def package(monkeypatch):
     module = ModuleType("yasa")
-    module.SleepStaging, module.__version__ = Stager, "0"
+    vars(module).update(SleepStaging=Stager, __version__="0")
     monkeypatch.setitem(sys.modules, "yasa", module)
 
 

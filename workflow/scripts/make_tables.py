@@ -38,7 +38,7 @@ HEADLINES = {
 }
 OURS = "cldtrans"
 FITTED = {"identifiability": "ldsem", "known_lags": "ldsem"}  # experiments that fit instead of training
-ORDER = ("planted", "zeroshot", "fewshot", "identifiability", "known_lags")  # of the headline; none else is in it
+ORDER = ("planted", "zeroshot", "fewshot", "identifiability", "known_lags")  # of the headline
 PLANTED = ", planted"
 HEADLINE_ROWS = 10
 LABELLED = ("fewshot", *DIVISIONS, "robustness")
