@@ -19,8 +19,10 @@ def origin(config: Config, cell: Cell, classifier: Any) -> dict[str, Any]:
     own = config.variant_of(method)
     if own is not None:
         corpora = variant(config, own)[1].datasets
-        held_out = chosen_dataset(dataset, config.dataset_classes).training_folds is not None
-        seen = dataset in corpora and (not held_out or cell.experiment in DIVISIONS)
+        seen = dataset in corpora and (  # asked of corpora alone: intracranial sets are no datasets
+            cell.experiment in DIVISIONS
+            or chosen_dataset(dataset, config.dataset_classes).training_folds is None
+        )
         found = {"start": f"pretrained on {', '.join(corpora)}", "saw_test_data": "yes" if seen else "no"}
     else:
         seen_by = getattr(classifier, "saw_test_data", "no")  # by dataset where the user names a checkpoint
