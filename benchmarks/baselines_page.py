@@ -2,8 +2,8 @@
 
     python benchmarks/baselines_page.py [--results results/paper] [--write]
 
-Networks are counted by building them for the first dataset that they read. Published figures stand beside the
-means over seeds of the result files of a run, all labels, where there are any.
+Networks are counted by building them for the first dataset that the plan asks them for. Published figures
+stand beside the means over seeds of the result files of a run, all labels, where there are any.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from cldtrans.config import Config, load_any
 from cldtrans.data import chosen_dataset
 from cldtrans.errors import ConfigError
 from cldtrans.methods import classifiers
-from cldtrans.methods.cards import Card, card_of
-from cldtrans.methods.factories import find
+from cldtrans.methods.cards import Card
+from cldtrans.methods.factories import card_of, find
 
 ROOT = DOCS.parent
 PAGE = DOCS / "baselines.md"
@@ -87,11 +87,18 @@ def registry(config: Config) -> tuple[list[Entry], list[str]]:
     return list(entries.values()), list(dict.fromkeys(without))
 
 
-def counted(config: Config, spec: str, settings: dict[str, Any]) -> tuple[int, str] | None:
-    """Return the parameters of a network, and the dataset for which it was built; None: it reads none."""
-    for dataset in DATASETS:
+def counted(config: Config, entry: Entry) -> tuple[int, str] | None:
+    """Return the parameters of a network, and the dataset for which it was built; None: it reads none.
+
+    That is the first that the plan asks it for, or of `DATASETS` where the plan does not.
+    """
+    if entry.network is None:
+        return None
+    blocks = [block for block in config.experiments if set(block.methods) & set(entry.names)]
+    planned = [name for block in blocks for name in block.datasets if block.experiment == "fewshot"]
+    for dataset in [*planned, *DATASETS]:
         try:
-            network = built(config, dataset, spec, settings)
+            network = built(config, dataset, *entry.network)
         except ConfigError:
             continue
         return sum(p.numel() for p in network.parameters()), dataset
@@ -129,7 +136,7 @@ def methods(config: Config, entries: list[Entry]) -> pd.DataFrame:
     """Make a row a method: whose it is, under which licence, and how large."""
     rows = []
     for entry in entries:
-        size = None if entry.network is None else counted(config, *entry.network)
+        size = counted(config, entry)
         rows.append(
             {
                 "method": entry.card.title,

@@ -137,9 +137,10 @@ def main() -> None:
     patients = len(np.unique(windows.groups))
     remark = (
         f"n = {n} records of {patients} patients, {FOLDS} folds by patient, macro AUROC over "
-        f"{windows.y.shape[1]} superclasses, chance 0.500; 95 % intervals by bootstrap over patients. "
-        f"Networks: one, {args.steps} steps of {args.batch}."
+        f"{windows.y.shape[1]} superclasses, chance 0.500; 95 % intervals by bootstrap over patients."
     )
+    if "inception_time" in args.methods:
+        remark += f" Networks: one, {args.steps} steps of {args.batch}."
     publish("ptbxl", pd.DataFrame(rows), args.write, remark, PAGE)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 SawTestData = Literal["yes", "no", "unknown"]
 
@@ -51,18 +51,3 @@ class Card:
     parameters: float | None = None
     counted: str = ""
     verified: str = ""
-
-
-def card_of(factory: Any, settings: dict[str, Any]) -> Card | None:
-    """Return the card of a method; None where it has none.
-
-    Parameters
-    ----------
-    factory : callable
-        What the config names. Its attribute is `card`, or, where settings choose whom it stands for,
-        `card_for(**settings)`.
-    settings : dict
-        Of the config.
-    """
-    chooses = getattr(factory, "card_for", None)
-    return getattr(factory, "card", None) if chooses is None else chooses(**settings)

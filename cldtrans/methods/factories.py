@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import re
 from typing import Any, Literal
 
 from cldtrans.config import DIVISIONS, Config, MethodConfig
 from cldtrans.errors import ConfigError, suggestion
+from cldtrans.methods.cards import Card
 
 Role = Literal["classifier", "readout", "estimator", "reconstruction"]
 ROLES: dict[str, Role] = {
@@ -47,6 +49,25 @@ def find(spec: str) -> Any:
     if not hasattr(module, name):
         raise ConfigError(f"method {spec!r}: {module_name} has no {name!r}{suggestion(name, dir(module))}")
     return getattr(module, name)
+
+
+def card_of(factory: Any, settings: dict[str, Any]) -> Card | None:
+    """Return the card of a method; None where it has none.
+
+    Parameters
+    ----------
+    factory : callable
+        What the config names. Its attribute is `card`; `card_for(**settings)`, where settings choose whom it
+        stands for; or neither, and the card is that of the first factory that a setting names.
+    settings : dict
+        Of the config.
+    """
+    if hasattr(factory, "card_for"):
+        return factory.card_for(**settings)
+    texts = [value for value in settings.values() if isinstance(value, str)]
+    specs = [text for text in texts if re.fullmatch(r"[\w.]+:\w+", text)]
+    cards = [getattr(one, "card", None) for one in (factory, *map(find, specs))]
+    return next((card for card in cards if card is not None), None)
 
 
 def build(spec: str, *args: Any, **settings: Any) -> Any:

@@ -6,8 +6,7 @@ from toys.paths import PROJECT
 
 from cldtrans.baselines.networks import NetworkClassifier
 from cldtrans.config import load_any
-from cldtrans.methods.cards import card_of
-from cldtrans.methods.factories import find
+from cldtrans.methods.factories import card_of, find
 
 pytest.importorskip("linear_attention_transformer", reason="the extra baselines is not installed")
 
@@ -34,8 +33,7 @@ def test_the_page_is_what_the_code_says():
 @pytest.mark.parametrize("title", [title for title, entry in NETWORKS.items() if entry.card.parameters])
 def test_a_network_has_the_originals_size_or_says_why_not(title):
     entry = NETWORKS[title]
-    assert entry.network is not None
-    found = counted(PAPER, *entry.network)
+    found = counted(PAPER, entry)
     assert found is not None, "none of the datasets can be read"
     if not entry.card.counted:
         assert found[0] == pytest.approx(entry.card.parameters, rel=0.01)

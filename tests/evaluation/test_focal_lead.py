@@ -149,6 +149,26 @@ def test_cells_from_shards_to_result_files(tmp_path):
         )
 
 
+def test_a_published_networks_cell_says_that_nothing_taught_its_weights(tmp_path):
+    pytest.importorskip("linear_attention_transformer", reason="the extra baselines is not installed")
+    shards = seizure_shards(tmp_path / "chbmit")
+    config = paper_config(planted={"snr_db": [5.0], "trials": 4})
+    record = run_focal_lead(
+        config,
+        experiment="planted",
+        output=tmp_path / "p.json",
+        dataset="chbmit",
+        method="biot_gradient",
+        seed=3,
+        shards=shards,
+    )
+    assert record["metrics"]["top1"] is not None
+    assert record["chance"]["top1"] == pytest.approx(1 / 18)
+    said = {"start": "from scratch", "saw_test_data": "no", "trainable_parameters": 0}
+    assert {key: record["extra"].get(key) for key in said} == said
+    assert record["parameters"] > 3e6
+
+
 class Spy:
     """A readout that keeps what it was given."""
 

@@ -281,13 +281,6 @@ class GradientLead:
         self.start = "from scratch" if weights is None else f"weights {weights}"
         self.notes = [f"{network.partition(':')[2]}: {weights or 'fresh weights'}"]
 
-    @staticmethod
-    def card_for(network: str, **settings: Any) -> Card:
-        """Return the card of the network."""
-        from cldtrans.methods.factories import find
-
-        return find(network).card
-
     def __call__(
         self, x: np.ndarray, mask: np.ndarray, sample_rate: float, channels: tuple[str, ...] = ()
     ) -> np.ndarray:
