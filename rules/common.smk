@@ -140,6 +140,12 @@ def check_cluster():
         print(f"cluster: {warning}", file=sys.stderr)
 
 
+def figure_caption(wildcards):
+    """The caption of a figure whose rule draws several, which the report's template takes from here."""
+    name = wildcards.get("figure", wildcards.get("reading"))
+    return Path(workflow.basedir, "workflow", "report", f"figure_{name}.rst").read_text()
+
+
 def print_estimate():
     """Jobs, bytes and hours to come, before the first job."""
     command = ["-m", "cldtrans", "estimate", "--config", f"results/{RUN}/config.json"]

@@ -46,7 +46,7 @@ rule plot_scores:
             category="Figures",
             subcategory="Scores",
             labels=lambda wildcards: {"figure": figure_title(wildcards.figure)},
-            caption="../workflow/report/figure_{figure}.rst",
+            caption="../workflow/report/figure_of_many.rst",
         ),
         pdf="results/{run}/figures/{figure}.pdf",
     log:
@@ -61,6 +61,7 @@ rule plot_scores:
     params:
         code=script_code("plot_{figure}.py"),
         titles=PLAN.titles(),
+        caption=figure_caption,
     script:
         "../workflow/scripts/plot_{wildcards.figure}.py"
 
@@ -102,7 +103,7 @@ rule plot_readings:
             category="Figures",
             subcategory="What the model reads",
             labels=lambda wildcards: {"figure": figure_title(wildcards.reading)},
-            caption="../workflow/report/figure_{reading}.rst",
+            caption="../workflow/report/figure_of_many.rst",
         ),
         pdf="results/{run}/figures/{reading}.pdf",
     log:
@@ -117,6 +118,7 @@ rule plot_readings:
     params:
         code=script_code("plot_{figure}.py"),
         titles=PLAN.titles(),
+        caption=figure_caption,
     script:
         "../workflow/scripts/plot_{wildcards.reading}.py"
 

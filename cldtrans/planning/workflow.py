@@ -90,7 +90,7 @@ def run_workflow(configfiles: Sequence[str], options: Sequence[str], report: boo
         if report:
             local = ["--profile", str(project_folder() / "profiles/local"), "--quiet", "all"]
             style = str(project_folder() / "workflow" / "report" / "report.css")
-            written = ["--report", f"results/{run}/report.html", "--report-html-stylesheet-path", style]
+            written = ["--report", f"results/{run}/report.html", "--report-stylesheet", style]
             snakemake("all", *common, *local, *written)
     show_results(run, time.monotonic() - started)
 

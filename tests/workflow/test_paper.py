@@ -115,7 +115,8 @@ def test_one_result_changes_text_and_tables_and_nothing_else(tmp_path: Path, bef
     changed = {path for path in before if before[path] != after[path]}
     stems = {path.rpartition(".")[0] for path in changed}
     assert stems == {
-        "tables/planted", "tables/summary", "tables/comparisons", "tables/ablations",
+        "tables/planted", "tables/summary", "tables/headline", "tables/comparisons",
+        "tables/ablations",
         "paper/paper", "paper/numbers", "paper/table-focal", "paper/table-ablations",
     }  # fmt: skip
     was, now = (draft["paper/paper.tex"].splitlines() for draft in (before, after))

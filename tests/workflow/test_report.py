@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pytest
 from toys.browser import CHROMIUM, look_at
@@ -31,6 +32,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     figures = []
     for name in (*FIRST, "training"):
         figure = plt.figure(figsize=(5.5, 2))
+        figure.figimage(np.random.default_rng(0).random((300, 900)))  # a file of many bytes
         figure.savefig(folder / f"{name}.png", dpi=200)
         plt.close(figure)
         figures.append(folder / f"{name}.png")
@@ -47,7 +49,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "front.rst").write_text(page)
     (folder / "c.rst").write_text("A caption.\n")
     (folder / "Snakefile").write_text(SNAKEFILE)
-    style = ["--report", "report.html", "--report-html-stylesheet-path", str(TEMPLATES / "report.css")]
+    style = ["--report", "report.html", "--report-stylesheet", str(TEMPLATES / "report.css")]
     for options in (["--cores", "1"], style):
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", *options],
@@ -80,4 +82,5 @@ def test_the_first_page_is_readable(report: Path, width: int, tmp_path: Path) ->
     for words in ("Headline scores", "0.969 [0.805, 0.990]", "Simulated signals", "Figure 3.", "commit"):
         assert words in seen.text
     assert "whose leading channel is among" in seen.text  # a caption
+    assert "System Message" not in seen.text
     assert (tmp_path / f"{width}.png").stat().st_size > 10_000

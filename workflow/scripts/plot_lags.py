@@ -4,12 +4,9 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import FancyArrowPatch
 from plot_style import begin, name, new_figure, plt, save, say
 
 from cldtrans.data.shards import ShardSet
-
-EDGES = 12  # strongest edges drawn
 
 
 def choose_windows(folders: list[Path]) -> list[tuple[ShardSet, int]]:
@@ -41,68 +38,39 @@ def draw_traces(panel: Axes, x: np.ndarray, channels: list[str], sample_rate: fl
         Hertz.
     """
     seconds = np.arange(x.shape[1]) / sample_rate
-    spread = 2.5 * np.nanmedian(x.std(axis=1)) + 1e-9
+    spread = 4 * np.nanmedian(x.std(axis=1)) + 1e-9
     for k, row in enumerate(x):
         panel.plot(seconds, row / spread - k, color="0.15", linewidth=0.5)
-    panel.set_yticks(-np.arange(len(channels)), channels, fontsize=5)
+    panel.set_yticks(-np.arange(len(channels)), channels, fontsize=6)
     panel.set_ylim(-len(channels), 1)
-    panel.set_xlabel("s")
+    panel.set_xlabel("time (s)")
 
 
 def draw_heat_map(panel: Axes, tau_ms: np.ndarray, probability: np.ndarray, channels: list[str]) -> None:
     """Draw lags [C, C] in milliseconds; the paler a cell, the less probable its edge."""
     limit = max(float(tau_ms.max()), 1e-9)
     image = panel.imshow(tau_ms, cmap="viridis", vmin=0, vmax=limit, alpha=np.clip(probability, 0.05, 1))
-    panel.set_xticks(range(len(channels)), channels, rotation=90, fontsize=5)
-    panel.set_yticks(range(len(channels)), channels, fontsize=5)
+    panel.set_xticks(range(len(channels)), channels, rotation=90, fontsize=6)
+    panel.set_yticks(range(len(channels)), channels, fontsize=6)
     panel.set_xlabel("source")
     panel.set_ylabel("target")
     panel.set_title("lag (ms); pale: improbable")
     plt.colorbar(image, ax=panel, shrink=0.8)
 
 
-def draw_graph(panel: Axes, tau_ms: np.ndarray, probability: np.ndarray, channels: list[str]) -> None:
-    """Draw the most probable edges as arrows from source to target, labelled in milliseconds."""
-    angle = np.pi / 2 - 2 * np.pi * np.arange(len(channels)) / len(channels)
-    place = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    strongest = np.argsort(probability, axis=None)[::-1][:EDGES]
-    for target, source in zip(*np.unravel_index(strongest, probability.shape), strict=True):
-        arrow = FancyArrowPatch(
-            tuple(place[source]),
-            tuple(place[target]),
-            arrowstyle="-|>",
-            mutation_scale=8,
-            shrinkA=9,
-            shrinkB=9,
-            connectionstyle="arc3,rad=0.15",
-            color=plt.cm.viridis(0.15),
-            alpha=float(probability[target, source]),
-        )
-        panel.add_patch(arrow)
-        x, y = 0.6 * place[target] + 0.4 * place[source]
-        panel.text(x, y, f"{tau_ms[target, source]:.0f}", fontsize=5.5, color="0.35", ha="center")
-    for (x, y), channel in zip(place, channels, strict=True):
-        panel.text(1.12 * x, 1.12 * y, channel, fontsize=6, ha="center", va="center")
-    panel.set_xlim(-1.4, 1.4)
-    panel.set_ylim(-1.3, 1.3)
-    panel.set_aspect("equal")
-    panel.set_axis_off()
-    panel.set_title(f"{EDGES} most probable edges, ms")
-
-
 def plot_lags(checkpoint: Path, folders: list[Path], *paths: str) -> None:
-    """Draw one row a modality: traces, heat map of lags, graph."""
+    """Draw one row a modality: traces, and the matrix of lags."""
     import torch
 
     from cldtrans.models import CLDTrans
 
     model = CLDTrans.from_pretrained(checkpoint).eval()
     windows = choose_windows(folders)
-    figure, panels = new_figure(columns=3, rows=max(len(windows), 1), height=2.4)
+    figure, panels = new_figure(columns=2, rows=max(len(windows), 1), height=2.8)
     if not windows:
         say(panels[0], "no windows in this run")
-    for (shards, row), (traces, heat, graph) in zip(
-        windows, np.array(panels, dtype=object).reshape(-1, 3), strict=False
+    for (shards, row), (traces, heat) in zip(
+        windows, np.array(panels, dtype=object).reshape(-1, 2), strict=False
     ):
         rows, channels = np.array([row]), list(shards.channels)
         x, mask = shards.windows(rows), shards.mask(rows)
@@ -112,10 +80,9 @@ def plot_lags(checkpoint: Path, folders: list[Path], *paths: str) -> None:
         draw_traces(traces, x[0], channels, shards.rate_hz)
         entry = shards.index.iloc[row]
         traces.set_title(
-            f"{name(str(shards.meta['dataset']))}: {entry['recording']}, {entry['start_s']:.0f} s", fontsize=8
+            f"{name(str(shards.meta['dataset']))}: {entry['recording']}, {entry['start_s']:.0f} s"
         )
         draw_heat_map(heat, tau_ms, probability, channels)
-        draw_graph(graph, tau_ms, probability, channels)
     save(figure, *paths)
 
 

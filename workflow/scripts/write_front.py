@@ -34,7 +34,7 @@ def caption(name: str, templates: Path) -> str:
 
 def figure(path: Path, number: int, templates: Path) -> str:
     """Return a figure, embedded, with its caption below."""
-    image = base64.b64encode(path.read_bytes()).decode()
+    image = base64.encodebytes(path.read_bytes()).decode().rstrip()  # in lines: docutils reads no long ones
     return (
         f'<figure><img alt="{escape(path.stem)}" src="data:image/png;base64,{image}">'
         f"<figcaption><b>Figure {number}.</b> {caption(path.stem, templates)}</figcaption></figure>"

@@ -42,14 +42,20 @@ FULL = (
     "robustness",
     "comparisons",
     "ablations",
+    "tuning",
+    "published",
     "cost",
     "audit",
 )
 
 
 def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
-    """Read the finished tables by name."""
-    return {path.stem: pd.read_csv(path, dtype={"budget": str}) for path in sorted(folder.glob("*.csv"))}
+    """Read the finished tables by name; one without columns is of nothing in this run's plan."""
+    files = sorted(folder.glob("*.csv"))
+    return {
+        path.stem: pd.read_csv(path, dtype={"budget": str}) if path.read_text().strip() else pd.DataFrame()
+        for path in files
+    }
 
 
 def main_tables(tables: dict[str, pd.DataFrame], variants: list[str]) -> dict[str, str]:

@@ -58,7 +58,7 @@ p, li { max-width: 48rem; }
 figure { margin: 0; }
 figure img { max-width: 100%; height: auto; }
 figcaption { color: #444; font-size: .9rem; max-width: 48rem; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1rem; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(27rem, 100%), 1fr)); gap: 1rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .7rem; text-align: left; border-bottom: 1px solid #e5e5e5; }

@@ -140,7 +140,7 @@ def head(pairs: Pairs, axes: Axes) -> None:
         outline(axes)
         for x, side in ((-1.2, "left"), (1.2, "right")):
             axes.text(x, 0.0, side, rotation=90, ha="center", va="center", size=7, color="0.4")
-        axes.text(0.0, 1.27, "nose", ha="center", va="bottom", size=7, color="0.4")
+        axes.text(0.0, 1.31, "nose", ha="center", va="bottom", size=7, color="0.4")
     boxes = []  # at which arrows end; their places are known once the figure's layout was drawn
     size = min(7.0, 130 / len(places))
     for i, (name, place) in enumerate(zip(pairs.channels, places, strict=True)):
