@@ -106,8 +106,8 @@ def main() -> None:
     count = sum(p.numel() for p in network.parameters())
     expected = np.sqrt(2 / (np.pi * count))
     remark = (
-        f"One thread; means over {BATCHES} batches of {BATCH} simulated ECGs, {count} weights. The cosine of a "
-        f"slope alone (MeZO) is {np.mean(slopes):.4f}; that of a random direction is expected to be "
+        f"One thread; means over {BATCHES} batches of {BATCH} simulated ECGs, {count} weights. The cosine of "
+        f"a slope alone (MeZO) is {np.mean(slopes):.4f}; that of a random direction is expected to be "
         f"{expected:.4f}."
     )
     publish("finetuning-gradients", table, args.write, remark, PAGE)
