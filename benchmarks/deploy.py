@@ -18,9 +18,7 @@ from report import DOCS, add_write_option, publish
 
 from cldtrans.baselines.networks import Answering
 from cldtrans.baselines.patch_transformer import PatchTransformer
-from cldtrans.errors import DataError
 from cldtrans.evaluation.deploy import THREADS, export, latency, open_session
-from cldtrans.models import CLDTrans
 
 PAGE = DOCS / "hbn.md"
 CHANNELS, SAMPLES = 129, 1000
@@ -50,31 +48,6 @@ def rows_of(patch: int) -> list[dict[str, str]]:
     return rows
 
 
-class Features(torch.nn.Module):
-    """Our model as the exporter wants it: windows to pooled features."""
-
-    def __init__(self, model: CLDTrans) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Compute pooled features of windows of EEG."""
-        mask = torch.ones(x.shape[:2], dtype=torch.bool)
-        return self.model(x, 160.0, mask, "eeg").pooled
-
-
-def where_ours_stops() -> str:
-    """Say what the exporter does with our own model."""
-    model = Features(CLDTrans.from_pretrained("standard").eval()).eval()
-    example = np.random.default_rng(0).standard_normal((1, 8, 1600)).astype(np.float32)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            export(model, example, Path(folder), {})
-        except DataError as error:
-            return f"CLD-Trans itself: {error}"
-    return "CLD-Trans itself is exported."
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
@@ -84,7 +57,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(THREADS)
     table = pd.DataFrame([row for patch in PATCHES for row in rows_of(patch)])
-    publish("hbn-deploy", table, args.write, f"{THREADS} thread, batch 1. {where_ours_stops()}", PAGE)
+    publish("hbn-deploy", table, args.write, f"{THREADS} thread, batch 1.", PAGE)
 
 
 if __name__ == "__main__":

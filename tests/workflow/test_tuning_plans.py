@@ -88,7 +88,7 @@ def test_the_whole_plan_of_fine_tuning(tmp_path: Path) -> None:
     for block in settings["experiments"]:
         block["datasets"] = [GEORGIA]  # of the four, which are read alike
     plan.write_text(yaml.safe_dump(settings))
-    snakemake(folder, "--cores", "2", config=str(plan))
+    snakemake(folder, "--cores", "2", config=str(plan), timeout_s=3600)
     table = (folder / "results/finetuning/tables/tuning.csv").read_text()
     for method in ("tuned_accumulate", "tuned_fusion", "tuned_fusion_first", "cldtrans_fusion"):
         assert method in table
@@ -104,7 +104,7 @@ def test_the_whole_plan_of_fine_tuning(tmp_path: Path) -> None:
 def test_the_whole_plan_of_hbn(tmp_path: Path) -> None:
     folder = copy_project(tmp_path)
     plan = on_the_miniature(folder, "hbn")
-    snakemake(folder, "--cores", "2", config=str(plan))
+    snakemake(folder, "--cores", "2", config=str(plan), timeout_s=3600)
     for dataset, metric in (("hbn-rt", "nrmse"), ("hbn-hit", "auroc"), ("hbn-factors", "pearson_r")):
         assert metric in result(folder, "hbn", dataset, "patch_transformer")["metrics"]
     summary = (folder / "results/hbn/tables/summary.csv").read_text()
