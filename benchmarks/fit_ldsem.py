@@ -32,6 +32,7 @@ TEN_TWENTY = [
 REST = "eegmmidb/1.0.0/S001/S001R01.edf"
 RECORDINGS = {
     # file, start, stop, channels, reference
+    "EEG, 7 x 30 s": (REST, 0.0, 30.0, TEN_TWENTY[4:11], "none"),
     "EEG, 19 x 60 s": (REST, 0.0, 60.0, TEN_TWENTY, "none"),
     "EEG, 64 x 60 s": (REST, 0.0, 60.0, None, "none"),
     "EEG, 16 bipolar x 40 s": ("chbmit/1.0.0/chb01/chb01_03.edf", 10.0, 50.0, None, None),

@@ -27,7 +27,7 @@ from cldtrans.lag.fit.likelihood import (
 )
 from cldtrans.lag.fit.spectra import Spectra
 
-OF_ERRORS, OF_STEPS = 512, 128
+OF_ERRORS, OF_STEPS = 512, 256
 """Samples of the transform from which the Jacobian's part is computed: responses are short. What a step lacks
 for a coarse grid, the next ones make good; standard errors get a fine one."""
 

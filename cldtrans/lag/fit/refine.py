@@ -37,7 +37,7 @@ PATIENCE = 2
 MOST_PAIRS = 8
 """Steps that are remembered beside one information matrix; then it is made again."""
 
-FARTHEST = 1.5
+FARTHEST = 0.5
 """Samples, all steps together, that a lag may go from where the matrix was made."""
 
 FIRST_DAMPING, LEAST_DAMPING = 1e-3, 1e-7
@@ -106,14 +106,23 @@ def refine(
         moved += float(np.abs(trial.lag - model.lag).max(initial=0.0))
         model, at = trial, tried
         if expected < tolerance and gained < tolerance:
-            break
+            if innovation != "student":
+                break
+            # Degrees of freedom are no parameter of the steps: refitted here, and now and then below.
+            refitted = rescale(data, model, innovation, at)
+            again = evaluate(data, refitted, innovation, jacobian)
+            if at.loss - again.loss < tolerance:
+                break
+            model, at = refitted, again
         if step >= PATIENCE and at.loss - 2.0 * max(expected, gained) > bar:
             break
         if gained > 0.75 * expected:
             damping = max(0.1 * damping, 1e-6)
         before, slope = slope, layout.pack(*gradient(data, model, at))
         surface.remember(change, slope - before)
-        if moved > FARTHEST or gained < 0.1 * expected or len(surface.steps) >= MOST_PAIRS:
+        # Far from a maximum what is remembered can lead into the basin of a far worse one.
+        misled = moved > FARTHEST or not 0.3 * expected <= gained <= 3.0 * expected
+        if misled or len(surface.steps) >= MOST_PAIRS:
             surface = None
         if innovation == "student" and step % 5 == 4:
             model = rescale(data, model, innovation, at)

@@ -56,9 +56,12 @@ class Window:
 
     @property
     def expected_s(self) -> float:
-        """Rough duration of the fit on one core, from a few that were measured; within a factor of 3."""
+        """Rough duration of the fit on one core, from a few that were measured; within a factor of 3.
+
+        Of recordings with many edges, as real ones have; systems with few are fitted in less.
+        """
         n_channels, n_samples = self.x.shape
-        return 2.0 + 6e-5 * n_channels**2 * n_samples
+        return 1.0 + 3e-5 * n_channels**2 * n_samples
 
 
 def cut_window(
