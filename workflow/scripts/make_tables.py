@@ -268,9 +268,9 @@ def cost_table(records: list[dict]) -> pd.DataFrame:
 def tuning_table(records: list[dict], scores: pd.DataFrame) -> pd.DataFrame:
     """Set beside each score of a fine-tuning strategy what it cost; costs are means over seeds."""
     tuned = [record for record in records if record["extra"].get("costs")]
+    if not tuned:
+        return pd.DataFrame(columns=[*CELLS, "metric", "mean", "strategy"])
     costs = pd.DataFrame([{key: record[key] for key in CELLS} | record["extra"]["costs"] for record in tuned])
-    if costs.empty:
-        return costs
     costs = costs.groupby([*CELLS, "strategy"], as_index=False).mean(numeric_only=True)
     columns = [*CELLS, "metric", "mean", "ci_low", "ci_high", "chance", "n_seeds", "n_subjects"]
     table = scores.loc[scores["primary"], columns].merge(costs, on=CELLS)

@@ -140,6 +140,7 @@ def identifiability(rows: pd.DataFrame, number: Numbers) -> list[str]:
 def robustness(rows: pd.DataFrame, number: Numbers) -> list[str]:
     """Return a sentence on what each way of degrading recordings costs."""
     said = []
+    rows = rows[~rows["metric"].str.contains(":")]  # of readouts, the default one
     primary = rows[rows["primary"]]
     for _, clean in primary[(primary["method"] == OURS) & primary["mean"].notna()].iterrows():
         stem = clean["metric"] + "@"
@@ -167,6 +168,7 @@ def condition(key: str) -> str:
         "dropped": lambda rest: f"{float(rest):.0%} of the channels dropped",
         "rate": lambda rest: f"the sampling rate times {rest}",
         "shift": lambda rest: f"a shift of {rest.removesuffix('s')} s",
+        "montage": lambda rest: f"the {rest} montage",
     }
     kind, _, rest = key.partition("_")
     return words[kind](rest) if kind in words else key.replace("_", " ")

@@ -3,19 +3,19 @@
 import pandas as pd
 from plot_style import begin, errors, legend_below, looks, mark_chance, name, new_figure, save, say
 
-# By kind: what it says below the axis, the unit of its amounts, and whether a larger amount is milder.
+# By kind: what the axis says, the score as recorded, the unit of amounts, and whether a larger one is milder.
 KINDS = {
-    "dropped": ("channels dropped", "", False),
-    "noise": ("added noise, SNR", "db", True),
-    "rate": ("part of the sampling rate", "", True),
-    "shift": ("rotated in time", "s", False),
-    "montage": ("montage", "", False),
+    "dropped": ("channels lost", "0 %", "", False),
+    "noise": ("noise, SNR", "none", "db", True),
+    "rate": ("sampling rate", "1", "", True),
+    "shift": ("rotation", "0 s", "s", False),
+    "montage": ("montage", "bipolar", "", False),
 }
 
 
 def amounts(conditions: list[str], kind: str) -> list[str]:
     """Return the conditions of a kind, the mildest first."""
-    _, unit, milder = KINDS[kind]
+    _, _, unit, milder = KINDS[kind]
     mine = [one for one in conditions if one.startswith(f"{kind}_")]
     if kind == "montage":
         return mine
@@ -27,7 +27,8 @@ def in_words(condition: str) -> str:
     kind, _, amount = condition.partition("_")
     if kind == "dropped":
         return f"{float(amount):.0%}".replace("%", " %")
-    return f"{amount.removesuffix('db')} dB" if kind == "noise" else amount
+    unit = KINDS[kind][2]
+    return f"{amount.removesuffix(unit)} {unit.replace('db', 'dB')}".rstrip()
 
 
 def plot_robustness(table: pd.DataFrame, *paths: str) -> None:
@@ -61,7 +62,8 @@ def plot_robustness(table: pd.DataFrame, *paths: str) -> None:
                 x = [order.index(condition) for condition in part.index]
                 panel.errorbar(x, part["mean"], yerr=errors(part), label=name(str(method)), **style)
             mark_chance(panel, rows["chance"].iloc[0])
-            panel.set_xticks(range(len(order)), ["none", *map(in_words, order[1:])])
+            words = [KINDS[kind][1], *map(in_words, order[1:])]
+            panel.set_xticks(range(len(order)), words, rotation=35, ha="right", rotation_mode="anchor")
             panel.set_xlabel(KINDS[kind][0])
             if column == 0:
                 panel.set_ylabel(f"{name(dataset)}\n{name(metric)} (n = {int(rows['n_subjects'].max())})")

@@ -41,6 +41,10 @@ THEME = {
 CHANCE: dict[str, Any] = {"color": "0.45", "linestyle": (0, (4, 3)), "linewidth": 1, "zorder": 0}
 NAMES = {
     "fewshot": "few-shot",
+    "tenfold": "few-shot, ten folds",
+    "loso": "few-shot, leave one subject out",
+    "lead_robustness": "degraded discharges",
+    "reconstruction": "reconstruction error",
     "planted": "planted discharges",
     "zeroshot": "recorded seizures",
     "known_lags": "known lags",

@@ -61,6 +61,7 @@ def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
 def main_tables(tables: dict[str, pd.DataFrame], variants: list[str]) -> dict[str, str]:
     """Return the tables of the text by name."""
     summary, degraded = tables["summary"], tables["robustness"]
+    degraded = degraded[degraded["experiment"] == "robustness"]  # leads have several methods: the figure's
     ablated = [method for method in variants if method != "cldtrans"]
     whole = summary[~summary["method"].isin(ablated)]
     primary = degraded[degraded["primary"] | degraded["metric"].str.contains("@")]
