@@ -122,6 +122,7 @@ class TinySleepNet(NetworkClassifier):
         reproduced="architecture, parameters within 0.01 %, runs of 20 epochs, shifts, rate and batch size",
         differs="no peepholes; an epoch sees 20 epochs or more, not the night so far; classes weighted "
         "to balance; no gradient clipping",
+        parameters=1_516_293,
         published=(
             ("sleepedf", "macro F1", "0.781 (78 subjects)", "secondary transcription"),
             ("sleepedf", "kappa", "0.77", "secondary transcription"),

@@ -4,6 +4,7 @@ import numpy as np
 
 from cldtrans.baselines.estimated_lead import EstimatedLead, drive
 from cldtrans.baselines.magnitude import LargestVariance
+from cldtrans.methods.cards import card_of
 from cldtrans.methods.estimators import LagEstimate
 
 
@@ -42,6 +43,11 @@ def test_the_first_of_a_spread_leads_by_every_estimator():
     found = EstimatedLead("cldtrans.baselines.var_granger:VarGranger", tau_max_s=0.12)(x, mask, 90.0)
     assert found[1].argmax() == 0
     assert found[1, 2] == -np.inf
+
+
+def test_its_card_is_the_estimators():
+    card = card_of(EstimatedLead, {"estimator": "cldtrans.baselines.rhino:Rhino", "steps": 3})
+    assert card is not None and card.title == "Rhino"
 
 
 def test_faster_windows_are_resampled():
