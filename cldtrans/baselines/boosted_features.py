@@ -7,8 +7,9 @@ metric.
 
 from __future__ import annotations
 
+import copy
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -58,6 +59,17 @@ class BoostedFeatures:
         self._rounds, self._learning_rate = rounds, learning_rate
         self.parameters: int | None = None
         self.notes: list[str] = []
+
+    @property
+    def has_rate(self) -> bool:
+        """Tell whether it learns at a rate: its shrinkage."""
+        return True
+
+    def at_rate(self, factor: float) -> Self:
+        """Return another, not fitted, at its shrinkage times a factor."""
+        other = copy.copy(self)
+        other._learning_rate, other.notes = factor * self._learning_rate, []
+        return other
 
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
         """Grow the trees; validation windows choose how many are used."""

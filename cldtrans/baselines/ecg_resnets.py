@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from cldtrans.baselines.networks import NetworkClassifier, Recipe, resampled
+from cldtrans.errors import ConfigError
 from cldtrans.methods.cards import Card
 from cldtrans.methods.windows import LabelledWindows
 
@@ -119,6 +120,11 @@ class EcgNetwork(NetworkClassifier):
         As every classifier gets them.
     **recipe
         As in `Recipe`.
+
+    Raises
+    ------
+    ConfigError
+        For recordings other than ECG.
     """
 
     card: ClassVar[Card]
@@ -133,6 +139,8 @@ class EcgNetwork(NetworkClassifier):
         threads: int,
         **recipe: Any,
     ) -> None:
+        if modality != "ecg":
+            raise ConfigError(f"{self.card.title} reads ECG, not {modality}; leave that dataset out")
         self._n_channels, self._source_rate_hz = len(channels), sample_rate
         super().__init__(task, seed, threads, Recipe(**recipe))
 
@@ -169,6 +177,7 @@ class XResNet1d101(EcgNetwork):
         licence="MIT (ours); the benchmark's code is GPL-3",
         reproduced="architecture, 1 872 261 parameters; crops, batch size, rate, weight decay",
         differs=_TRAINING,
+        parameters=1_872_261,
         published=(("ptbxl", "macro AUROC", "0.928(05)", "Strodthoff et al. 2021, repository, table 4"),),
     )
 
@@ -197,6 +206,7 @@ class ResNet1dWang(EcgNetwork):
         licence="MIT (ours); the benchmark's code is GPL-3",
         reproduced="architecture, 473 349 parameters; crops, batch size, rate, weight decay",
         differs=_TRAINING,
+        parameters=473_349,
         published=(("ptbxl", "macro AUROC", "0.930(05)", "Strodthoff et al. 2021, repository, table 4"),),
     )
 

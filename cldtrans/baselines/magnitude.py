@@ -40,3 +40,11 @@ class Magnitude:
         n_channels = len(size)
         nothing = np.zeros((n_channels, n_channels), bool)
         return LagEstimate(np.full(nothing.shape, np.nan), nothing, None, score=score)
+
+
+class LargestVariance:
+    """The `readout` factory: the channel of largest variance leads, of which no lag says anything."""
+
+    def __call__(self, x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
+        """Score channels: float [n, C] of windows x [n, C, T]; -inf where the mask is False."""
+        return np.where(mask, x.var(axis=-1), -np.inf)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -24,10 +24,10 @@ from cldtrans.baselines.weights import load_counted
 from cldtrans.data.base import SEVERAL
 from cldtrans.machine import best_device
 from cldtrans.methods.probes import probe_of
+from cldtrans.methods.search import LOOKS, PATIENCE, quality
 from cldtrans.methods.tuning import Tuning
 from cldtrans.methods.windows import Classifier, LabelledWindows, in_batches
-from cldtrans.scoring.metrics import PRIMARY, classification
-from cldtrans.scoring.regression import mean_over_targets
+from cldtrans.scoring.metrics import PRIMARY
 
 MOST_PROBED = 20_000  # training windows that a probe on frozen features looks at
 _SETTLE = 8  # batches from which the batch norms of frozen weights take their statistics
@@ -36,7 +36,7 @@ _FRESH = 2**31  # a twin's weights come from another seed than those of the netw
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long and how fast a network learns; the same defaults for all, no search.
+    """How long and how fast a network learns; the same defaults for all, the rate the middle of a search.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Recipe:
     warmup_steps : int
         Steps over which the rate rises.
     validate_every : int
-        Steps between looks at validation windows.
+        Steps between looks at validation windows; 0: so many that there are `LOOKS`, as for our model.
     validate_windows : int
         At most so many of them are used.
     patience : int
@@ -63,9 +63,14 @@ class Recipe:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     warmup_steps: int = 0
-    validate_every: int = 100
+    validate_every: int = 0
     validate_windows: int = 4096
-    patience: int = 10
+    patience: int = PATIENCE
+
+    @property
+    def between_looks(self) -> int:
+        """Steps between looks."""
+        return self.validate_every or max(1, self.steps // LOOKS)
 
 
 class NetworkClassifier(ABC):
@@ -122,6 +127,18 @@ class NetworkClassifier(ABC):
     def trainable_parameters(self) -> int:
         """Number of those that training moves."""
         return sum(p.numel() for network in self._networks for p in network.parameters() if p.requires_grad)
+
+    @property
+    def has_rate(self) -> bool:
+        """Tell whether weights are learned at a rate."""
+        return True
+
+    def at_rate(self, factor: float) -> Self:
+        """Return another, not fitted, at its learning rate times a factor."""
+        other = copy.copy(self)
+        other.recipe = replace(self.recipe, learning_rate=factor * self.recipe.learning_rate)
+        other.notes, other._networks, other.tuning = [], [], copy.deepcopy(self.tuning)
+        return other
 
     def twin(self) -> Classifier:
         """Return the random twin, not fitted."""
@@ -231,13 +248,13 @@ class NetworkClassifier(ABC):
                 self.tuning.backward(network, loss_of, rows, step, float(schedule.get_last_lr()[0]))
             optimiser.step()
             schedule.step()
-            if len(some) and (step % recipe.validate_every == 0 or step == recipe.steps):
-                quality = self._quality(network, val, some)
-                if quality is None:
+            if len(some) and (step % recipe.between_looks == 0 or step == recipe.steps):
+                found = self._quality(network, val, some)
+                if found is None:
                     continue
                 waited += 1
-                if quality > best:
-                    best, kept, waited = quality, copy.deepcopy(network.state_dict()), 0
+                if found > best:
+                    best, kept, waited = found, copy.deepcopy(network.state_dict()), 0
                 if waited >= recipe.patience:
                     break
         if kept is not None:
@@ -267,14 +284,7 @@ class NetworkClassifier(ABC):
         return torch.tensor(balanced, dtype=torch.float32, device=self._device)
 
     def _quality(self, network: nn.Module, val: LabelledWindows, some: np.ndarray) -> float | None:
-        proba = self._predict(network, val, some)
-        if self.kind == "regression":
-            alone = np.arange(len(some))  # windows, not subjects
-            error = mean_over_targets(val.y[some], proba, alone, np.ones((1, len(some))), False)["nrmse"][0]
-            return None if np.isnan(error) else -float(error)
-        together = np.zeros(len(some), dtype=int)
-        found = classification(self.kind, self.classes, val.y[some], proba, together)
-        return found.metrics[PRIMARY[self.kind]]
+        return quality(self.kind, self.classes, val.y[some], self._predict(network, val, some))
 
     @torch.inference_mode()
     def _predict(self, network: nn.Module, windows: LabelledWindows, which: np.ndarray) -> np.ndarray:

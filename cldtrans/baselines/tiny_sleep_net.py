@@ -122,6 +122,7 @@ class TinySleepNet(NetworkClassifier):
         reproduced="architecture, parameters within 0.01 %, runs of 20 epochs, shifts, rate and batch size",
         differs="no peepholes; an epoch sees 20 epochs or more, not the night so far; classes weighted "
         "to balance; no gradient clipping",
+        parameters=1_516_293,
         published=(
             ("sleepedf", "macro F1", "0.781 (78 subjects)", "secondary transcription"),
             ("sleepedf", "kappa", "0.77", "secondary transcription"),
@@ -138,13 +139,13 @@ class TinySleepNet(NetworkClassifier):
         threads: int,
         **recipe: Any,
     ) -> None:
-        self._channel = next((channels.index(name) for name in WANTED if name in channels), None)
-        if self._channel is None:
+        found = [channels.index(name) for name in WANTED if name in channels]
+        if not found:
             raise ConfigError(
                 f"TinySleepNet reads one of {', '.join(WANTED)}, of which there is none among "
                 f"{', '.join(channels[:4])}; leave that dataset out"
             )
-        self._source_rate_hz = sample_rate
+        self._channel, self._source_rate_hz = found[0], sample_rate
         super().__init__(task, seed, threads, Recipe(**recipe))
 
     def make(self, n_samples: int) -> nn.Module:
@@ -160,9 +161,7 @@ class TinySleepNet(NetworkClassifier):
     def inputs(self, windows: LabelledWindows, which: np.ndarray) -> Nights:
         """Return some epochs with those before them in their recordings."""
         rows, lengths, asked = stretches(windows, which)
-        shards = windows.shards
-        x = torch.from_numpy(shards.windows(rows)[:, [self._channel]])
-        x = x * torch.from_numpy(np.asarray(shards.scales(rows)))[:, [self._channel], None]
+        x = torch.from_numpy(windows.of_rows(rows).signals()[:, [self._channel]])
         return Nights(resampled(x, self._length(x.shape[-1])), lengths, torch.from_numpy(asked))
 
     def _length(self, n_samples: int) -> int:

@@ -88,8 +88,7 @@ class YasaStager:
         import mne
 
         picked = [k for k in (self._eeg, self._eog) if k is not None]
-        shards = windows.shards
-        x = shards.windows(rows)[:, picked] * np.asarray(shards.scales(rows))[:, picked, None]
+        x = windows.of_rows(rows).signals()[:, picked]
         names = [windows.channels[k] for k in picked]
         kinds = ["eeg", "eog"][: len(picked)]
         volts = 1e-6 * x.transpose(1, 0, 2).reshape(len(picked), -1)

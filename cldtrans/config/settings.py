@@ -340,6 +340,14 @@ TUNED = ("finetune_steps", "finetune_batch", "finetune_learning_rate")
 """Settings of `stage2` that a method which fine-tunes a variant may have for itself."""
 
 
+class SearchConfig(Section):
+    """The search that every classifier with a learning rate gets; validation windows choose."""
+
+    rate_factors: list[PositiveFloat] = Field(
+        description="Factors of the configured rate that are tried beside it; none: no search."
+    )
+
+
 class VariantConfig(Section):
     """What one model variant changes: overlays on `model` and `stage1`."""
 
@@ -620,6 +628,7 @@ class Config(Section):
     loop: LoopConfig = Field(description="The training loop.")
     stage1: Stage1Config = Field(description="Pretraining.")
     stage2: Stage2Config = Field(description="Task heads and fine-tuning.")
+    search: SearchConfig = Field(description="Equal search budget of all classifiers.")
     methods: dict[Name, MethodConfig] = Field(description="Methods beside ours by name.")
     zeroshot: ZeroshotConfig = Field(description="Focal leads of recorded seizures.")
     planted: PlantedConfig = Field(description="Focal leads of planted discharges.")

@@ -34,6 +34,7 @@ from cldtrans.machine import limit_threads
 from cldtrans.methods import classifiers
 from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import FINE_TUNED, PROBED, build, spec_of
+from cldtrans.methods.search import fitted
 from cldtrans.methods.stored_features import read_features
 from cldtrans.methods.windows import Classifier, LabelledWindows, counts
 
@@ -109,7 +110,7 @@ def run_fewshot(
         train, val, test = parts
         classifier = make_classifier(config, method, windows, seed, threads, features, checkpoint, start)
         limit_threads(threads)
-        classifier.fit(train, val)
+        classifier = fitted(classifier, task, config.search.rate_factors, train, val)
         found.append(predict(classifier, windows, val, test, seed))
         fits.append(Fit(classifier, parts, found[-1].of("test")))
     problem = problems[0] if problems else "fewer than two subjects: no fold"
@@ -120,7 +121,7 @@ def run_fewshot(
     costs = dict[str, Any]()
     if fits:
         costs = costs_of(fits[-1].classifier, fits[-1].parts[2])  # before the twin, which is not its cost
-        set_beside(scores, task, method, fits, seed, threads)
+        set_beside(scores, task, method, fits, seed, threads, config.search.rate_factors)
         notes += getattr(getattr(fits[-1].classifier, "tuning", None), "notes", ())
     return write_cell(
         output,

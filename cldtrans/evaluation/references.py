@@ -14,6 +14,7 @@ import numpy as np
 
 from cldtrans.baselines.metadata_floor import MetadataFloor
 from cldtrans.data.base import Task
+from cldtrans.methods.search import fitted
 from cldtrans.methods.windows import Classifier, LabelledWindows, NoTwin
 from cldtrans.scoring.folds import Fold, difference, difference_of_numbers
 from cldtrans.scoring.metrics import PRIMARY, Scores
@@ -44,7 +45,15 @@ class Fit:
         return Fold(test.y, self.proba, test.subjects, None)
 
 
-def set_beside(scores: Scores, task: Task, method: str, fits: Sequence[Fit], seed: int, threads: int) -> None:
+def set_beside(
+    scores: Scores,
+    task: Task,
+    method: str,
+    fits: Sequence[Fit],
+    seed: int,
+    threads: int,
+    factors: Sequence[float] = (),
+) -> None:
     """Add the metrics of the twin (of methods with a `twin`) and of the floor to a classifier's.
 
     Parameters
@@ -61,6 +70,8 @@ def set_beside(scores: Scores, task: Task, method: str, fits: Sequence[Fit], see
         Of the resampling of subjects.
     threads : int
         Of the fits.
+    factors : sequence of float
+        Of the learning rate, tried for a twin that learns as for the method.
     """
     primary = PRIMARY[task.kind]
     if scores.metrics[primary] is None:
@@ -76,8 +87,7 @@ def set_beside(scores: Scores, task: Task, method: str, fits: Sequence[Fit], see
         try:
             for fit in fits:
                 train, val, test = fit.parts
-                other = made(fit)
-                other.fit(train, val)
+                other = fitted(made(fit), task, factors, train, val)
                 predicted.append(other.predict_proba(test))
         except NoTwin as reason:
             scores.undefined(keys, str(reason))

@@ -23,6 +23,7 @@ from cldtrans.evaluation.predictions import predictions_of, score_predictions
 from cldtrans.machine import limit_threads
 from cldtrans.methods.cells import Cell
 from cldtrans.methods.factories import PROBED, spec_of
+from cldtrans.methods.search import fitted
 from cldtrans.methods.windows import LabelledWindows, counts, in_batches
 from cldtrans.scoring.metrics import Scores, main_names
 
@@ -138,7 +139,7 @@ def run_robustness(
             extract = _extractor(checkpoint, test, windows.modality, threads)
         classifier = make_classifier(config, method, windows, seed, threads, features, checkpoint)
         limit_threads(threads)
-        classifier.fit(train, val)
+        classifier = fitted(classifier, task, config.search.rate_factors, train, val)
         proba_val = classifier.predict_proba(val) if len(val) else None
         degraded = {f"@{c.name}": DegradedWindows(test, c, seed, extract) for c in chosen}
         for suffix, scored in {"": test, **degraded}.items():

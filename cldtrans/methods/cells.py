@@ -73,9 +73,10 @@ def _focal_truth(config: Config, dataset: str) -> str:
 def _method(config: Config, cell: Cell) -> dict[str, Any]:
     role = ROLES[cell.experiment]
     found = configured(config, cell.method, role)
+    search = {"search": config.search.model_dump(mode="json")} if role == "classifier" else {}
     if found is not None:
         factory, method = found
-        settings: dict[str, Any] = {"factory": factory, "settings": method.settings}
+        settings: dict[str, Any] = {"factory": factory, "settings": method.settings} | search
         if method.finetune is not None:
             settings["strategy"] = method.finetune.model_dump(mode="json")
         if method.start is not None:
@@ -88,7 +89,7 @@ def _method(config: Config, cell: Cell) -> dict[str, Any]:
     settings = pretraining_settings(config, cell.method)
     if role == "classifier":
         stage2 = config.stage2.model_dump(mode="json", include=set(TUNED))
-        settings["finetune"] = stage2 if config.stage2.finetune_steps else {"finetune_steps": 0}
+        settings["finetune"] = stage2 | search if config.stage2.finetune_steps else {"finetune_steps": 0}
     return settings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -44,11 +45,21 @@ class LabelledWindows:
         blocks: Sequence[tuple[int, float]] | None = None,
         twin: np.ndarray | None = None,
     ) -> None:
-        self.shards, self.rows, self._features = shards, np.asarray(rows, dtype=np.int64), features
+        self.shards, self._features = shards, features
         self.blocks, self._twin = blocks, twin
-        self.y: np.ndarray = np.asarray(shards.labels(self.rows))
-        self.subjects: np.ndarray = shards.index["subject"].to_numpy()[self.rows].astype(str)
         self.rate_hz, self.channels = float(shards.rate_hz), tuple(shards.channels)
+        self._choose(rows)
+
+    def of_rows(self, rows: np.ndarray) -> LabelledWindows:
+        """Return other rows of the same shard set, read alike: the context of windows, labelled or not."""
+        other = copy.copy(self)
+        other._choose(rows)
+        return other
+
+    def _choose(self, rows: np.ndarray) -> None:
+        self.rows = np.asarray(rows, dtype=np.int64)
+        self.y: np.ndarray = np.asarray(self.shards.labels(self.rows))
+        self.subjects: np.ndarray = self.shards.index["subject"].to_numpy()[self.rows].astype(str)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -153,7 +153,8 @@ def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list
     stage2 = config.stage2
     together = stage2.steps if stage2.mode == "multitask" else 0
     heads = jobs["train_stage2"] * together * stage2.finetune_batch
-    cells = jobs["score_fewshot"] * stage2.finetune_steps * stage2.finetune_batch
+    tried = 1 + len(config.search.rate_factors)
+    cells = jobs["score_fewshot"] * tried * stage2.finetune_steps * stage2.finetune_batch
     evaluated = {name for block in config.experiments for name in block.datasets if name in size}
     mean_windows = sum(size[name].windows for name in evaluated) / max(1, len(evaluated))
     known = all(size[name].known for name in evaluated)
@@ -194,7 +195,7 @@ def stage_costs(config: Config, datasets: list[DatasetCost], pace: Pace) -> list
             "few-shot",
             "score_fewshot",
             cells,
-            f"{stage2.finetune_steps:,} steps of {stage2.finetune_batch}, at most",
+            f"{tried} rates, {stage2.finetune_steps:,} steps of {stage2.finetune_batch} each, at most",
         ),
         others(
             "baselines, focal lead, robustness",

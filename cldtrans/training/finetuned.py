@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -60,9 +61,24 @@ class FineTuned:
         self.model = CLDTrans.from_pretrained(str(checkpoint)).to(place)
         self.device = str(place)
         self.name = method
+        self.notes: list[str] = []
         self.parameters: int | None = sum(p.numel() for p in self.model.parameters())
         self.nfe: float | None = None
         self.tuning: Tuning | None = None
+
+    @property
+    def has_rate(self) -> bool:
+        """Tell whether weights are learned at a rate: not where the linear probe is all."""
+        return self.config.stage2.finetune_steps > 0
+
+    def at_rate(self, factor: float) -> Self:
+        """Return another, not fitted, at its learning rate times a factor."""
+        stage2, other = self.config.stage2, copy.copy(self)
+        rate = {"finetune_learning_rate": factor * stage2.finetune_learning_rate}
+        other.config = self.config.model_copy(update={"stage2": stage2.model_copy(update=rate)})
+        other.model, other.notes = copy.deepcopy(self.model), []
+        other.tuning = copy.deepcopy(self.tuning)
+        return other
 
     def twin(self) -> FineTuned:
         """Return the random twin: fresh weights, fine-tuned alike."""

@@ -17,6 +17,7 @@ from cldtrans.data.splits import budget_rows, load_split, split_rows
 from cldtrans.errors import DataError
 from cldtrans.files import SUMS, atomic_path, sha256_file, write_json
 from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.search import quality
 from cldtrans.methods.stored_features import read_features
 from cldtrans.methods.tuning import Tuning
 from cldtrans.methods.windows import LabelledWindows, in_batches
@@ -106,20 +107,29 @@ def finetune(
         tuning.prepare(model, [f"heads.{name}"])
     weight = torch.as_tensor(class_weights(train.y, task.kind, len(task.classes)), dtype=torch.float32)
 
-    def loss_fn(module: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def logits_of(module: nn.Module, batch: Batch) -> Tensor:
         out = module(batch.x, batch.rate_hz, batch.mask, batch.modality, task=name, positions=train.channels)
-        return {"loss": task_loss(out.logits, batch.data["y"], task.kind, weight.to(out.logits))}
+        return out.logits
+
+    def loss_fn(module: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        logits = logits_of(module, batch)
+        return {"loss": task_loss(logits, batch.data["y"], task.kind, weight.to(logits))}
 
     def validate(module: nn.Module) -> dict[str, float]:
-        total, n = 0.0, 0
+        """Judge by the task's primary metric, as every method is; by the loss where it is not defined."""
+        total, every = 0.0, []
         for start in range(0, len(val), BATCH):
             which = np.arange(start, min(len(val), start + BATCH))
             arrays = LabelledCorpus(val, name, modality).load(which, np.random.default_rng(0))
             data = {key: torch.from_numpy(value) for key, value in arrays.items()}
-            batch = Batch(0, name, modality, val.rate_hz, data)
-            total += len(which) * float(loss_fn(module, batch.to(device, torch.float32))["loss"])
-            n += len(which)
-        return {"loss": total / n}
+            batch = Batch(0, name, modality, val.rate_hz, data).to(device, torch.float32)
+            logits = logits_of(module, batch)
+            loss = task_loss(logits, batch.data["y"], task.kind, weight.to(logits))
+            total += len(which) * float(loss)
+            every.append(logits.double().cpu())
+        proba = probabilities(torch.cat(every), task.kind)
+        found, mean = quality(task.kind, task.classes, val.y, proba), total / len(val)
+        return {"loss": mean if found is None else -found, "mean": mean}
 
     def update(module: nn.Module) -> None:
         if tuning is None:  # a strategy may look at a batch several times: it leaves the codebooks alone

@@ -7,11 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cldtrans.config import Config, LoopConfig
+from cldtrans.methods.search import LOOKS, PATIENCE
 from cldtrans.methods.windows import LabelledWindows, in_batches
 from cldtrans.models import CLDTrans
 
 BATCH = 16  # windows at a time where nothing is learned
-WARMUP_SHARE, VALIDATIONS = 0.1, 10
+WARMUP_SHARE = 0.1
 
 
 class LabelledCorpus:
@@ -87,12 +88,16 @@ def pooled_features(model: CLDTrans, windows: LabelledWindows, modality: str) ->
 
 
 def labelled_loop(config: Config, steps: int) -> LoopConfig:
-    """Return the training loop's settings with so many steps, and stage 2's batch and learning rate."""
+    """Return the training loop's settings with so many steps, and stage 2's batch and learning rate.
+
+    It looks at validation windows as often as a baseline does, and is as patient.
+    """
     changes = {
         "steps": steps,
         "batch_size": config.stage2.finetune_batch,
         "learning_rate": config.stage2.finetune_learning_rate,
         "warmup_steps": round(WARMUP_SHARE * steps),
-        "validate_every": max(1, steps // VALIDATIONS),
+        "validate_every": max(1, steps // LOOKS),
+        "patience": PATIENCE,
     }
     return config.loop.model_copy(update=changes)

@@ -7,6 +7,7 @@ from toys.networks import labelled, steps_and_survives
 
 from cldtrans.baselines.ecg_resnets import CroppedNetwork, ResNet1dWang, XResNet1d101
 from cldtrans.data.base import Task
+from cldtrans.errors import ConfigError
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 SUPERCLASSES = Task("superclass", "multilabel", ("NORM", "MI", "STTC", "CD", "HYP"))
@@ -70,6 +71,11 @@ def test_training_sees_one_crop_anywhere_in_the_window():
     assert (seen[0].diff() == 1).all()
     assert seen[0].shape == (64, 1, 100)
     assert len(np.unique(seen[0][:, 0, 0])) > 20
+
+
+def test_other_recordings_are_refused():
+    with pytest.raises(ConfigError, match="reads ECG, not eeg"):
+        ResNet1dWang(SUPERCLASSES, LEADS, 160.0, "eeg", 0, 1)
 
 
 def test_amplitudes_reach_the_network_and_a_common_scale_does_not_matter():

@@ -37,6 +37,7 @@ def test_degradations_do_what_they_say(tmp_path):
     assert 10 * np.log10(power[valid].mean()) == pytest.approx(10, abs=0.3)
     assert (noisy.x() == noisy.x()).all()
     np.testing.assert_array_equal(noisy.x(np.array([7, 3])), noisy.x()[[7, 3]])  # whatever is read together
+    np.testing.assert_array_equal(noisy.of_rows(np.array([7, 3])).x(), noisy.x()[[7, 3]])  # context alike
     lost = valid.sum(axis=1) - dropped.mask().sum(axis=1)
     assert (lost == np.round(0.4 * valid.sum(axis=1))).all()
     assert (dropped.x()[~dropped.mask()] == 0).all()

@@ -95,7 +95,7 @@ CELLS: dict[str, tuple[Config, Cell, tuple[str, ...]]] = {
     "fine-tuned": (
         PAPER,
         Cell("fewshot", "ptbxl", "cldtrans", "0.1", 42),
-        (*PRETRAINING, "variants.cldtrans.", "stage2.finetune", "preprocess.ptbxl."),
+        (*PRETRAINING, "variants.cldtrans.", "stage2.finetune", "preprocess.ptbxl.", "search."),
     ),
     "probed": (
         PROBED,
@@ -105,7 +105,12 @@ CELLS: dict[str, tuple[Config, Cell, tuple[str, ...]]] = {
     "baseline": (
         PAPER,
         Cell("fewshot", "chbmit", "inception_time", "1.0", 7),
-        ("preprocess.chbmit.", "methods.inception_time.classifier", "methods.inception_time.settings"),
+        (
+            "preprocess.chbmit.",
+            "methods.inception_time.classifier",
+            "methods.inception_time.settings",
+            "search.",
+        ),
     ),
     "planted": (
         PAPER,

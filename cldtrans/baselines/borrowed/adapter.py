@@ -215,6 +215,11 @@ class Adapter(NetworkClassifier):
         twin.tuning = copy.deepcopy(self.tuning)
         return twin
 
+    @property
+    def has_rate(self) -> bool:
+        """Tell whether weights are learned at a rate: not where a probe reads frozen ones."""
+        return self._frozen is None
+
     def fit(self, train: LabelledWindows, val: LabelledWindows) -> None:
         """Train the network, or a probe on what it gives."""
         if self._frozen is None:
