@@ -26,6 +26,8 @@ from cldtrans.machine import best_device
 from cldtrans.methods.probes import probe_of
 from cldtrans.methods.tuning import Tuning
 from cldtrans.methods.windows import Classifier, LabelledWindows, in_batches
+from cldtrans.models.hazards import event_probabilities, hazard_loss
+from cldtrans.scoring.discrete_time import log_likelihood, times_of
 from cldtrans.scoring.metrics import PRIMARY, classification
 from cldtrans.scoring.regression import mean_over_targets
 
@@ -253,6 +255,8 @@ class NetworkClassifier(ABC):
             known = torch.isfinite(target)
             error = torch.where(known, logits - target.nan_to_num(), 0.0).square()
             return error.sum() / known.sum().clamp(min=1)
+        if self.kind == "time_to_event":
+            return hazard_loss(logits, y, self.classes)
         if self.kind == "multilabel":
             known = (y >= 0).float()
             each = F.binary_cross_entropy_with_logits(logits, y.clamp(min=0).float(), reduction="none")
@@ -268,6 +272,8 @@ class NetworkClassifier(ABC):
 
     def _quality(self, network: nn.Module, val: LabelledWindows, some: np.ndarray) -> float | None:
         proba = self._predict(network, val, some)
+        if self.kind == "time_to_event":
+            return log_likelihood(val.y[some], proba, times_of(self.classes))
         if self.kind == "regression":
             alone = np.arange(len(some))  # windows, not subjects
             error = mean_over_targets(val.y[some], proba, alone, np.ones((1, len(some))), False)["nrmse"][0]
@@ -285,9 +291,13 @@ class NetworkClassifier(ABC):
             if self.kind == "regression":
                 pieces.append((logits.cpu() * self._spread + self._level).numpy())
                 continue
-            proba = logits.sigmoid() if self.kind == "multilabel" else logits.softmax(dim=1)
-            pieces.append(proba.cpu().numpy())
+            pieces.append(self._probabilities(logits).cpu().numpy())
         return np.concatenate(pieces)
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        if self.kind == "time_to_event":
+            return event_probabilities(logits)
+        return logits.sigmoid() if self.kind == "multilabel" else logits.softmax(dim=1)
 
     @torch.inference_mode()
     def features(self, network: nn.Module, windows: LabelledWindows, which: np.ndarray) -> np.ndarray:
@@ -405,6 +415,8 @@ class Answering(nn.Module):
         logits = self.network(x)
         if self.kind == "regression":
             return logits * self.spread + self.level
+        if self.kind == "time_to_event":
+            return event_probabilities(logits)
         return logits.sigmoid() if self.kind == "multilabel" else logits.softmax(1)
 
 

@@ -16,7 +16,9 @@ from cldtrans.data.shards import ShardSet
 from cldtrans.data.splits import budget_rows, load_split, split_rows
 from cldtrans.errors import DataError
 from cldtrans.files import SUMS, atomic_path, sha256_file, write_json
+from cldtrans.methods.hazard_probe import HazardProbe
 from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.probes import head_probe
 from cldtrans.methods.stored_features import read_features
 from cldtrans.methods.tuning import Tuning
 from cldtrans.methods.windows import LabelledWindows, in_batches
@@ -64,7 +66,7 @@ def fit_head(
     modality: str,
     train: tuple[np.ndarray, np.ndarray],
     val: tuple[np.ndarray, np.ndarray],
-) -> LinearProbe:
+) -> LinearProbe | HazardProbe:
     """Attach a head and set it to the linear probe of pooled features and labels; return the probe.
 
     Parameters
@@ -80,7 +82,7 @@ def fit_head(
     train, val : (array [n, F], array [n] or [n, K])
         Features and labels; validation chooses the penalty.
     """
-    probe = LinearProbe(task.kind, task.classes, model.shares(modality))
+    probe = head_probe(task.kind, task.classes, model.shares(modality))
     probe.fit(*train, *val)
     head = model.attach_head(name, HeadSpec(task.kind, tuple(task.classes), modality))  # type: ignore[arg-type]
     weight, bias = probe.linear()
@@ -108,7 +110,8 @@ def finetune(
 
     def loss_fn(module: nn.Module, batch: Batch) -> dict[str, Tensor]:
         out = module(batch.x, batch.rate_hz, batch.mask, batch.modality, task=name, positions=train.channels)
-        return {"loss": task_loss(out.logits, batch.data["y"], task.kind, weight.to(out.logits))}
+        balance = weight.to(out.logits)
+        return {"loss": task_loss(out.logits, batch.data["y"], task.kind, balance, task.classes)}
 
     def validate(module: nn.Module) -> dict[str, float]:
         total, n = 0.0, 0
