@@ -181,7 +181,8 @@ def test_sleep_onset_of_the_miniature(tmp_path):
     assert windows.task == dataset.task and windows.labelled().all() and (index["event"] == 1).all()
     for _, night in index.groupby("recording"):
         onset = night["start_s"] + 30 + night["time_s"]
-        assert np.ptp(onset) == 0 and night["time_s"].min() == 0 and len(night) == onset.iloc[0] / 30
+        assert np.ptp(onset) == 0 and night["time_s"].min() == 0
+        assert onset.iloc[0] / 30 - len(night) in (0, 1)  # every night has one epoch of movement somewhere
     names = sorted(index["subject"].unique())
     write_split(
         tmp_path / "split.csv", dict(zip(names, ["val", "test", "test", *["train"] * 9], strict=False))
