@@ -1,6 +1,6 @@
 # make demo: the whole pipeline on an embedded miniature of the datasets.   make test: every test.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-rivals demo test test-slow faults coverage sample standard ship tiny lint docs clean
+.PHONY: help setup setup-rivals setup-fmri demo test test-slow faults coverage sample standard ship tiny lint docs clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -31,6 +31,13 @@ setup-rivals: .venv-rivals/ready ## VARLiNGAM and PCMCI+ (GPL-3) in an environme
 .venv-rivals/ready: envs/rivals.txt
 	test -x .venv-rivals/bin/python || $(PYTHON) -m venv .venv-rivals
 	.venv-rivals/bin/python -m pip install --quiet --requirement envs/rivals.txt
+	touch $@
+
+setup-fmri: .venv-fmri/ready ## nilearn, for volumes of fMRI, in an environment of its own
+
+.venv-fmri/ready: envs/fmri.txt
+	test -x .venv-fmri/bin/python || $(PYTHON) -m venv .venv-fmri
+	.venv-fmri/bin/python -m pip install --quiet --requirement envs/fmri.txt
 	touch $@
 
 demo: setup ## the whole pipeline on the embedded miniature, about 5 minutes on 2 cores

@@ -44,11 +44,13 @@ localrules:
     robustness,
     baselines,
     deploy,
+    phenotypes,
     figures,
     paper,
 
 
 onstart:
+    refuse_if_too_dear()
     if workflow.executor_plugin.name == "slurm":
         check_cluster()
     if SETTINGS.source.miniature is None:  # a miniature takes minutes
@@ -84,6 +86,7 @@ include: "rules/baselines.smk"
 include: "rules/deploy.smk"
 include: "rules/ablations.smk"
 include: "rules/robustness.smk"
+include: "rules/phenotypes.smk"
 include: "rules/audit.smk"
 include: "rules/figures.smk"
 include: "rules/paper.smk"

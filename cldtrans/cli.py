@@ -16,6 +16,8 @@ COMMANDS = {
     "doctor": "check GPU, FFT, adjoint, disk and data source of this machine",
     "estimate": "jobs, hours, bytes and days that a config will cost",
     "verify": "check that every finished file of a run is still what was written",
+    "cost": "what a run costs: forecast, limit, and what its jobs have cost",
+    "parcellate": "time series of parcels from volumes of fMRI",
     "check-dataset": "check a dataset of your own on its files",
     "completion": "print what makes a shell complete these commands",
     "miniature": "write the miniature PhysioNet bucket",
@@ -35,6 +37,7 @@ COMMANDS = {
     "known-lags": "score lags that physics or clinicians know",
     "robustness": "score a fitted model on degraded input",
     "published": "compare kept predictions with published ones",
+    "phenotypes": "find groups of persons in a checkpoint's embeddings",
     "rescore": "score kept predictions again, without training",
     "audit": "check a run: who is on which side, channels, labels, metadata, claims",
 }
@@ -44,7 +47,7 @@ EXAMPLES = {
     "doctor": "cldtrans doctor",
 }
 """Of the commands that people need first."""
-BESIDE = ("estimate", "verify", "check-dataset", "completion")
+BESIDE = ("cost", "parcellate", "estimate", "verify", "check-dataset", "completion")
 """Further commands for people; the rest are jobs, which the workflow calls."""
 PIPELINE = {"jsonschema", "obstore", "psutil", "snakemake", "tensorboard"}
 """What commands of the workflow import, and the core does without."""

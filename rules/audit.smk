@@ -10,6 +10,8 @@ rule audit:
         PLAN.audit(),
     log:
         f"logs/{RUN}/audit.log",
+    benchmark:
+        f"logs/{RUN}/audit.benchmark.tsv"
     conda:
         CONDA
     resources:

@@ -11,6 +11,8 @@ rule score_fewshot_baseline:
         predictions="results/{run}/{experiment}/{dataset}/{method}/budget-{budget}/seed-{seed}.parquet",
     log:
         "logs/{run}/score_fewshot_baseline/{experiment}/{dataset}/{method}/budget-{budget}/seed-{seed}.log",
+    benchmark:
+        "logs/{run}/score_fewshot_baseline/{experiment}/{dataset}/{method}/budget-{budget}/seed-{seed}.benchmark.tsv"
     wildcard_constraints:
         experiment=one_of(FEWSHOT),
         method=one_of(SETTINGS.methods),
@@ -45,6 +47,8 @@ rule train_network:
         "results/{run}/checkpoints/networks/{method}/{dataset}/seed-{seed}/model.safetensors",
     log:
         "logs/{run}/train_network/{method}/{dataset}/seed-{seed}.log",
+    benchmark:
+        "logs/{run}/train_network/{method}/{dataset}/seed-{seed}.benchmark.tsv"
     wildcard_constraints:
         method=one_of(SETTINGS.methods),
     conda:
@@ -74,6 +78,8 @@ rule compare_published:
         "results/{run}/published/{dataset}.json",
     log:
         "logs/{run}/compare_published/{dataset}.log",
+    benchmark:
+        "logs/{run}/compare_published/{dataset}.benchmark.tsv"
     conda:
         CONDA
     resources:

@@ -19,6 +19,7 @@ from cldtrans.data.intracranial import get_reader
 from cldtrans.data.known_lags.sets import paths_of
 from cldtrans.errors import ConfigError
 from cldtrans.methods.cells import Cell
+from cldtrans.planning import prices
 from cldtrans.planning.cost import dataset_cost
 from cldtrans.planning.plan import (
     FEWSHOT,
@@ -150,6 +151,17 @@ def print_estimate():
     """Jobs, bytes and hours to come, before the first job."""
     command = ["-m", "cldtrans", "estimate", "--config", f"results/{RUN}/config.json"]
     subprocess.run([sys.executable, *command], stdout=sys.stderr)
+
+
+def refuse_if_too_dear():
+    """Stop before the first job where the forecast is above the config's limit."""
+    limit, devices = SETTINGS.cost.limit, SETTINGS.cost.devices
+    if limit is None:
+        return
+    known = prices.read_prices(Path(workflow.basedir, SETTINGS.cost.prices))
+    pace = prices.pace_of(SETTINGS, devices, SETTINGS.cost.job_min)
+    if reason := prices.refusal(prices.costs(SETTINGS, known, pace, devices=devices), limit):
+        raise WorkflowError(reason)
 
 
 def miniature(wildcards):

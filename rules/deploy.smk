@@ -10,6 +10,8 @@ rule deploy_network:
         "results/{run}/deploy/{method}/{dataset}/seed-{seed}/deploy.json",
     log:
         "logs/{run}/deploy_network/{method}/{dataset}/seed-{seed}.log",
+    benchmark:
+        "logs/{run}/deploy_network/{method}/{dataset}/seed-{seed}.benchmark.tsv"
     wildcard_constraints:
         method=one_of(SETTINGS.methods),
     conda:

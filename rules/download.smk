@@ -4,6 +4,8 @@ rule write_miniature:
         "data/{run}/mirror/MINIATURE.json",
     log:
         "logs/{run}/write_miniature.log",
+    benchmark:
+        "logs/{run}/write_miniature.benchmark.tsv"
     conda:
         CONDA
     resources:
@@ -25,6 +27,8 @@ rule download_dataset:
         "data/{run}/download/{dataset}.json",
     log:
         "logs/{run}/download_dataset/{dataset}.log",
+    benchmark:
+        "logs/{run}/download_dataset/{dataset}.benchmark.tsv"
     conda:
         CONDA
     resources:

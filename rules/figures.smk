@@ -23,6 +23,8 @@ rule make_tables:
         text=PLAN.tables("md", "tex"),
     log:
         f"logs/{RUN}/make_tables.log",
+    benchmark:
+        f"logs/{RUN}/make_tables.benchmark.tsv"
     conda:
         CONDA
     resources:
@@ -51,6 +53,8 @@ rule plot_scores:
         pdf="results/{run}/figures/{figure}.pdf",
     log:
         "logs/{run}/plot_scores/{figure}.log",
+    benchmark:
+        "logs/{run}/plot_scores/{figure}.benchmark.tsv"
     wildcard_constraints:
         figure=one_of(SCORE_FIGURES),
     conda:
@@ -81,6 +85,8 @@ rule plot_training:
         pdf="results/{run}/figures/training.pdf",
     log:
         "logs/{run}/plot_training.log",
+    benchmark:
+        "logs/{run}/plot_training.benchmark.tsv"
     conda:
         CONDA
     resources:
@@ -108,6 +114,8 @@ rule plot_readings:
         pdf="results/{run}/figures/{reading}.pdf",
     log:
         "logs/{run}/plot_readings/{reading}.log",
+    benchmark:
+        "logs/{run}/plot_readings/{reading}.benchmark.tsv"
     wildcard_constraints:
         reading=one_of(READING_FIGURES),
     conda:
@@ -138,6 +146,8 @@ rule plot_architecture:
         pdf="results/{run}/figures/architecture.pdf",
     log:
         "logs/{run}/plot_architecture.log",
+    benchmark:
+        "logs/{run}/plot_architecture.benchmark.tsv"
     conda:
         CONDA
     resources:
@@ -166,6 +176,8 @@ rule plot_propagation:
         csv="results/{run}/figures/propagation.csv",
     log:
         "logs/{run}/plot_propagation.log",
+    benchmark:
+        "logs/{run}/plot_propagation.benchmark.tsv"
     conda:
         CONDA
     resources:

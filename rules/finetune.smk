@@ -15,6 +15,8 @@ rule train_stage2:
         history="results/{run}/checkpoints/stage2/{variant}/seed-{seed}/training.json",
     log:
         "logs/{run}/train_stage2/{variant}/seed-{seed}.log",
+    benchmark:
+        "logs/{run}/train_stage2/{variant}/seed-{seed}.benchmark.tsv"
     conda:
         CONDA
     threads: SETTINGS.threads
@@ -47,6 +49,8 @@ rule extract_features:
         "results/{run}/features/{dataset}/{variant}/seed-{seed}.npz",
     log:
         "logs/{run}/extract_features/{dataset}/{variant}/seed-{seed}.log",
+    benchmark:
+        "logs/{run}/extract_features/{dataset}/{variant}/seed-{seed}.benchmark.tsv"
     conda:
         CONDA
     threads: SETTINGS.threads
@@ -78,6 +82,8 @@ rule score_fewshot:
         predictions="results/{run}/{experiment}/{dataset}/{variant}/budget-{budget}/seed-{seed}.parquet",
     log:
         "logs/{run}/score_fewshot/{experiment}/{dataset}/{variant}/budget-{budget}/seed-{seed}.log",
+    benchmark:
+        "logs/{run}/score_fewshot/{experiment}/{dataset}/{variant}/budget-{budget}/seed-{seed}.benchmark.tsv"
     wildcard_constraints:
         experiment=one_of(FEWSHOT),
     conda:

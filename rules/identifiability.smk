@@ -6,6 +6,8 @@ rule score_identifiability:
         "results/{run}/identifiability/{dataset}/{method}/budget-0/seed-{seed}.json",
     log:
         "logs/{run}/score_identifiability/{dataset}/{method}/seed-{seed}.log",
+    benchmark:
+        "logs/{run}/score_identifiability/{dataset}/{method}/seed-{seed}.benchmark.tsv"
     conda:
         CONDA
     threads: SETTINGS.threads

@@ -7,6 +7,8 @@ rule score_known_lags:
         "results/{run}/known_lags/{dataset}/{method}/budget-0/seed-{seed}.json",
     log:
         "logs/{run}/score_known_lags/{dataset}/{method}/seed-{seed}.log",
+    benchmark:
+        "logs/{run}/score_known_lags/{dataset}/{method}/seed-{seed}.benchmark.tsv"
     conda:
         CONDA
     threads: SETTINGS.threads

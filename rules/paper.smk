@@ -10,6 +10,8 @@ rule write_paper:
         parts=expand("results/{{run}}/paper/{part}", part=PAPER_PARTS),
     log:
         "logs/{run}/write_paper.log",
+    benchmark:
+        "logs/{run}/write_paper.benchmark.tsv"
     conda:
         CONDA
     resources:
@@ -35,6 +37,8 @@ rule compile_paper:
         build="results/{run}/paper/build.json",
     log:
         "logs/{run}/compile_paper.log",
+    benchmark:
+        "logs/{run}/compile_paper.benchmark.tsv"
     conda:
         CONDA
     resources:
@@ -59,6 +63,8 @@ rule write_front:
         page="results/{run}/front.rst",
     log:
         "logs/{run}/write_front.log",
+    benchmark:
+        "logs/{run}/write_front.benchmark.tsv"
     conda:
         CONDA
     resources:
@@ -83,6 +89,8 @@ rule smoke:
         config=CONFIG,
     log:
         f"logs/{RUN}/smoke.log",
+    benchmark:
+        f"logs/{RUN}/smoke.benchmark.tsv"
     conda:
         CONDA
     threads: SETTINGS.threads

@@ -7,6 +7,8 @@ rule preprocess_batch:
         "data/{run}/shards/{dataset}/parts/batch-{batch}.json",
     log:
         "logs/{run}/preprocess_batch/{dataset}/batch-{batch}.log",
+    benchmark:
+        "logs/{run}/preprocess_batch/{dataset}/batch-{batch}.benchmark.tsv"
     conda:
         CONDA
     resources:
@@ -32,6 +34,8 @@ rule index_shards:
         quarantine="data/{run}/shards/{dataset}/quarantine.csv",
     log:
         "logs/{run}/index_shards/{dataset}.log",
+    benchmark:
+        "logs/{run}/index_shards/{dataset}.benchmark.tsv"
     conda:
         CONDA
     resources:
@@ -53,6 +57,8 @@ rule split_dataset:
         "data/{run}/splits/{dataset}/seed-{seed}.csv",
     log:
         "logs/{run}/split_dataset/{dataset}/seed-{seed}.log",
+    benchmark:
+        "logs/{run}/split_dataset/{dataset}/seed-{seed}.benchmark.tsv"
     conda:
         CONDA
     resources:
@@ -72,6 +78,8 @@ use rule split_dataset as divide_dataset with:
         "data/{run}/splits/{dataset}/{division}/seed-{seed}.csv",
     log:
         "logs/{run}/split_dataset/{dataset}/{division}/seed-{seed}.log",
+    benchmark:
+        "logs/{run}/split_dataset/{dataset}/{division}/seed-{seed}.benchmark.tsv"
     wildcard_constraints:
         division=one_of(settings_module.DIVISIONS),
     params:

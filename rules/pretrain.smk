@@ -9,6 +9,8 @@ rule train_stage1:
         history="results/{run}/checkpoints/stage1/{variant}/seed-{seed}/training.json",
     log:
         "logs/{run}/train_stage1/{variant}/seed-{seed}.log",
+    benchmark:
+        "logs/{run}/train_stage1/{variant}/seed-{seed}.benchmark.tsv"
     conda:
         CONDA
     threads: SETTINGS.threads

@@ -10,6 +10,8 @@ rule score_robustness:
         "results/{run}/robustness/{dataset}/{variant}/budget-{budget}/seed-{seed}.json",
     log:
         "logs/{run}/score_robustness/{dataset}/{variant}/budget-{budget}/seed-{seed}.log",
+    benchmark:
+        "logs/{run}/score_robustness/{dataset}/{variant}/budget-{budget}/seed-{seed}.benchmark.tsv"
     conda:
         CONDA
     threads: SETTINGS.threads

@@ -9,6 +9,8 @@ rule score_focal_lead:
         "results/{run}/{experiment}/{dataset}/{method}/budget-0/seed-{seed}.json",
     log:
         "logs/{run}/score_focal_lead/{experiment}/{dataset}/{method}/seed-{seed}.log",
+    benchmark:
+        "logs/{run}/score_focal_lead/{experiment}/{dataset}/{method}/seed-{seed}.benchmark.tsv"
     wildcard_constraints:
         experiment="zeroshot|planted|lead_robustness",
     conda:
@@ -41,6 +43,8 @@ rule score_reconstruction:
         "results/{run}/reconstruction/{dataset}/{variant}/budget-0/seed-{seed}.json",
     log:
         "logs/{run}/score_reconstruction/{dataset}/{variant}/seed-{seed}.log",
+    benchmark:
+        "logs/{run}/score_reconstruction/{dataset}/{variant}/seed-{seed}.benchmark.tsv"
     conda:
         CONDA
     threads: SETTINGS.threads

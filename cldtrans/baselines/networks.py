@@ -27,6 +27,7 @@ from cldtrans.methods.probes import probe_of
 from cldtrans.methods.search import LOOKS, PATIENCE, quality
 from cldtrans.methods.tuning import Tuning
 from cldtrans.methods.windows import Classifier, LabelledWindows, in_batches
+from cldtrans.models.hazards import event_probabilities, hazard_loss
 from cldtrans.scoring.metrics import PRIMARY
 
 MOST_PROBED = 20_000  # training windows that a probe on frozen features looks at
@@ -270,6 +271,8 @@ class NetworkClassifier(ABC):
             known = torch.isfinite(target)
             error = torch.where(known, logits - target.nan_to_num(), 0.0).square()
             return error.sum() / known.sum().clamp(min=1)
+        if self.kind == "time_to_event":
+            return hazard_loss(logits, y, self.classes)
         if self.kind == "multilabel":
             known = (y >= 0).float()
             each = F.binary_cross_entropy_with_logits(logits, y.clamp(min=0).float(), reduction="none")
@@ -295,9 +298,13 @@ class NetworkClassifier(ABC):
             if self.kind == "regression":
                 pieces.append((logits.cpu() * self._spread + self._level).numpy())
                 continue
-            proba = logits.sigmoid() if self.kind == "multilabel" else logits.softmax(dim=1)
-            pieces.append(proba.cpu().numpy())
+            pieces.append(self._probabilities(logits).cpu().numpy())
         return np.concatenate(pieces)
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        if self.kind == "time_to_event":
+            return event_probabilities(logits)
+        return logits.sigmoid() if self.kind == "multilabel" else logits.softmax(dim=1)
 
     @torch.inference_mode()
     def features(self, network: nn.Module, windows: LabelledWindows, which: np.ndarray) -> np.ndarray:
@@ -415,6 +422,8 @@ class Answering(nn.Module):
         logits = self.network(x)
         if self.kind == "regression":
             return logits * self.spread + self.level
+        if self.kind == "time_to_event":
+            return event_probabilities(logits)
         return logits.sigmoid() if self.kind == "multilabel" else logits.softmax(1)
 
 

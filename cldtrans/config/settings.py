@@ -543,6 +543,19 @@ DIVISIONS = get_args(Division)
 """Few-shot experiments on another division than the dataset's own, by the division's name."""
 
 
+class CostConfig(Section):
+    """What the run may cost; nothing that it computes depends on it."""
+
+    prices: str = Field(description="File of prices, from the folder of the workflow.")
+    limit: PositiveFloat | None = Field(
+        description="Forecast above which the workflow refuses to start, in the prices' currency; null: none."
+    )
+    devices: int = Field(ge=0, description="GPUs that training is paid on; 0: it is paid by its cores.")
+    job_min: PositiveFloat = Field(
+        description="Assumed minutes of a job that neither trains nor has been timed by an earlier run."
+    )
+
+
 class DeployConfig(Section):
     """A network that is exported, quantised, timed, and refused where it loses too much."""
 
@@ -635,6 +648,7 @@ class Config(Section):
     identifiability: IdentifiabilityConfig = Field(description="Lag recovery on simulated worlds.")
     known_lags: KnownLagsConfig = Field(description="Lags that physics or clinicians know.")
     robustness: RobustnessConfig = Field(description="Degraded test input.")
+    cost: CostConfig = Field(description="What the run may cost.")
     published: dict[Name, PublishedConfig] = Field(
         description="Published predictions by dataset, with which kept ones are compared."
     )

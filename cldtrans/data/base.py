@@ -43,45 +43,77 @@ class Signal:
     mask: np.ndarray
 
 
-SEVERAL = ("multilabel", "regression")
-"""Kinds of tasks that have a label column a class, `[n, K]`; the others have one, `[n]`."""
+SEVERAL = ("multilabel", "regression", "time_to_event")
+"""Kinds of tasks that have several label columns, `[n, ...]`; the others have one, `[n]`."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What the labels mean: a class index (binary, multiclass), one 0/1 a class (multilabel), or numbers.
+    """What the labels mean: a class index (binary, multiclass), one 0/1 a class (multilabel), numbers.
 
     Attributes
     ----------
     name : str
         What is asked.
-    kind : one of "binary", "multiclass", "multilabel", "regression"
-        How many of the classes a window may have; or that each of them is a number.
+    kind : one of "binary", "multiclass", "multilabel", "regression", "time_to_event"
+        How many of the classes a window may have; or that each of them is a number; or that an event follows,
+        unless follow-up ends before it.
     classes : tuple of str
-        Their names, in the order in which they are counted; of a regression, what the numbers are.
+        Their names, in the order in which they are counted; of a regression, what the numbers are; of a time
+        to an event, seconds until which it may have happened, rising, as decimal numbers (`time_to_event`
+        makes them).
     of_subjects : bool
         The numbers of a regression are a subject's, the same in all windows: predictions are averaged over
         them, and every subject counts once.
+    horizons_s : tuple of float
+        Of a time to an event: those of its times that are reported by themselves.
     """
 
     name: str
-    kind: Literal["binary", "multiclass", "multilabel", "regression"]
+    kind: Literal["binary", "multiclass", "multilabel", "regression", "time_to_event"]
     classes: tuple[str, ...]
     of_subjects: bool = False
+    horizons_s: tuple[float, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Label columns of the index; -1 stands for unlabelled, NaN where a label is a number."""
+        if self.kind == "time_to_event":
+            return ("time_s", "event")
         if self.kind in SEVERAL:
             return tuple(f"label_{name}" for name in self.classes)
         return ("label",)
 
     @property
     def dtype(self) -> str:
-        """Type of the label columns: of integers, but for a regression's."""
+        """Type of the label columns: of integers, but for numbers and times."""
         if self.kind == "regression":
             return "float32"
+        if self.kind == "time_to_event":
+            return "float64"
         return "int8" if self.kind == "multilabel" else "int16"
+
+
+INTERVALS = 16
+"""Into which the time to the last horizon is divided, beside the horizons themselves."""
+
+
+def time_to_event(name: str, horizons_s: Sequence[float]) -> Task:
+    """Return the task of a time to an event.
+
+    Parameters
+    ----------
+    name : str
+        Of the event.
+    horizons_s : sequence of float
+        Times in seconds by which probabilities are reported; nothing is asked beyond the last.
+    """
+    if not horizons_s or min(horizons_s) <= 0:
+        raise ValueError(f"horizons of {name}: expected seconds above zero, found {list(horizons_s)}")
+    horizons = tuple(sorted(map(float, horizons_s)))
+    even = (horizons[-1] * (k + 1) / INTERVALS for k in range(INTERVALS))
+    classes = tuple(f"{time:.12g}" for time in sorted({*even, *horizons}))
+    return Task(name, "time_to_event", classes, horizons_s=horizons)
 
 
 @dataclass(frozen=True)

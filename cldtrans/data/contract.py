@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cldtrans.data.base import Dataset, inside_recording
+from cldtrans.data.base import Dataset, Task, inside_recording
 from cldtrans.errors import CldtransError, DataError, listing
 
 MOST_CHANNELS = 255
@@ -163,7 +163,7 @@ def _labels(
     _hold(set(found) - {"keep"} == told, f"columns {sorted(found)}; expected {sorted(told)}")
     for name in expected:
         assert task is not None
-        values, top = found[name], 1 if task.kind == "multilabel" else len(task.classes) - 1
+        values, top = found[name], _top(task, name)
         _hold(values.shape == start_s.shape, f"{name}: {values.shape} labels for {len(start_s)} windows")
         _hold(values.dtype == task.dtype, f"{name} is {values.dtype}; expected {task.dtype}")
         if task.kind == "regression":
@@ -172,3 +172,10 @@ def _labels(
             _hold(values.min() >= -1 and values.max() <= top, f"{name}: expected -1 to {top}")
     inside_recording(dataset.events(root, row), duration_s, str(row.recording))
     labels += [found[name] for name in sorted(expected)]
+
+
+def _top(task: Task, column: str) -> float:
+    """Return the largest value of a label column."""
+    if task.kind == "time_to_event":
+        return 1 if column == "event" else np.inf
+    return 1 if task.kind == "multilabel" else len(task.classes) - 1

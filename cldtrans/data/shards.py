@@ -61,13 +61,15 @@ def task_of_meta(content: dict[str, Any] | None) -> Task | None:
     if content is None:
         return None
     of_subjects = bool(content.get("of_subjects", False))
-    return Task(content["name"], content["kind"], tuple(content["classes"]), of_subjects)
+    horizons = tuple(content.get("horizons_s", ()))
+    return Task(content["name"], content["kind"], tuple(content["classes"]), of_subjects, horizons)
 
 
-def _described(task: Task) -> dict[str, Any]:
+def describe_task(task: Task) -> dict[str, Any]:
     """Describe a task for `meta.json`."""
     of_subjects = {"of_subjects": task.of_subjects} if task.kind == "regression" else {}
-    return {"name": task.name, "kind": task.kind, "classes": list(task.classes), **of_subjects}
+    horizons = {"horizons_s": list(task.horizons_s)} if task.horizons_s else {}
+    return {"name": task.name, "kind": task.kind, "classes": list(task.classes), **of_subjects, **horizons}
 
 
 def shard_name(shard: int) -> str:
@@ -402,9 +404,9 @@ class ShardSet:
 
         Returns
         -------
-        array [n] of int64, or [n, K] of float32
+        array [n] of int64, [n, K] of float32, or [n, 2] of float64
             Class indices; for a multilabel task 0 or 1 of each class; of a regression numbers, NaN where
-            there is none.
+            there is none; of a time to an event seconds, and 1 for the event or 0 for the end of follow-up.
 
         Raises
         ------
@@ -414,6 +416,8 @@ class ShardSet:
         if self.task is None:
             raise DataError(f"{self.folder}: the dataset has no labels")
         table = self.index[list(self.task.columns)].to_numpy()[np.asarray(rows)]
+        if self.task.kind == "time_to_event":
+            return table.astype(np.float64)
         return table.astype(np.float32) if self.task.kind in SEVERAL else table[:, 0].astype(np.int64)
 
     def labelled(self) -> np.ndarray:
@@ -505,7 +509,7 @@ def merge_parts(dataset: Dataset, settings: Any, folder: Path) -> dict[str, Any]
         "dtype": settings.dtype,
         "band_hz": list(settings.band_hz),
         "scale": settings.scale,
-        "task": None if dataset.task is None else _described(dataset.task),
+        "task": None if dataset.task is None else describe_task(dataset.task),
         **({"told": list(dataset.window_columns)} if dataset.window_columns else {}),
         "status": status,
         "reason": reason,

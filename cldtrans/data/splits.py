@@ -100,6 +100,8 @@ def subject_table(dataset: Dataset, index: pd.DataFrame) -> pd.DataFrame:
     if dataset.task.kind == "regression":
         known = grid[list(dataset.task.columns)].notna().any(axis=1)
         return table.assign(n_labelled=known.groupby(grid["subject"]).sum())
+    if dataset.task.kind == "time_to_event":
+        return table.assign(n_event=(grid["event"] == 1).groupby(grid["subject"]).sum())
     for k, name in enumerate(dataset.task.classes):
         positive = grid[f"label_{name}"] == 1 if dataset.task.kind == "multilabel" else grid["label"] == k
         table[f"n_{name}"] = positive.groupby(grid["subject"]).sum()
@@ -195,9 +197,9 @@ def budget_rows(shards: ShardSet, split: Mapping[str, str], budget: str, seed: i
 
     Regression: that fraction of each training subject's windows, or, where a label is a subject's, all
     windows of that fraction of the subjects. Binary and multi-class tasks: that fraction of each training
-    subject's windows of each class. Multi-label tasks: all windows of that fraction of the training patients,
-    of every stratum; a patient's stratum is the rarest class that he has, or none of them. Rounded, at least
-    one.
+    subject's windows of each class. Multi-label tasks and times to an event: all windows of that fraction of
+    the training patients, of every stratum; a patient's stratum is the rarest class that he has, or none of
+    them, or whether his event was seen. Rounded, at least one.
 
     Parameters
     ----------
@@ -228,8 +230,10 @@ def budget_rows(shards: ShardSet, split: Mapping[str, str], budget: str, seed: i
             return rows[_prefix_of_each(pd.factorize(subject, sort=True)[0], fraction, rng)]
         names = np.unique(subject)
         return rows[np.isin(subject, names[_prefix_of_each(np.zeros(len(names)), fraction, rng)])]
-    if shards.task.kind == "multilabel":
-        positive = pd.DataFrame(shards.labels(rows) > 0).groupby(subject, sort=True).any()
+    if shards.task.kind in ("multilabel", "time_to_event"):
+        labels = shards.labels(rows)
+        answers = labels[:, 1:] if shards.task.kind == "time_to_event" else labels
+        positive = pd.DataFrame(answers > 0).groupby(subject, sort=True).any()
         frequency = positive.sum()
         stratum = positive[frequency.sort_values(kind="stable").index].apply(
             lambda row: row.idxmax() if row.any() else -1, axis=1

@@ -214,7 +214,10 @@ def unfit(task: Task, train: LabelledWindows, test: LabelledWindows) -> str:
     for name, part in (("training", train), ("test", test)):
         if len(part) == 0:
             return f"no labelled {name} windows: too few subjects or labels"
-    if task.kind == "regression":
+    if task.kind == "time_to_event":
+        if not (train.y[:, 1] == 1).any():
+            return "no event follows any training window"
+    elif task.kind == "regression":
         if not any(len(np.unique(column[np.isfinite(column)])) > 1 for column in train.y.T):
             return "training windows do not vary in any label"
     elif task.kind == "multilabel":

@@ -198,7 +198,7 @@ def _held_out(task: Task, table: pd.DataFrame) -> HeldOut:
     val, test = (table[table["part"] == part].reset_index(drop=True) for part in ("val", "test"))
     y, proba = _labels(test, task), _probabilities(test, task)
     thresholds = None
-    if task.kind not in ("multiclass", "regression"):
+    if task.kind not in ("multiclass", "regression", "time_to_event"):
         thresholds = np.full(1 if task.kind == "binary" else len(task.classes), 0.5)
         if len(val):
             thresholds = choose_thresholds(task.kind, _labels(val, task), _probabilities(val, task))
@@ -216,8 +216,9 @@ def score_predictions(predictions: Predictions) -> Scores:
     tables, folds = _fold_tables(predictions), [one.fold for one in held_out(predictions)]
     if task.kind == "regression":
         return over_folds_of_numbers(task.classes, folds, task.of_subjects, predictions.seed)
-    scores = over_folds(task.kind, task.classes, folds, predictions.seed)
-    if task.kind != "multiclass" and not all((table["part"] == "val").any() for table in tables):
+    scores = over_folds(task.kind, task.classes, folds, predictions.seed, task.horizons_s)
+    decided = task.kind not in ("multiclass", "time_to_event")
+    if decided and not all((table["part"] == "val").any() for table in tables):
         scores.reasons["thresholds"] = "no validation windows: thresholds are 0.5"
     if task.name == "seizure":
         alarmed = [_alarms(part, predictions) for part in tables]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cldtrans.baselines.metadata_floor import MetadataFloor
+from cldtrans.baselines.survival.cox import CoxMetadata
 from cldtrans.data.base import Task
 from cldtrans.methods.search import fitted
 from cldtrans.methods.windows import Classifier, LabelledWindows, NoTwin
@@ -79,7 +80,7 @@ def set_beside(
     others: dict[str, Callable[[Fit], Classifier]] = {}
     if hasattr(fits[0].classifier, "twin"):
         others["random_twin"] = _twin
-    if not isinstance(fits[0].classifier, MetadataFloor):
+    if not isinstance(fits[0].classifier, MetadataFloor | CoxMetadata):
         others["metadata_floor"] = lambda fit: _floor(fit, task, seed, threads)
     for name, made in others.items():
         keys = (f"{primary}@{name}", f"{primary}@over_{name}")
@@ -111,4 +112,5 @@ def _twin(fit: Fit) -> Classifier:
 
 def _floor(fit: Fit, task: Task, seed: int, threads: int) -> Classifier:
     test = fit.parts[2]
-    return MetadataFloor(task, test.channels, test.rate_hz, test.shards.modality, seed, threads)
+    kind = CoxMetadata if task.kind == "time_to_event" else MetadataFloor
+    return kind(task, test.channels, test.rate_hz, test.shards.modality, seed, threads)

@@ -1,4 +1,4 @@
-"""The linear probe of a task: logistic regression onto classes, ridge regression onto numbers."""
+"""The linear probe of a task: logistic regression onto classes, ridge regression onto numbers, hazards."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cldtrans.methods.hazard_probe import HazardProbe
 from cldtrans.methods.linear_probe import Blocks, LinearProbe
 from cldtrans.scoring.regression import mean_over_targets
 
 PENALTIES = tuple(np.logspace(4, -3, 8))  # of |w|^2 beside the mean squared error, strongest first
 
 
-def probe_of(kind: str, classes: Sequence[str], blocks: Blocks | None = None) -> LinearProbe | NumberProbe:
+def probe_of(
+    kind: str, classes: Sequence[str], blocks: Blocks | None = None
+) -> LinearProbe | NumberProbe | HazardProbe:
     """Return the probe of a kind of task; arguments as in `LinearProbe`."""
-    return NumberProbe(classes) if kind == "regression" else LinearProbe(kind, classes, blocks)
+    return NumberProbe(classes) if kind == "regression" else head_probe(kind, classes, blocks)
+
+
+def head_probe(kind: str, classes: Sequence[str], blocks: Blocks | None = None) -> LinearProbe | HazardProbe:
+    """Return the probe from which a head of that kind starts; arguments as in `LinearProbe`."""
+    return HazardProbe(classes, blocks) if kind == "time_to_event" else LinearProbe(kind, classes, blocks)
 
 
 class NumberProbe:

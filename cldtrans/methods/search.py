@@ -14,6 +14,7 @@ import numpy as np
 
 from cldtrans.data.base import Task
 from cldtrans.methods.windows import Classifier, LabelledWindows
+from cldtrans.scoring.discrete_time import log_likelihood, times_of
 from cldtrans.scoring.metrics import PRIMARY, classification
 from cldtrans.scoring.regression import mean_over_targets
 
@@ -80,12 +81,15 @@ def quality(kind: str, classes: Sequence[str], y: np.ndarray, proba: np.ndarray)
     Parameters
     ----------
     kind, classes
-        Of the task, whose primary metric it is; of several numbers less the mean of their errors.
+        Of the task, whose primary metric it is; of several numbers less the mean of their errors, of a time to
+        an event the log likelihood.
     y : array [n] or [n, K]
         Labels.
     proba : array [n, K]
         Predictions.
     """
+    if kind == "time_to_event":
+        return log_likelihood(y, proba, times_of(classes))
     if kind == "regression":
         alone = np.arange(len(y))  # windows, not subjects
         error = mean_over_targets(y, proba, alone, np.ones((1, len(y))), False)["nrmse"][0]

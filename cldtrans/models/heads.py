@@ -9,7 +9,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-Kind = Literal["binary", "multiclass", "multilabel", "regression"]
+Kind = Literal["binary", "multiclass", "multilabel", "regression", "time_to_event"]
 CLIP = 10.0  # of standardised inputs of a head
 
 
@@ -19,10 +19,11 @@ class HeadSpec:
 
     Attributes
     ----------
-    kind : one of "binary", "multiclass", "multilabel", "regression"
+    kind : one of "binary", "multiclass", "multilabel", "regression", "time_to_event"
         Of the task.
     classes : tuple of str
-        Names of the classes; of regression, the targets.
+        Names of the classes; of regression, the targets; of a time to an event, ends of the intervals, whose
+        hazards the logits are.
     modality : one of "eeg", "ecg"
         Of the windows.
     """

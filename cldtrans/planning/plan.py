@@ -280,6 +280,20 @@ class Plan:
         folder = f"data/{self.run}/splits/{dataset}" + (f"/{experiment}" if experiment in DIVISIONS else "")
         return f"{folder}/seed-{seed}.csv"
 
+    def phenotypes(self) -> list[str]:
+        """Return the phenotypes of every dataset and model that a few-shot cell has features of."""
+        asked = sorted(
+            {
+                (cell.dataset, cell.method, cell.seed)
+                for cell in self.cells
+                if cell.experiment == "fewshot" and cell.method in self.config.variants
+            }
+        )
+        return [
+            f"results/{self.run}/phenotypes/{dataset}/{name}/seed-{seed}.json"
+            for dataset, name, seed in asked
+        ]
+
     def paper(self) -> list[str]:
         """Return the draft, in both formats, and what became of its PDF."""
         return [f"results/{self.run}/paper/{file}" for file in ("paper.md", "paper.tex", "build.json")]

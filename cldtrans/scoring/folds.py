@@ -33,12 +33,14 @@ class Fold:
     thresholds: np.ndarray | None
 
 
-def over_folds(kind: str, classes: Sequence[str], folds: Sequence[Fold], seed: int) -> Scores:
+def over_folds(
+    kind: str, classes: Sequence[str], folds: Sequence[Fold], seed: int, horizons_s: Sequence[float] = ()
+) -> Scores:
     """Score several folds, each subject in one of them; a single one is scored by `classification` itself.
 
     Parameters
     ----------
-    kind : one of "binary", "multiclass", "multilabel"
+    kind : one of "binary", "multiclass", "multilabel", "time_to_event"
         Of the task.
     classes : sequence of str
         Names of the K classes.
@@ -46,10 +48,12 @@ def over_folds(kind: str, classes: Sequence[str], folds: Sequence[Fold], seed: i
         At least one.
     seed : int
         Of the resampling of subjects.
+    horizons_s : sequence of float
+        As in `classification`; of several folds none is reported by itself.
     """
     if len(folds) == 1:
         one = folds[0]
-        return classification(kind, classes, one.y, one.proba, one.subjects, one.thresholds, seed)
+        return classification(kind, classes, one.y, one.proba, one.subjects, one.thresholds, seed, horizons_s)
     alone = [_alone(kind, classes, one) for one in folds]
     scores = averaged(alone, [len(np.unique(one.subjects)) for one in folds])
     statistic, n_subjects = of_weights(kind, classes, folds, alone)

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Num, Shaped
 
+from cldtrans.scoring import survival
+from cldtrans.scoring.discrete_time import times_of
 from cldtrans.scoring.intervals import over_subjects
 
 PRIMARY = {
@@ -25,6 +27,7 @@ PRIMARY = {
     "multiclass": "macro_f1",
     "multilabel": "macro_auroc",
     "regression": "nrmse",  # lower is better
+    "time_to_event": "ibs",  # lower is better
 }
 _REGRESSION = ("rmse", "nrmse", "pearson_r")  # `cldtrans.scoring.regression` computes them
 _BINARY = ("auroc", "auprc", "balanced_accuracy", "f1", "sensitivity", "specificity", "kappa")
@@ -73,6 +76,7 @@ def main_names(kind: str) -> list[str]:
         "multiclass": _MULTICLASS,
         "multilabel": (*_MULTILABEL, *_OF_WINDOWS),
         "regression": _REGRESSION,
+        "time_to_event": survival.MAIN,
     }
     return list(names[kind])
 
@@ -82,7 +86,7 @@ def metric_names(kind: str, classes: Sequence[str]) -> list[str]:
     if kind == "regression":
         single_numbers = classes if len(classes) > 1 else ()
         return [*_REGRESSION, *(f"{metric}_{name}" for name in single_numbers for metric in _REGRESSION)]
-    single = {"binary": (), "multiclass": classes, "multilabel": classes}[kind]
+    single = classes if kind in ("multiclass", "multilabel") else ()
     return [*main_names(kind), *(f"{'f1' if kind == 'multiclass' else 'auroc'}_{name}" for name in single)]
 
 
@@ -112,9 +116,9 @@ def choose_thresholds(kind: str, y: np.ndarray, proba: np.ndarray) -> np.ndarray
     -------
     array [1], array [K] or None
         Binary: the one with the best balanced accuracy. Multilabel: each class's with the best F1.
-        Multiclass decides by the largest probability: None.
+        Multiclass decides by the largest probability, and a time to an event is not decided: None.
     """
-    if kind == "multiclass":
+    if kind in ("multiclass", "time_to_event"):
         return None
     truth, scores = _columns(kind, y, proba)
     return np.array([_best_threshold(truth[:, k], scores[:, k], kind) for k in range(scores.shape[1])])
@@ -128,17 +132,19 @@ def classification(
     subjects: Shaped[np.ndarray, " n"],
     thresholds: Float[np.ndarray, " decisions"] | None = None,
     seed: int = 0,
+    horizons_s: Sequence[float] = (),
 ) -> Scores:
     """Score predictions on held-out windows.
 
     Parameters
     ----------
-    kind : one of "binary", "multiclass", "multilabel"
+    kind : one of "binary", "multiclass", "multilabel", "time_to_event"
         Of the task.
     classes : sequence of str
-        Names of the K classes.
+        Names of the K classes; of a time to an event, times in seconds (see `survival`).
     y : array [n] of int, or [n, K]
-        Class indices; of a multilabel task 0, 1 and -1 (not labelled: left out for that class).
+        Class indices; of a multilabel task 0, 1 and -1 (not labelled: left out for that class); of a time to
+        an event [n, 2], seconds, and 1 for the event or 0 for the end of follow-up.
     proba : array [n, K]
         The last column is the positive class of a binary task.
     subjects : array [n]
@@ -147,6 +153,8 @@ def classification(
         From `choose_thresholds` on validation data.
     seed : int
         Of the resampling of subjects.
+    horizons_s : sequence of float
+        Of a time to an event: times that have metrics of their own.
     """
     if len(y) == 0:
         return unscored(kind, classes, "no labelled test windows")
@@ -154,6 +162,8 @@ def classification(
         raise ValueError(
             f"{int((~np.isfinite(proba)).any(axis=1).sum())} of {len(proba)} predictions are not finite"
         )
+    if kind == "time_to_event":
+        return Scores(**survival.score(times_of(classes), y, proba, subjects, horizons_s, seed))
     if kind == "multiclass":
         scores = _multiclass(classes, y, proba)
     else:
@@ -362,6 +372,8 @@ def resampled(
     mapping of arrays [R]
         By metric; NaN where undefined.
     """
+    if kind == "time_to_event":
+        return survival.SurvivalStatistics(times_of(classes), y, proba, position)(weights)
     if kind == "multiclass":
         present = [k for k in range(len(classes)) if (y == k).any()]
         curves = [_auroc(y == k, proba[:, k], position, weights) for k in present]

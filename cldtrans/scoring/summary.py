@@ -43,6 +43,7 @@ LOWER_IS_BETTER = (
     "false_edges",
     "false_alarms_per_h",
     "latency_s",
+    "ibs",
     "rmse",
     "nrmse",
     "ranking_loss",

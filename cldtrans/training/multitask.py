@@ -74,7 +74,11 @@ def train_together(
         own = tasks[batch.corpus]
         where = own.train.channels
         out = module(batch.x, batch.rate_hz, batch.mask, batch.modality, task=batch.corpus, positions=where)
-        return {"loss": task_loss(out.logits, batch.data["y"], own.task.kind, own.weight.to(out.logits))}
+        return {
+            "loss": task_loss(
+                out.logits, batch.data["y"], own.task.kind, own.weight.to(out.logits), own.task.classes
+            )
+        }
 
     def validate(module: nn.Module) -> dict[str, float]:
         losses = {}

@@ -14,7 +14,7 @@ import numpy as np
 
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import ConfigError
-from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.probes import probe_of
 from cldtrans.methods.windows import LabelledWindows
 from cldtrans.scoring.metrics import PRIMARY, classification
 from cldtrans.training.tasks import pooled_features
@@ -74,7 +74,7 @@ class Probe:
                 continue
             task, modality = parts[0].shards.task, parts[0].shards.modality
             train, val, test = (pooled_features(model, part, modality) for part in parts)
-            probe = LinearProbe(task.kind, task.classes, model.shares(modality))
+            probe = probe_of(task.kind, task.classes, model.shares(modality))
             probe.fit(train, parts[0].y, val, parts[1].y)
             alone = np.zeros(len(test), dtype=int)  # as one subject: no interval is wanted here
             scores = classification(task.kind, task.classes, parts[2].y, probe.predict_proba(test), alone)

@@ -16,7 +16,9 @@ from cldtrans.data.shards import ShardSet
 from cldtrans.data.splits import budget_rows, load_split, split_rows
 from cldtrans.errors import DataError
 from cldtrans.files import SUMS, atomic_path, sha256_file, write_json
+from cldtrans.methods.hazard_probe import HazardProbe
 from cldtrans.methods.linear_probe import LinearProbe
+from cldtrans.methods.probes import head_probe
 from cldtrans.methods.search import quality
 from cldtrans.methods.stored_features import read_features
 from cldtrans.methods.tuning import Tuning
@@ -65,7 +67,7 @@ def fit_head(
     modality: str,
     train: tuple[np.ndarray, np.ndarray],
     val: tuple[np.ndarray, np.ndarray],
-) -> LinearProbe:
+) -> LinearProbe | HazardProbe:
     """Attach a head and set it to the linear probe of pooled features and labels; return the probe.
 
     Parameters
@@ -81,7 +83,7 @@ def fit_head(
     train, val : (array [n, F], array [n] or [n, K])
         Features and labels; validation chooses the penalty.
     """
-    probe = LinearProbe(task.kind, task.classes, model.shares(modality))
+    probe = head_probe(task.kind, task.classes, model.shares(modality))
     probe.fit(*train, *val)
     head = model.attach_head(name, HeadSpec(task.kind, tuple(task.classes), modality))  # type: ignore[arg-type]
     weight, bias = probe.linear()
@@ -113,7 +115,7 @@ def finetune(
 
     def loss_fn(module: nn.Module, batch: Batch) -> dict[str, Tensor]:
         logits = logits_of(module, batch)
-        return {"loss": task_loss(logits, batch.data["y"], task.kind, weight.to(logits))}
+        return {"loss": task_loss(logits, batch.data["y"], task.kind, weight.to(logits), task.classes)}
 
     def validate(module: nn.Module) -> dict[str, float]:
         """Judge by the task's primary metric, as every method is; by the loss where it is not defined."""
@@ -124,7 +126,7 @@ def finetune(
             data = {key: torch.from_numpy(value) for key, value in arrays.items()}
             batch = Batch(0, name, modality, val.rate_hz, data).to(device, torch.float32)
             logits = logits_of(module, batch)
-            loss = task_loss(logits, batch.data["y"], task.kind, weight.to(logits))
+            loss = task_loss(logits, batch.data["y"], task.kind, weight.to(logits), task.classes)
             total += len(which) * float(loss)
             every.append(logits.double().cpu())
         proba = probabilities(torch.cat(every), task.kind)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,6 +12,7 @@ from cldtrans.config import Config, LoopConfig
 from cldtrans.methods.search import LOOKS, PATIENCE
 from cldtrans.methods.windows import LabelledWindows, in_batches
 from cldtrans.models import CLDTrans
+from cldtrans.models.hazards import event_probabilities, hazard_loss
 
 BATCH = 16  # windows at a time where nothing is learned
 WARMUP_SHARE = 0.1
@@ -30,8 +33,8 @@ class LabelledCorpus:
         return {"x": self.windows.signals(rows), "mask": self.windows.mask(rows), "y": self.windows.y[rows]}
 
 
-def task_loss(logits: Tensor, y: Tensor, kind: str, weight: Tensor) -> Tensor:
-    """Compute the cross-entropy of logits; -1 in y stands for unlabelled.
+def task_loss(logits: Tensor, y: Tensor, kind: str, weight: Tensor, classes: Sequence[str] = ()) -> Tensor:
+    """Compute the cross-entropy of logits, of hazards for a time to an event; -1 in y stands for unlabelled.
 
     Parameters
     ----------
@@ -39,11 +42,15 @@ def task_loss(logits: Tensor, y: Tensor, kind: str, weight: Tensor) -> Tensor:
         Of a head.
     y : tensor [B] or [B, K]
         Labels.
-    kind : one of "binary", "multiclass", "multilabel"
+    kind : one of "binary", "multiclass", "multilabel", "time_to_event"
         Of the task.
     weight : tensor [K]
         Balances classes (of labels: positive against negative).
+    classes : sequence of str
+        Of a time to an event: ends of the intervals in seconds.
     """
+    if kind == "time_to_event":
+        return hazard_loss(logits, y, classes)
     if kind == "multiclass":
         return F.cross_entropy(logits, y.long(), weight=weight, ignore_index=-1)
     if kind == "binary":
@@ -60,6 +67,8 @@ def class_weights(y: np.ndarray, kind: str, n_classes: int) -> np.ndarray:
 
     All weights lie between 0.1 and 10.
     """
+    if kind == "time_to_event":
+        return np.ones(n_classes)
     if kind == "multiclass":
         counts = np.bincount(y[y >= 0].astype(int), minlength=n_classes).astype(float)
         weight = counts.sum() / (n_classes * np.maximum(counts, 1.0))
@@ -71,6 +80,8 @@ def class_weights(y: np.ndarray, kind: str, n_classes: int) -> np.ndarray:
 
 def probabilities(logits: Tensor, kind: str) -> np.ndarray:
     """Turn logits [n, K'] of a head into probabilities [n, K]."""
+    if kind == "time_to_event":
+        return event_probabilities(logits).numpy()
     if kind == "multiclass":
         return logits.softmax(-1).numpy()
     positive = logits.sigmoid().numpy()

@@ -25,7 +25,7 @@ from cldtrans.data.miniature.truth import Truth
 from cldtrans.errors import DataError
 from cldtrans.files import atomic_path, sha256_file
 
-FORMAT = 2  # raise it when the content changes: older miniatures are then written anew
+FORMAT = 3  # raise it when the content changes: older miniatures are then written anew
 STAMP = "MINIATURE.json"
 _DATASETS = (
     ("chbmit/1.0.0", chbmit.write),

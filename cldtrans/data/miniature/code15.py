@@ -43,13 +43,15 @@ def write(folder: Path, scale: Scale, seed: int, truth: Truth) -> list[str]:
         part = k * _PARTS // scale.code15_exams
         parts[part].append((exam, tracing))
         found = {name: name == _ABNORMAL.get(statement) for name in _COLUMNS[4:10]}
+        age, male = int(draw.integers(20, 90)), bool(draw.integers(2))
         rows.append(
             {
                 **dict.fromkeys(_COLUMNS, ""),
                 **found,
+                **({} if again else _follow_up(generator(seed, "code15 follow-up", k), age)),
                 "exam_id": exam,
-                "age": int(draw.integers(20, 90)),
-                "is_male": bool(draw.integers(2)),
+                "age": age,
+                "is_male": male,
                 "patient_id": patient,
                 "normal_ecg": statement == "NORM",
                 "trace_file": f"exams_part{part}.hdf5",
@@ -62,6 +64,12 @@ def write(folder: Path, scale: Scale, seed: int, truth: Truth) -> list[str]:
     for number, exams in enumerate(parts):
         _write_archive(folder / f"exams_part{number}.zip", exams)
     return []
+
+
+def _follow_up(draw: np.random.Generator, age: int) -> dict[str, object]:
+    """Whether and after how many years a patient dies, the sooner the older; as for first exams."""
+    dies, ends = draw.exponential(np.exp((70 - age) / 15)), draw.uniform(0.5, 7)
+    return {"death": bool(dies <= ends), "timey": round(float(min(dies, ends)), 4)}
 
 
 def _write_archive(path: Path, exams: list[tuple[int, np.ndarray]]) -> None:

@@ -9,7 +9,12 @@ from cldtrans.evaluation.audit.finding import Finding, judged
 
 
 def probe_parameters(task: Task, n_features: int) -> int:
-    """Count weights and biases of a linear probe: one row a class, or one for a yes/no question."""
+    """Count weights and biases of a linear probe: one row a class, or one for a yes/no question.
+
+    Times to an event share one row of weights and have a bias an interval.
+    """
+    if task.kind == "time_to_event":
+        return n_features + len(task.classes)
     return (1 if task.kind == "binary" else len(task.classes)) * (n_features + 1)
 
 

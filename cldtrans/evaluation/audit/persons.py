@@ -38,8 +38,9 @@ def persons(dataset: str, index: pd.DataFrame, raw: Path) -> pd.Series:
     """
     recording = index["recording"].astype(str)
     told = pd.Series(pd.NA, index=index.index, dtype="object")
-    if dataset in _PERSON:
-        told = recording.str.extract(_PERSON[dataset], expand=False).replace(_TWICE)
+    module = dataset.partition("-")[0]  # a part of a dataset has the persons of the whole
+    if module in _PERSON:
+        told = recording.str.extract(_PERSON[module], expand=False).replace(_TWICE)
     elif dataset == "ptbxl" and (raw / _PATIENTS).is_file():
         table = read_table(raw / _PATIENTS, ["ecg_id", "patient_id"])
         told = recording.map(dict(zip(table["ecg_id"].astype(str), table["patient_id"], strict=True)))

@@ -1,0 +1,1 @@
+"""Baselines for times to an event: no signal, hand-made features, and a recurrent network."""
