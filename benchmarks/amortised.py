@@ -1,11 +1,13 @@
 """How much worse the shipped model's reading at once is than `fit_ldsem`, on simulated systems.
 
-    python benchmarks/amortised.py [--worlds 8] [--channels 6 12] [--seconds 60 10] [--write]
+    python benchmarks/amortised.py [--worlds 8] [--channels 6 12] [--seconds 60 10]
+        [--known FOLDER] [--write]
 
 Both get the same seconds of each system: 90 samples a second, own past of order two, two edges a channel,
 lags of 2 to 7 samples. Edges by F1 and by AUROC over all ordered pairs; lags on the true edges that both
 find, as median error in samples and as coverage of the 95 % intervals; processor seconds, and intervals of
-the difference by bootstrap over systems. `--write` puts the table into docs/lags.md.
+the difference by bootstrap over systems. With `--known` the model alone reads the sets of
+`config/known_lags.yaml` instead, scored as there. `--write` puts the table into docs/lags.md.
 """
 
 from __future__ import annotations
@@ -21,16 +23,20 @@ import numpy as np
 import pandas as pd
 from report import DOCS, add_write_option, publish
 
-from cldtrans.evaluation.known_lags import auroc
+from cldtrans.data.known_lags.sets import read_set
+from cldtrans.evaluation.known_lags import SCORES, auroc
 from cldtrans.lag import fit_ldsem, simulate_ldsem
 from cldtrans.lag.pairwise.result import NORMAL95
 from cldtrans.lag.simulate import Sample
 from cldtrans.machine import limit_threads
-from cldtrans.models.amortised import amortised_lags
+from cldtrans.methods.amortised import Amortised
+from cldtrans.models.amortised import STANDARD, amortised_lags
+from cldtrans.scoring.metrics import Scores
 
 RATE_HZ, TAU_MAX_S = 90.0, 0.1
 LAGS_S = (2 / RATE_HZ, 7 / RATE_HZ)
 DIFFERENCES, RESAMPLES = ("F1", "AUROC", "lag error"), 2000
+SETS = ("microphones", "rivers", "muscle", "electrocorticogram")
 PAGE: Path = DOCS / "lags.md"
 
 
@@ -86,6 +92,23 @@ def scores(world: Sample, answers: dict[str, Answer]) -> list[dict[str, float]]:
     return rows
 
 
+def known(folder: Path) -> pd.DataFrame:
+    """Score the shipped model on recordings whose lags are known, a row a set."""
+    rows = []
+    for name in SETS:
+        found, scored, began = read_set(name, str(folder)), Scores(), time.process_time()
+        systems = [system for system in found.systems if not system.aside]
+        estimator = Amortised(STANDARD)
+        answers = [(one, estimator(one.x, one.sample_rate, one.tau_max_s)) for one in systems]
+        seconds = time.process_time() - began
+        if answers:
+            SCORES[found.truth](scored, answers)
+        values = [f"{metric} {value:.3g}" for metric, value in scored.metrics.items() if value is not None]
+        rows.append({"set": name, "truth": found.truth, "scores": found.reason or ", ".join(values)})
+        rows[-1]["CPU s"] = f"{seconds:.1f}"
+    return pd.DataFrame(rows)
+
+
 def differences(values: list[float]) -> str:
     """Write the mean with its interval."""
     known = np.array(values)[np.isfinite(values)]
@@ -100,9 +123,13 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, default=8)
     parser.add_argument("--channels", type=int, nargs="+", default=[6, 12])
     parser.add_argument("--seconds", type=float, nargs="+", default=[60.0, 10.0])
+    parser.add_argument("--known", type=Path, metavar="FOLDER")
     add_write_option(parser, PAGE)
     args = parser.parse_args()
     limit_threads(1)
+    if args.known is not None:
+        publish("amortised-known", known(args.known), args.write, "", PAGE)
+        return
     read(np.random.default_rng(0).normal(size=(2, 900)))  # loads the model
     rows = []
     for seconds, n_channels in product(args.seconds, args.channels):
