@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from cldtrans.methods.cards import Card, card_of
 from cldtrans.methods.estimators import LagEstimate
 
 
@@ -38,13 +37,6 @@ class EstimatedLead:
 
         self._estimator = build(estimator, **settings)
         self.tau_max_s, self.rate_hz = tau_max_s, rate_hz
-
-    @staticmethod
-    def card_for(estimator: str, **settings: Any) -> Card | None:
-        """Return the estimator's card."""
-        from cldtrans.methods.factories import find
-
-        return card_of(find(estimator), settings)
 
     def __call__(self, x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
         """Score channels: float [n, C] of windows x [n, C, T]; -inf where the mask is False."""

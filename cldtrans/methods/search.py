@@ -81,8 +81,8 @@ def quality(kind: str, classes: Sequence[str], y: np.ndarray, proba: np.ndarray)
     Parameters
     ----------
     kind, classes
-        Of the task, whose primary metric it is; of several numbers less the mean of their errors, of a time to
-        an event the log likelihood.
+        Of the task, whose primary metric it is; of several numbers less the mean of their errors; of a time
+        to an event the log likelihood.
     y : array [n] or [n, K]
         Labels.
     proba : array [n, K]

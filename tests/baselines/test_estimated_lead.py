@@ -4,8 +4,8 @@ import numpy as np
 
 from cldtrans.baselines.estimated_lead import EstimatedLead, drive
 from cldtrans.baselines.magnitude import LargestVariance
-from cldtrans.methods.cards import card_of
 from cldtrans.methods.estimators import LagEstimate
+from cldtrans.methods.factories import card_of
 
 
 def spreading(lags, rate_hz=90.0, n_samples=900, seed=0):
