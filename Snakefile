@@ -67,6 +67,7 @@ rule all:
     input:
         PLAN.checkpoints(2),
         PLAN.results(),
+        PLAN.predictions(),
         PLAN.deployed(),
         PLAN.audit(),
         PLAN.tables(),

@@ -132,12 +132,9 @@ class Plan:
         return [cell.path(self.run) for cell in cells]
 
     def predictions(self) -> list[str]:
-        """Return what every classifier said of held-out windows."""
-        return [
-            str(Path(cell.path(self.run)).with_suffix(".parquet"))
-            for cell in self.cells
-            if cell.experiment == "fewshot"
-        ]
+        """Return what classifiers said of every held-out window: a file beside each few-shot result."""
+        asked = [cell for cell in self.cells if cell.experiment in FEWSHOT]
+        return [str(Path(cell.path(self.run)).with_suffix(".parquet")) for cell in asked]
 
     @cached_property
     def pretrained(self) -> list[tuple[str, int]]:

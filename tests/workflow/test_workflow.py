@@ -147,17 +147,16 @@ def test_predictions_give_every_table_again_and_train_nothing(finished: Path) ->
     done = subprocess.run(words, cwd=finished, env=environment(), capture_output=True, text=True, check=True)
     assert time.monotonic() - started < 60
     assert "0 of them changed" in done.stdout
-    tables_alone = {"make_tables", "plot_scores", "write_paper", "all", "total"}
+    works = re.compile("train_|extract_|preprocess_|score_|deploy_")
     again = snakemake(finished, "-n", "--quiet=rules", "--forcerun", "make_tables")
-    assert set(job_counts(again)) <= tables_alone
+    assert not any(map(works.match, job_counts(again)))
     kept = (finished / FIRST).with_suffix(".parquet")
     aside = kept.rename(kept.with_suffix(".aside"))
     try:
         counts = planned(finished)
     finally:
         aside.rename(kept)
-    assert counts["score_fewshot"] == 1
-    assert set(counts) <= tables_alone | {"score_fewshot", "audit"}
+    assert {rule: count for rule, count in counts.items() if works.match(rule)} == {"score_fewshot": 1}
 
 
 @pytest.mark.workflow
