@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -87,7 +88,7 @@ def main() -> None:
             found[name].append((cosine, tuning.costs()["step_saved_bytes"], seconds))
         learned = list(network.parameters())
         direction = Perturbation(batch)
-        slope = projected_gradient(lambda x=x, y=y: loss(x, y), learned, direction, 1e-3).slope
+        slope = projected_gradient(partial(loss, x, y), learned, direction, 1e-3).slope
         z = torch.cat([part.flatten() for part in direction.directions(learned)])
         assert whole is not None
         slopes.append(float(F.cosine_similarity(slope * z, whole, dim=0)))
