@@ -10,9 +10,9 @@ Split: by patient.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from cldtrans.data.base import Task, read_table, time_to_event
+from cldtrans.data.base import read_table, time_to_event
 from cldtrans.data.code15 import Code15
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Code15Mortality(Code15):
 
     name = "code15-mortality"
     title = "CODE-15 %, mortality"
-    task: ClassVar[Task | None] = time_to_event("death", HORIZONS_S)
+    task = time_to_event("death", HORIZONS_S)
 
     def recordings(self, root: Path) -> pd.DataFrame:
         """Return one row an exam with follow-up."""
