@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -41,7 +42,8 @@ def names_of(labels: list[int], path: str) -> list[str]:
 
 def main(bold: Path, atlas: Path, output: Path, strategy: str, names: str = "") -> None:
     """Write the table and its sidecar, complete or not at all."""
-    image, side = nibabel.load(bold), sidecar_of(bold)
+    image: Any = nibabel.load(bold)
+    side = sidecar_of(bold)
     if image.ndim != 4 or image.shape[3] < 2:
         raise SystemExit(f"{bold}: shape {image.shape}; expected volumes over time")
     tr_s = float(side.get("RepetitionTime", image.header.get_zooms()[3]))
@@ -53,7 +55,8 @@ def main(bold: Path, atlas: Path, output: Path, strategy: str, names: str = "") 
         used = list(confounds.columns)
     masker = NiftiLabelsMasker(str(atlas), resampling_target="data", standardize=None, t_r=tr_s)
     series = masker.fit_transform(image, confounds=confounds, sample_mask=steady)
-    labels = sorted({int(v) for v in np.unique(np.asarray(nibabel.load(atlas).dataobj)) if v > 0})
+    regions: Any = nibabel.load(atlas)
+    labels = sorted({int(v) for v in np.unique(np.asarray(regions.dataobj)) if v > 0})
     table = pd.DataFrame(np.nan, index=range(len(series)), columns=labels)
     for column, label in masker.region_ids_.items():
         if isinstance(column, int) and int(label) in table:
