@@ -28,7 +28,7 @@ rule deploy_network:
         tolerance=tolerance,
     shell:
         "python -m cldtrans deploy --config {input.config:q} --dataset {wildcards.dataset:q}"
-        " --method {wildcards.method:q} --seed {wildcards.seed:q} --tolerance {params.tolerance}"
+        " --method {wildcards.method:q} --seed {wildcards.seed:q} --tolerance {params.tolerance:q}"
         " --shards data/{wildcards.run:q}/shards/{wildcards.dataset:q} --split {input.split:q}"
         " --network {input.weights:q} {params.network:q}"
         " --output results/{wildcards.run:q}/deploy/{wildcards.method:q}/{wildcards.dataset:q}/seed-{wildcards.seed:q}"

@@ -34,7 +34,6 @@ rule train_stage2:
         " --seed {wildcards.seed:q} --shards data/{wildcards.run:q}/shards --splits data/{wildcards.run:q}/splits"
         " --features results/{wildcards.run:q}/features"
         " --checkpoint results/{wildcards.run:q}/checkpoints/stage1/{wildcards.variant:q}/seed-{wildcards.seed:q}"
-        " --work-dir {SCRATCH:q}/stage2/{wildcards.variant:q}/seed-{wildcards.seed:q}"
         " --output results/{wildcards.run:q}/checkpoints/stage2/{wildcards.variant:q}/seed-{wildcards.seed:q}"
         " --threads {params.threads_each} --procs {resources.procs} --code {params.code:q} > {log:q} 2>&1"
 

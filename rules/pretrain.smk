@@ -26,7 +26,6 @@ rule train_stage1:
     shell:
         "python -m cldtrans train-stage1 --config {input.config:q} --variant {wildcards.variant:q}"
         " --seed {wildcards.seed:q} --shards data/{wildcards.run:q}/shards"
-        " --work-dir {SCRATCH:q}/stage1/{wildcards.variant:q}/seed-{wildcards.seed:q}"
         " --log-dir logs/{wildcards.run:q}/tensorboard/stage1/{wildcards.variant:q}/seed-{wildcards.seed:q}"
         " --output results/{wildcards.run:q}/checkpoints/stage1/{wildcards.variant:q}/seed-{wildcards.seed:q}"
         " --threads {params.threads_each} --procs {resources.procs} --code {params.code:q} > {log:q} 2>&1"

@@ -14,7 +14,9 @@ def add_args(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--shards", type=Path, required=True, help="folder of the datasets' shard folders")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint folder to write")
-    parser.add_argument("--work-dir", type=Path, required=True, help="scratch folder for rolling checkpoints")
+    parser.add_argument(
+        "--work-dir", type=Path, help="folder of rolling checkpoints (default: in the config's scratch folder)"
+    )
     parser.add_argument("--log-dir", type=Path, help="folder for TensorBoard scalars")
     parser.add_argument("--code", help="hash of the code that trains; keeps the last checkpoint")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU, a process")
@@ -24,11 +26,14 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train the variant, in several processes where asked, and write the checkpoint."""
     from cldtrans import config
+    from cldtrans.data.base import scratch_folder
     from cldtrans.training.finished import forget_other_code
     from cldtrans.training.torchrun import relaunch
 
+    settings = config.load(args.config)
+    work_dir = args.work_dir or scratch_folder(settings) / "stage1" / args.variant / f"seed-{args.seed}"
     if "LOCAL_RANK" not in os.environ:  # once, before there are several processes
-        forget_other_code(args.work_dir, args.code)
+        forget_other_code(work_dir, args.code)
     relaunch(args.procs)
     import torch
 
@@ -36,12 +41,12 @@ def run(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(args.threads)
     train_stage1(
-        config.load(args.config),
+        settings,
         args.variant,
         args.seed,
         args.shards,
         args.output,
-        args.work_dir,
+        work_dir,
         log_dir=args.log_dir,
         code=args.code,
     )

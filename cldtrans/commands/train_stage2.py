@@ -16,7 +16,9 @@ def add_args(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--splits", type=Path, required=True, help="folder of <dataset>/seed-<s>.csv")
     parser.add_argument("--features", type=Path, required=True, help="folder of <dataset>/<variant>/*.npz")
     parser.add_argument("--checkpoint", type=Path, required=True, help="stage-1 checkpoint folder")
-    parser.add_argument("--work-dir", type=Path, required=True, help="scratch folder for rolling checkpoints")
+    parser.add_argument(
+        "--work-dir", type=Path, help="folder of rolling checkpoints (default: in the config's scratch folder)"
+    )
     parser.add_argument("--code", help="hash of the code that trains; keeps the last checkpoint")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU, a process")
     parser.add_argument("--procs", type=int, default=1, help="more than one: start them with torchrun")
@@ -26,11 +28,14 @@ def add_args(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train the heads, in several processes where asked, and write the checkpoint."""
     from cldtrans import config
+    from cldtrans.data.base import scratch_folder
     from cldtrans.training.finished import forget_other_code
     from cldtrans.training.torchrun import relaunch
 
+    settings = config.load(args.config)
+    work_dir = args.work_dir or scratch_folder(settings) / "stage2" / args.variant / f"seed-{args.seed}"
     if "LOCAL_RANK" not in os.environ:  # once, before there are several processes
-        forget_other_code(args.work_dir, args.code)
+        forget_other_code(work_dir, args.code)
     relaunch(args.procs)
     import torch
 
@@ -38,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(args.threads)
     train_stage2(
-        config.load(args.config),
+        settings,
         args.variant,
         args.seed,
         args.shards,
@@ -46,6 +51,6 @@ def run(args: argparse.Namespace) -> None:
         args.features,
         args.checkpoint,
         args.output,
-        args.work_dir,
+        work_dir,
         code=args.code,
     )
