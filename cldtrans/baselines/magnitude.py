@@ -45,6 +45,8 @@ class Magnitude:
 class LargestVariance:
     """The `readout` factory: the channel of largest variance leads, of which no lag says anything."""
 
+    card = Magnitude.card
+
     def __call__(self, x: np.ndarray, mask: np.ndarray, sample_rate: float) -> np.ndarray:
         """Score channels: float [n, C] of windows x [n, C, T]; -inf where the mask is False."""
         return np.where(mask, x.var(axis=-1), -np.inf)
