@@ -34,6 +34,10 @@ ELSEWHERE = {
     "make demo": (".ci/run", "make demo"),
     "cldtrans lags recording.edf --start 2990 --stop 3040": ("tests/test_tutorial.py", "lags recording.edf"),
     "cldtrans lags recording.edf --stop 60 --output lags": ("tests/test_tutorial.py", "lags recording.edf"),
+    "cldtrans lags recording.edf --fast": ("tests/models/test_amortised.py", "--fast"),
+    "cldtrans lags recording.edf --every 2": ("tests/lag/test_over_time.py", "--every"),
+    "cldtrans cost --config config/config.yaml --output cost": ("tests/planning/test_prices.py", "--output"),
+    "cldtrans run --profile slurm-mi300x": ("tests/workflow/test_plan_on_slurm.py", "slurm-mi300x"),
     "cldtrans check-dataset my_datasets:Tapping recordings": (
         "tests/workflow/test_new_dataset.py",
         "extending.md",
@@ -45,7 +49,19 @@ ELSEWHERE = {
     ),
 }
 # Targets of make that run for long or need what is not here: planned by `make -n`.
-MADE = ("sample", "standard", "tiny", "coverage", "docs", "lint", "ship", "test-slow", "setup-rivals")
+MADE = (
+    "sample",
+    "standard",
+    "tiny",
+    "coverage",
+    "docs",
+    "lint",
+    "ship",
+    "test-slow",
+    "setup-rivals",
+    "setup-fmri",
+    "faults",
+)
 
 
 def commands(page: Path) -> list[str]:

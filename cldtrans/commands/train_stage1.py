@@ -15,7 +15,9 @@ def add_args(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shards", type=Path, required=True, help="folder of the datasets' shard folders")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint folder to write")
     parser.add_argument(
-        "--work-dir", type=Path, help="folder of rolling checkpoints (default: in the config's scratch folder)"
+        "--work-dir",
+        type=Path,
+        help="folder of rolling checkpoints (default: in the config's scratch folder)",
     )
     parser.add_argument("--log-dir", type=Path, help="folder for TensorBoard scalars")
     parser.add_argument("--code", help="hash of the code that trains; keeps the last checkpoint")

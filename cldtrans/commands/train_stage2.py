@@ -17,7 +17,9 @@ def add_args(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--features", type=Path, required=True, help="folder of <dataset>/<variant>/*.npz")
     parser.add_argument("--checkpoint", type=Path, required=True, help="stage-1 checkpoint folder")
     parser.add_argument(
-        "--work-dir", type=Path, help="folder of rolling checkpoints (default: in the config's scratch folder)"
+        "--work-dir",
+        type=Path,
+        help="folder of rolling checkpoints (default: in the config's scratch folder)",
     )
     parser.add_argument("--code", help="hash of the code that trains; keeps the last checkpoint")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU, a process")

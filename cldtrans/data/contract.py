@@ -157,6 +157,8 @@ def _labels(
 ) -> None:
     duration_s = signal.data.shape[1] / signal.rate_hz
     start_s = np.arange(0, max(duration_s - window_s, 0.0) + 1e-6, window_s / 2)
+    if dataset.places_windows:
+        start_s = dataset.window_starts(root, row, window_s)
     found = dataset.label_windows(root, row, start_s, window_s)
     task, expected = dataset.task, set(dataset.task.columns) if dataset.task else set()
     told = expected | set(dataset.window_columns)

@@ -11,6 +11,7 @@ import pytest
 from toys.paths import MIRROR
 
 from cldtrans import cli
+from cldtrans.data import get_dataset
 from cldtrans.data.miniature import (
     SCALES,
     chbmit,
@@ -296,16 +297,9 @@ def test_ecg_tables(bucket):
 def test_broken_files_are_as_declared(bucket):
     import wfdb
 
-    slugs = {
-        "chbmit": "chbmit/1.0.0",
-        "eegmmidb": "eegmmidb/1.0.0",
-        "sleepedf": "sleep-edfx/1.0.0",
-        "ptbxl": "ptb-xl/1.0.3",
-        "mimic_ecg": "mimic-iv-ecg/1.0",
-    }
     kinds = set()
     for row in broken(bucket):
-        path, kind = bucket / slugs[row["dataset"]] / row["key"], row["kind"]
+        path, kind = get_dataset(row["dataset"]).folder(bucket) / row["key"], row["kind"]
         kinds.add(kind)
         if kind == "truncated EDF":
             header = path.read_bytes()[:256]

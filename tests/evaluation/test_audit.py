@@ -94,7 +94,7 @@ def test_a_clean_dataset_passes(tmp_path):
     found = nights(tmp_path)
     person, parts = persons("toy", found.index, tmp_path), assign(found, split_of(found))
     checks = [
-        windows.crop_start(found),
+        windows.crop_start(found, Nights(), tmp_path),
         windows.channels(found, Nights()),
         windows.label_times(found, Nights(), tmp_path),
         divisions.person_on_two_sides("toy", person, parts),
@@ -107,7 +107,7 @@ def test_a_clean_dataset_passes(tmp_path):
 
 def test_a_crop_that_begins_where_the_stage_says(tmp_path):
     found = nights(tmp_path, begins=lambda stage: 0.5 * stage)
-    caught = windows.crop_start(found)
+    caught = windows.crop_start(found, Nights(), tmp_path)
     assert (caught.check, caught.status) == ("crop start", "failed")
     assert "begin off the grid, the first: s00 at" in caught.found
 

@@ -140,6 +140,8 @@ def identifiability(rows: pd.DataFrame, number: Numbers) -> list[str]:
 def robustness(rows: pd.DataFrame, number: Numbers) -> list[str]:
     """Return a sentence on what each way of degrading recordings costs."""
     said = []
+    if rows.empty:
+        return said
     rows = rows[~rows["metric"].str.contains(":")]  # of readouts, the default one
     primary = rows[rows["primary"]]
     for _, clean in primary[(primary["method"] == OURS) & primary["mean"].notna()].iterrows():

@@ -61,7 +61,7 @@ def audit_run(
         tasks[name] = windows.task
         dataset = chosen_dataset(name, config.dataset_classes)
         findings += [
-            shards_checks.crop_start(windows),
+            shards_checks.crop_start(windows, dataset, raw),
             shards_checks.channels(windows, dataset),
             shards_checks.label_times(windows, dataset, raw),
         ]

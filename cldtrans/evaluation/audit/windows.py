@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from cldtrans.data.base import Dataset
-from cldtrans.data.montages.kinds import kinds_of
+from cldtrans.data.montages.kinds import kinds_of, of_a_cap, other_system
 from cldtrans.data.shards import ShardSet
 from cldtrans.errors import DataError, listing
 from cldtrans.evaluation.audit.finding import Finding, judged
@@ -16,9 +17,14 @@ TOLERANCE_S = 1e-6
 FED = {"eeg": {"eeg", "eog"}, "ecg": {"ecg"}}  # kinds of channels by modality
 
 
-def crop_start(windows: ShardSet) -> Finding:
-    """Check that windows begin on one grid a recording: a start placed by the label would tell the label."""
+def crop_start(windows: ShardSet, dataset: Dataset, raw: Path) -> Finding:
+    """Check that windows begin on one grid a recording: a start placed by the label would tell the label.
+
+    A dataset that places its windows, on trials, says itself where they begin.
+    """
     grid = windows.index[windows.index["kind"] == "grid"]
+    if dataset.places_windows:
+        return _placed_starts(windows, grid, dataset, raw)
     stride_s = float(windows.meta["stride_s"])
     steps = grid["start_s"].to_numpy() / stride_s
     off = np.abs(steps - np.round(steps)) * stride_s > TOLERANCE_S
@@ -38,6 +44,24 @@ def crop_start(windows: ShardSet) -> Finding:
     )
 
 
+def _placed_starts(windows: ShardSet, grid: pd.DataFrame, dataset: Dataset, raw: Path) -> Finding:
+    expected = "every window begins where the dataset places one, whatever its label"
+    try:
+        rows = {str(row.recording): row for row in dataset.recordings(raw).itertuples(index=False)}
+    except DataError as error:
+        return Finding("crop start", dataset.name, "not checked", expected, str(error))
+    sample_s, window_s = 1 / windows.rate_hz, float(windows.meta["window_s"])
+    strange = []
+    for recording, part in grid.groupby("recording", sort=False, observed=True):
+        row = rows.get(str(recording))
+        places = np.zeros(0) if row is None else dataset.window_starts(raw, row, window_s)
+        away = np.abs(part["start_s"].to_numpy()[:, None] - places).min(axis=1, initial=np.inf)
+        if (away > sample_s).any():
+            strange.append(f"{recording}: {int((away > sample_s).sum())} of {len(part)} windows")
+    problem = f"{len(strange)} recordings have others: {listing(strange)}" if strange else ""
+    return judged("crop start", dataset.name, problem, expected=expected, fine=f"{len(grid)} windows do")
+
+
 def channels(windows: ShardSet, dataset: Dataset) -> Finding:
     """Check that what is fed are the declared channels, and that these are of the modality."""
     fed, declared = list(windows.channels), list(dataset.channels)
@@ -46,7 +70,12 @@ def channels(windows: ShardSet, dataset: Dataset) -> Finding:
         others = [name for name in fed if name not in declared] or fed
         problems.append(f"not as declared: {listing(others)}")
     kinds = dict(zip(fed, kinds_of(fed), strict=True))
-    alien = [name for name, kind in kinds.items() if kind not in FED[windows.modality]]
+    cap = windows.modality == "eeg" and other_system(fed, kinds)
+    alien = [
+        name
+        for name, kind in kinds.items()
+        if kind not in FED[windows.modality] and not (cap and of_a_cap(name))
+    ]
     if alien:
         problems.append(f"no {windows.modality.upper()}: {listing(alien)}")
     return judged(

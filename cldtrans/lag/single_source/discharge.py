@@ -121,7 +121,9 @@ class Inference:
         state, found = self.update(compared.repeated(self.paths.several))
         if rounds > 1:
             state, found = self.refine(state, rounds - 1)
-        return state.take(self.evidence(state, found).argmax(-1, keepdim=True))
+        evidence = self.evidence(state, found)
+        there = (start * alike.valid[:, None]).any(-1).repeat_interleave(self.paths.several, 0)
+        return state.take(evidence.masked_fill(~there, -torch.inf).argmax(-1, keepdim=True))
 
     def refine(self, state: State, rounds: int) -> tuple[State, Found]:
         """Update waveform, gains and delays in turns."""
