@@ -35,6 +35,7 @@ ELSEWHERE = {
     "cldtrans lags recording.edf --start 2990 --stop 3040": ("tests/test_tutorial.py", "lags recording.edf"),
     "cldtrans lags recording.edf --stop 60 --output lags": ("tests/test_tutorial.py", "lags recording.edf"),
     "cldtrans lags recording.edf --fast": ("tests/models/test_amortised.py", "--fast"),
+    "cldtrans lags sub-01_task-rest_timeseries.tsv --tr 1.5": ("tests/lag/test_bold.py", "--tr"),
     "cldtrans lags recording.edf --every 2": ("tests/lag/test_over_time.py", "--every"),
     "cldtrans cost --config config/config.yaml --output cost": ("tests/planning/test_prices.py", "--output"),
     "cldtrans run --profile slurm-mi300x": ("tests/workflow/test_plan_on_slurm.py", "slurm-mi300x"),

@@ -17,7 +17,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--work-dir",
         type=Path,
-        help="folder of rolling checkpoints (default: in the config's scratch folder)",
+        help="folder of rolling checkpoints (default: the config's scratch)",
     )
     parser.add_argument("--log-dir", type=Path, help="folder for TensorBoard scalars")
     parser.add_argument("--code", help="hash of the code that trains; keeps the last checkpoint")

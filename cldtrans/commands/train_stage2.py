@@ -19,7 +19,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--work-dir",
         type=Path,
-        help="folder of rolling checkpoints (default: in the config's scratch folder)",
+        help="folder of rolling checkpoints (default: the config's scratch)",
     )
     parser.add_argument("--code", help="hash of the code that trains; keeps the last checkpoint")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU, a process")

@@ -319,6 +319,6 @@ def test_broken_files_are_as_declared(bucket):
         elif kind == "every sample missing":
             assert np.isnan(wfdb.rdrecord(str(path)).p_signal).all()
         elif kind.endswith("flat"):
-            record = wfdb.rdrecord(str(path))
-            assert (record.p_signal.std(axis=0) == 0).sum() == 1
+            record = wfdb.rdrecord(str(path).removesuffix(".mat"))
+            assert (record.p_signal.std(axis=0) == 0).any()
     assert len(kinds) >= 9
