@@ -92,7 +92,8 @@ def test_the_papers_plan_is_complete_before_anything_is_downloaded(tmp_path: Pat
     # Started by a small process: a child's largest memory counts that of the one that it was forked from.
     measured = (
         "import json, resource, subprocess, sys;"
-        "done = subprocess.run([sys.executable, '-m', 'snakemake', '-n', '--quiet=rules'], stdout=sys.stderr);"
+        "words = [sys.executable, '-m', 'snakemake', '-n', '--quiet=rules'];"
+        "done = subprocess.run(words, stdout=sys.stderr);"
         "used = resource.getrusage(resource.RUSAGE_CHILDREN);"
         "print(json.dumps([done.returncode, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024]))"
     )
