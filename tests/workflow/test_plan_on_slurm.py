@@ -53,7 +53,7 @@ def by_rule(slurm: Slurm) -> dict[str, list[dict[str, str]]]:
 
 
 @pytest.mark.workflow
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_tiny_plan_on_slurm_gives_the_tables_of_one_machine(slurm: Slurm, tmp_path: Path) -> None:
     cluster, machine = tmp_path / "cluster", tmp_path / "machine"
     for folder in (cluster, machine):

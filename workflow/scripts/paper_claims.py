@@ -139,7 +139,7 @@ def identifiability(rows: pd.DataFrame, number: Numbers) -> list[str]:
 
 def robustness(rows: pd.DataFrame, number: Numbers) -> list[str]:
     """Return a sentence on what each way of degrading recordings costs."""
-    said = []
+    said: list[str] = []
     if rows.empty:
         return said
     rows = rows[~rows["metric"].str.contains(":")]  # of readouts, the default one
