@@ -78,7 +78,11 @@ def main_tables(tables: dict[str, pd.DataFrame], variants: list[str]) -> dict[st
         "fewshot": (whole[whole["experiment"] == "fewshot"], "method", ("dataset", "metric", "budget")),
         "identifiability": (whole[whole["experiment"] == "identifiability"], "dataset", ("metric", "method")),
         "ablations": (of_parts, "method", ("experiment", "dataset", "metric", "budget")),
-        "robustness": (primary[primary["metric"].str.partition("@")[0].isin(stems)], "dataset", ("metric",)),
+        "robustness": (
+            primary[primary["metric"].astype("str").str.split("@").str[0].isin(stems)],
+            "dataset",
+            ("metric",),
+        ),
         "known": (whole[whole["experiment"] == "known_lags"], "method", ("dataset", "metric")),
     }
     return {
