@@ -40,7 +40,7 @@ setup-fmri: .venv-fmri/ready ## nilearn, for volumes of fMRI, in an environment 
 	.venv-fmri/bin/python -m pip install --quiet --requirement envs/fmri.txt
 	touch $@
 
-demo: setup ## the whole pipeline on the embedded miniature, about 5 minutes on 2 cores
+demo: setup ## the whole pipeline on the embedded miniature, about 10 minutes on 2 cores
 	$(BIN)/python -m cldtrans run --configfile config/demo.yaml --cores $(CORES)
 
 tiny: setup ## the same DAG in its smallest form, about a minute
