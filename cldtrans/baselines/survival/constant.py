@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cldtrans.baselines.survival.common import only_times
+from cldtrans.baselines.survival.times import only_times
 from cldtrans.methods.cards import Card
 from cldtrans.methods.windows import LabelledWindows
 from cldtrans.scoring.survival import kaplan_meier, left_at

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 
-from cldtrans.baselines.survival.common import only_times
+from cldtrans.baselines.survival.times import only_times
 from cldtrans.methods.cards import Card
 from cldtrans.methods.windows import LabelledWindows
 

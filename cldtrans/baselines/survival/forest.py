@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
-from cldtrans.baselines.survival.common import HandMade, only_times
+from cldtrans.baselines.survival.features import HandMade
+from cldtrans.baselines.survival.times import only_times
 from cldtrans.methods.cards import Card
 from cldtrans.methods.windows import LabelledWindows
 from cldtrans.scoring.discrete_time import at_risk, probabilities_of

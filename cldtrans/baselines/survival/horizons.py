@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from cldtrans.baselines.survival.common import HandMade, only_times
+from cldtrans.baselines.survival.features import HandMade
+from cldtrans.baselines.survival.times import only_times
 from cldtrans.methods.cards import Card
 from cldtrans.methods.linear_probe import DEFAULT_PENALTY, PENALTIES
 from cldtrans.methods.windows import LabelledWindows

@@ -88,7 +88,7 @@ def other_system(names: Sequence[str], kinds: Mapping[str, Kind]) -> bool:
 
 def of_a_cap(name: str) -> bool:
     """Tell whether a name may be that of an electrode, of the 10-05 system or of a numbered cap."""
-    return is_scalp(name) or _looks_like_electrode(name)
+    return is_scalp(name) or bool(_NUMBERED.match(_plain(name)))
 
 
 def _kind(name: str, unit: str, mne_type: str) -> Kind:

@@ -1,30 +1,11 @@
-"""What the baselines for times to an event have in common: the task that they ask for, and their features."""
+"""Hand-made features, as baselines for times to an event use them."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from cldtrans.baselines.feature_linear import hand_made
-from cldtrans.errors import ConfigError
 from cldtrans.methods.windows import LabelledWindows
-from cldtrans.scoring.discrete_time import times_of
-
-
-def only_times(task: Any, method: str) -> np.ndarray:
-    """Return the times [K] of a task.
-
-    Raises
-    ------
-    ConfigError
-        Where the task is of another kind.
-    """
-    if task.kind != "time_to_event":
-        raise ConfigError(
-            f"{method} predicts times to an event, but {task.name} is {task.kind}: take it off this dataset"
-        )
-    return times_of(task.classes)
 
 
 class HandMade:
