@@ -33,7 +33,7 @@ from cldtrans.evaluation.references import Fit, set_beside
 from cldtrans.machine import limit_threads
 from cldtrans.methods import classifiers
 from cldtrans.methods.cells import Cell
-from cldtrans.methods.factories import FINE_TUNED, PROBED, build, spec_of
+from cldtrans.methods.factories import FINE_TUNED, PROBED, STRATEGY, build, spec_of
 from cldtrans.methods.search import fitted
 from cldtrans.methods.stored_features import read_features
 from cldtrans.methods.windows import Classifier, LabelledWindows, counts
@@ -280,9 +280,7 @@ def with_strategy(classifier: Classifier, config: Config, method: str, seed: int
     if settings is not None:
         if not hasattr(classifier, "tuning"):
             raise ConfigError(f"methods.{method}.finetune: this classifier trains no network")
-        from cldtrans.training.strategies.tuning import FineTuning  # imports torch
-
-        classifier.tuning = FineTuning(settings, seed)
+        classifier.tuning = build(STRATEGY, settings, seed)
     return classifier
 
 

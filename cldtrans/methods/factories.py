@@ -27,6 +27,7 @@ ROLES: dict[str, Role] = {
 # Our own model, by what is asked of it. The fine-tuned one trains, so it lives above this package.
 PROBED = "cldtrans.methods.ours:ProbedFeatures"
 FINE_TUNED = "cldtrans.training.finetuned:FineTuned"
+STRATEGY = "cldtrans.training.strategies.tuning:FineTuning"  # of methods with `finetune`
 READOUTS = "cldtrans.methods.model_readouts:ModelReadouts"
 RECONSTRUCTION = "cldtrans.methods.reconstruction:ReconstructionError"
 

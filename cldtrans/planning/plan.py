@@ -16,7 +16,7 @@ from cldtrans.data.intracranial import get_reader
 from cldtrans.data.known_lags import sets
 from cldtrans.files import sha256_file
 from cldtrans.methods.cells import Cell, cell_settings
-from cldtrans.methods.factories import ROLES, spec_of
+from cldtrans.methods.factories import ROLES, STRATEGY, spec_of
 from cldtrans.planning.code import Code, Roots
 
 TABLE_TITLES = {
@@ -396,6 +396,8 @@ class Plan:
                 named = self.config.methods[method].settings.values()
                 modules = [name.partition(":")[0] for name in named if isinstance(name, str)]
                 executed += [name for name in modules if self._code.is_module(name)]
+                if self.config.methods[method].finetune is not None:
+                    executed += self._code.factory(STRATEGY)
         return Roots(tuple(executed), tuple(asked))
 
     def script_sha256(self, name: str) -> str:
