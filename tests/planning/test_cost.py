@@ -81,7 +81,7 @@ def test_three_seeds_are_the_first_three_everywhere(tmp_path):
 
 @pytest.mark.parametrize(
     ("step_ms", "said"),
-    [(50.0, "fits the booked 8-10 days"), (100000.0, "does NOT fit"), (None, "cannot be said")],
+    [(40.0, "fits the booked 8-10 days"), (100000.0, "does NOT fit"), (None, "cannot be said")],
 )
 def test_whether_the_plan_fits_the_booked_days_is_said(step_ms, said):
     pace = dataclasses.replace(PACE, step_ms=step_ms, download_mb_s=1000.0)
