@@ -33,7 +33,7 @@ def plot_cost(cost: pd.DataFrame, summary: pd.DataFrame, *paths: str) -> None:
         most = max(rows["budget"], key=float)
         both = rows[rows["budget"] == most].merge(spent, on=["experiment", "dataset", "method", "budget"])
         for panel, (axis, label) in zip(panels[2 * k : 2 * k + 2], AXES.items(), strict=True):
-            known = both.dropna(subset=[axis])
+            known = both[both[axis] > 0]  # a constant trains nothing, and has no place on a log axis
             for _, row in known.iterrows():
                 style = look[row["method"]] | {"linestyle": "none"}
                 reach = errors(row.to_frame().T.astype({"mean": float, "ci_low": float, "ci_high": float}))
@@ -51,7 +51,7 @@ def plot_cost(cost: pd.DataFrame, summary: pd.DataFrame, *paths: str) -> None:
             panel.set_ylabel(name(rows["metric"].iloc[0]))
             panel.set_title(f"{name(dataset)}, {float(most):.0%} of labels", fontsize=7)
             mark_chance(panel, rows["chance"].iloc[0])
-    legend_below(figure, panels, most=4)
+    legend_below(figure, panels, most=3)
     save(figure, *paths)
 
 

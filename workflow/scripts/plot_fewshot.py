@@ -3,6 +3,8 @@
 import pandas as pd
 from plot_style import begin, errors, legend_below, looks, mark_chance, name, new_figure, save, say
 
+MOST = 3  # panels side by side
+
 
 def plot_fewshot(table: pd.DataFrame, ablations: set[str], *paths: str) -> None:
     """Draw the primary metric by budget and method, with intervals, chance and the number of subjects.
@@ -20,10 +22,13 @@ def plot_fewshot(table: pd.DataFrame, ablations: set[str], *paths: str) -> None:
     table = table[table["experiment"] == "fewshot"]
     primary = dict(zip(table["dataset"], table["metric"], strict=True))
     datasets = sorted(primary)
-    figure, panels = new_figure(columns=max(len(datasets), 1), height=2.4)
+    columns = min(max(len(datasets), 1), MOST)
+    figure, panels = new_figure(columns=columns, rows=-(-len(datasets) // columns) or 1, height=2.4)
     look = looks(table["method"])
     if not datasets:
         say(panels[0], "no few-shot cell in this run's plan")
+    for panel in panels[len(datasets) :]:
+        panel.set_axis_off()
     for panel, dataset in zip(panels, datasets, strict=False):
         rows = table[(table["dataset"] == dataset) & (table["metric"] == primary[dataset])]
         scored = rows.dropna(subset=["mean"])

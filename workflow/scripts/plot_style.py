@@ -67,6 +67,8 @@ NAMES = {
     "macro_f1": "macro F1",
     "auroc": "AUROC",
     "auprc": "AUPRC",
+    "nrmse": "nRMSE",
+    "ibs": "Brier score over time",
     "macro_auprc": "macro AUPRC",
     "balanced_accuracy": "balanced accuracy",
     "kappa": "Cohen's kappa",
@@ -107,14 +109,14 @@ def name(key: str) -> str:
 def looks(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return colour, marker and dash by method, in the order of a legend.
 
-    Ours is always the first; the others follow by name. Colours repeat after ten; marker and dash then tell.
+    Ours is always the first; the others follow by name. Colours repeat after ten, with the next marker each.
     """
     order = sorted(set(methods), key=lambda method: (method != "cldtrans", method))
     palette = sns.color_palette("colorblind", max(len(order), 1))
     return {
         method: {
             "color": palette[k],
-            "marker": MARKERS[k % len(MARKERS)],
+            "marker": MARKERS[(k + k // len(MARKERS)) % len(MARKERS)],
             "linestyle": DASHES[k % len(DASHES)],
         }
         for k, method in enumerate(order)
