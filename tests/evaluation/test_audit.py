@@ -138,6 +138,30 @@ def test_a_kinematic_channel_fed_as_eeg(tmp_path):
     assert windows.channels(found, Declared()).found == "no EEG: accel_x"
 
 
+@pytest.mark.parametrize(("more", "found"), [((), ""), (("accel_x",), "no EEG: accel_x")])
+def test_a_numbered_cap_is_eeg_and_what_hangs_on_it_is_not(tmp_path, more, found):
+    class Cap(Nights):
+        channels = ("E1", "E64", "E100", "E128", "Cz", *more)
+
+    seen = windows.channels(nights(tmp_path, n_subjects=2, channels=Cap.channels), Cap())
+    assert (seen.status, seen.found) == (
+        ("failed", found) if found else ("passed", "5 channels, as declared")
+    )
+
+
+@pytest.mark.parametrize(("of_stage", "status"), [(0.0, "passed"), (0.5, "failed")])
+def test_windows_on_trials_lie_where_the_dataset_places_them(tmp_path, of_stage, status):
+    class Trials(Nights):
+        places_windows = True
+
+        def window_starts(self, root: Path, row: Any, window_s: float) -> np.ndarray:
+            return np.arange(30) * window_s + 1.3
+
+    found = nights(tmp_path, begins=lambda stage: 1.3 + of_stage * stage)
+    caught = windows.crop_start(found, Trials(), tmp_path)
+    assert (caught.check, caught.status) == ("crop start", status)
+
+
 def test_a_linear_probe_that_was_fine_tuning():
     record = {"experiment": "fewshot", "dataset": "toy", "method": "cldtrans", "budget": "1.0", "seed": 42}
     honest = claims.fitted_parameters(record | {"parameters": 3 * 17}, STAGE, 16, probed=True)
